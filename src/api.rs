@@ -1,0 +1,200 @@
+//! The vocabulary of the HTTP API, version 1: what the page and other programs send and get.
+//!
+//! In: nothing. Out: types that `ts-rs` also writes as TypeScript into `web-app/src/generated`.
+//! Never: behaviour, or anything that is not on the wire.
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// What a signed-in person may do. Each role includes the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum Role {
+    /// May see and hear the device.
+    Viewer,
+    /// May also be seen and heard by it.
+    Talker,
+    /// May also end another's turn and change settings.
+    Owner,
+}
+
+/// How the caller stands with the service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct Access {
+    /// `None`: not signed in.
+    pub role: Option<Role>,
+    /// Loopback without a password: everybody is the owner.
+    pub open: bool,
+    /// There is no owner password yet; the setup code on the device's terminal is wanted.
+    pub needs_setup: bool,
+}
+
+/// One STUN or TURN server as a browser takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct IceServer {
+    /// `stun:`, `turn:` or `turns:` addresses.
+    pub urls: Vec<String>,
+    /// TURN user name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub username: Option<String>,
+    /// TURN credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub credential: Option<String>,
+}
+
+/// What a page must know before it can call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct Status {
+    /// Version of the service.
+    pub version: String,
+    /// Name of the device.
+    pub name: String,
+    /// The caller's own standing.
+    pub access: Access,
+    /// Signalling peer id under which the device produces; `None` while it does not, or for a caller without access.
+    pub device_id: Option<String>,
+    /// Configured STUN and TURN servers; none unless the owner configured some.
+    pub ice_servers: Vec<IceServer>,
+    /// The device sends a picture.
+    pub video: bool,
+    /// The device sends sound.
+    pub audio: bool,
+    /// The device has a use for the browser's camera.
+    pub inbound_video: bool,
+}
+
+/// One's own place in the talk lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum Turn {
+    /// Neither talking nor waiting.
+    Idle,
+    /// Asked, and in line.
+    Waiting,
+    /// Has the turn.
+    Talking,
+}
+
+/// The talk lock as one peer sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct TalkState {
+    /// The caller's own place.
+    pub you: Turn,
+    /// Somebody else talks.
+    pub busy: bool,
+    /// How many wait.
+    pub waiting: u32,
+    /// A sentence that says why the caller's turn was just ended by somebody or something else.
+    pub revoked_by: Option<String>,
+}
+
+/// A part of the device that can fail and be mended while calls go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum Part {
+    /// The outgoing picture.
+    Video,
+    /// The outgoing sound.
+    Audio,
+    /// What comes from the talker.
+    Talk,
+    /// The recording of the talker.
+    Recording,
+}
+
+/// What the event stream carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[serde(tag = "type", rename_all = "camelCase")]
+#[ts(export)]
+pub enum Event {
+    /// First, and whenever it changed.
+    Status {
+        /// The new status.
+        status: Status,
+    },
+    /// First, and whenever it changed.
+    Talk {
+        /// The new state.
+        talk: TalkState,
+    },
+    /// How many watch.
+    Viewers {
+        /// Sessions the device sends to.
+        count: u32,
+    },
+    /// A part failed, or was mended (`message` is `None`).
+    Fault {
+        /// Which part.
+        part: Part,
+        /// A sentence.
+        message: Option<String>,
+    },
+    /// The device's side of a negotiation with the caller failed or took too long.
+    CallFailed {
+        /// A sentence that says what to look at.
+        message: String,
+    },
+}
+
+/// Asks for the turn to talk.
+#[derive(Debug, Clone, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(export)]
+pub struct TalkRequest {
+    /// The caller's signalling peer id.
+    pub peer: String,
+    /// End another's turn (owner only).
+    #[serde(default)]
+    pub take: bool,
+}
+
+/// Signs in.
+#[derive(Clone, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(export)]
+pub struct SignInRequest {
+    /// The password of a role.
+    pub password: String,
+}
+
+/// Sets the owner's password on first start.
+#[derive(Clone, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(export)]
+pub struct SetupRequest {
+    /// The code from the device's terminal.
+    pub code: String,
+    /// The owner's new password.
+    pub password: String,
+}
+
+/// The body of every answer that is not a success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[ts(export)]
+pub struct ApiError {
+    /// What went wrong.
+    pub error: ErrorBody,
+}
+
+/// The inside of [`ApiError`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[ts(export)]
+pub struct ErrorBody {
+    /// camelCase name for programs.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+}

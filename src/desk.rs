@@ -1,0 +1,320 @@
+//! The desk: where a call comes together. Knows who talks and who watches, and tells everybody.
+//!
+//! In: asks from the API, notices from signalling, reports from both directions of media. Out: talks
+//! started and ended, the programme ducked, a status snapshot, events for each subscribed page.
+//! Never: media, sockets, or a decision that is not [`TalkLock`]'s.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::api::{Access, Event, Part, Status, TalkState};
+use crate::inbound::{self, Talk};
+use crate::outbound::{self, Outbound};
+use crate::picture_slot::PictureSlot;
+use crate::session::{Effect, TalkLock};
+use crate::signalling::hub::Hub;
+use crate::signalling::{Notice, PeerId};
+
+/// The service is stopping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the service is stopping")]
+pub struct DeskClosed;
+
+#[derive(Debug)]
+enum Ask {
+    Turn { peer: PeerId, take: bool, reply: oneshot::Sender<TalkState> },
+    Release { peer: PeerId, reply: oneshot::Sender<TalkState> },
+    Subscribe { peer: PeerId, reply: oneshot::Sender<mpsc::Receiver<Event>> },
+    Stop(oneshot::Sender<()>),
+}
+
+/// Handle of the desk.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    asks: mpsc::Sender<Ask>,
+    status: Arc<RwLock<Status>>,
+}
+
+/// Everything the desk listens to.
+#[derive(Debug)]
+pub struct Inputs {
+    /// From signalling.
+    pub notices: mpsc::UnboundedReceiver<Notice>,
+    /// From outbound.
+    pub outbound: mpsc::UnboundedReceiver<outbound::Report>,
+}
+
+/// Everything the desk steers.
+pub struct Parts {
+    /// Outgoing media.
+    pub outbound: Outbound,
+    /// How talks are taken.
+    pub inbound: inbound::Settings,
+    /// Signalling.
+    pub hub: Hub,
+    /// Where the talker's picture goes.
+    pub slot: PictureSlot,
+}
+
+/// Events that wait for one page; a page that reads none for so many is cut off and comes back.
+const BACKLOG: usize = 64;
+
+impl Desk {
+    /// Starts the desk.
+    pub fn start(status: Status, lock: TalkLock, parts: Parts, inputs: Inputs) -> Self {
+        let (asks, inbox) = mpsc::channel(64);
+        let status = Arc::new(RwLock::new(status));
+        let (reports, inbound) = mpsc::unbounded_channel();
+        let task = Task {
+            status: status.clone(),
+            lock,
+            parts,
+            talk: None,
+            reports,
+            subscribers: HashMap::new(),
+            viewers: 0,
+            faults: HashMap::new(),
+        };
+        tokio::spawn(task.run(inbox, inputs, inbound));
+        Self { asks, status }
+    }
+
+    /// Asks for the turn.
+    ///
+    /// # Errors
+    /// The service is stopping.
+    pub async fn ask(&self, peer: &str, take: bool) -> Result<TalkState, DeskClosed> {
+        self.put(|reply| Ask::Turn { peer: peer.to_owned(), take, reply }).await
+    }
+
+    /// Gives the turn or the place in line back.
+    ///
+    /// # Errors
+    /// The service is stopping.
+    pub async fn release(&self, peer: &str) -> Result<TalkState, DeskClosed> {
+        self.put(|reply| Ask::Release { peer: peer.to_owned(), reply }).await
+    }
+
+    /// The status as someone with this access gets it.
+    pub fn status(&self, access: Access) -> Status {
+        let mut status = self.status.read().unwrap_or_else(PoisonError::into_inner).clone();
+        status.access = access;
+        status
+    }
+
+    /// Everything that happens from now on, as far as `peer` is concerned; the present state first.
+    ///
+    /// # Errors
+    /// The service is stopping.
+    pub async fn subscribe(&self, peer: &str) -> Result<mpsc::Receiver<Event>, DeskClosed> {
+        self.put(|reply| Ask::Subscribe { peer: peer.to_owned(), reply }).await
+    }
+
+    /// Ends the talk and closes its files.
+    pub async fn stop(&self) {
+        // Err: it has stopped already.
+        self.put(Ask::Stop).await.ok();
+    }
+
+    async fn put<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, DeskClosed> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(ask(reply)).await.map_err(|_| DeskClosed)?;
+        answer.await.map_err(|_| DeskClosed)
+    }
+}
+
+struct Task {
+    status: Arc<RwLock<Status>>,
+    lock: TalkLock,
+    parts: Parts,
+    talk: Option<(PeerId, Talk)>,
+    reports: mpsc::UnboundedSender<inbound::Report>,
+    subscribers: HashMap<PeerId, Vec<mpsc::Sender<Event>>>,
+    viewers: u32,
+    faults: HashMap<Part, String>,
+}
+
+impl Task {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Ask>, mut inputs: Inputs, mut inbound: mpsc::UnboundedReceiver<inbound::Report>) {
+        loop {
+            let deadline = self.lock.next_deadline().map(tokio::time::Instant::from_std);
+            tokio::select! {
+                ask = inbox.recv() => match ask {
+                    None => break,
+                    Some(Ask::Stop(done)) => {
+                        self.end_talk().await;
+                        done.send(()).ok();
+                        break;
+                    }
+                    Some(ask) => self.ask(ask).await,
+                },
+                Some(notice) = inputs.notices.recv() => self.notice(notice).await,
+                Some(report) = inputs.outbound.recv() => self.outbound(report),
+                Some(report) = inbound.recv() => self.inbound(report).await,
+                () = async { tokio::time::sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)).await }, if deadline.is_some() => {
+                    let effects = self.lock.tick(Instant::now());
+                    self.apply(effects).await;
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self, ask: Ask) {
+        // An answer nobody waits for any more is no fault.
+        match ask {
+            Ask::Turn { peer, take, reply } => {
+                let effects = self.lock.ask(&peer, take, Instant::now());
+                self.apply(effects).await;
+                reply.send(self.lock.state_of(&peer)).ok();
+            }
+            Ask::Release { peer, reply } => {
+                let effects = self.lock.release(&peer, Instant::now());
+                self.apply(effects).await;
+                reply.send(self.lock.state_of(&peer)).ok();
+            }
+            Ask::Subscribe { peer, reply } => {
+                let (tx, rx) = mpsc::channel(BACKLOG);
+                let status = self.status.read().unwrap_or_else(PoisonError::into_inner).clone();
+                let first = [
+                    Event::Status { status },
+                    Event::Talk { talk: self.lock.state_of(&peer) },
+                    Event::Viewers { count: self.viewers },
+                ];
+                let faults = self.faults.iter().map(|(part, message)| Event::Fault { part: *part, message: Some(message.clone()) });
+                for event in first.into_iter().chain(faults) {
+                    tx.try_send(event).ok();
+                }
+                let senders = self.subscribers.entry(peer).or_default();
+                senders.retain(|sender| !sender.is_closed());
+                senders.push(tx);
+                reply.send(rx).ok();
+            }
+            Ask::Stop(_) => {}
+        }
+    }
+
+    async fn notice(&mut self, notice: Notice) {
+        let now = Instant::now();
+        let effects = match notice {
+            Notice::DeviceProducing(id) => return self.device(Some(id)),
+            Notice::DeviceGone(id) => {
+                let current = self.status.read().unwrap_or_else(PoisonError::into_inner).device_id.clone();
+                if current.as_deref() == Some(&*id) {
+                    self.device(None);
+                }
+                return;
+            }
+            Notice::TalkerProducing(peer) => self.lock.producing(&peer, now),
+            Notice::TalkerStopped(peer) => self.lock.stopped(&peer, now),
+            Notice::PeerGone(peer) => {
+                let effects = self.lock.gone(&peer, now);
+                self.subscribers.remove(&peer);
+                effects
+            }
+            // The hub has logged it.
+            Notice::Refused { .. } => return,
+        };
+        self.apply(effects).await;
+    }
+
+    fn outbound(&mut self, report: outbound::Report) {
+        match report {
+            outbound::Report::Viewers(count) => {
+                self.viewers = u32::try_from(count).unwrap_or(u32::MAX);
+                self.tell_all(&Event::Viewers { count: self.viewers });
+            }
+            outbound::Report::Fault(part, message) => self.fault(part, message),
+            outbound::Report::CallFailed { peer } => self.tell(&peer, Event::CallFailed { message: NO_MEDIA.to_owned() }),
+        }
+    }
+
+    async fn inbound(&mut self, report: inbound::Report) {
+        match report {
+            inbound::Report::Connected(peer) => tracing::info!(peer, "talker connected"),
+            inbound::Report::Fault(part, message) => self.fault(part, message),
+            inbound::Report::Over(peer, reason) => {
+                if let Some(reason) = reason {
+                    tracing::warn!(peer, reason, "a talk ended early");
+                    self.tell(&peer, Event::CallFailed { message: format!("The device could not take your sound and picture: {reason}.") });
+                }
+                if self.talk.as_ref().is_some_and(|(talker, _)| *talker == peer) {
+                    self.talk = None;
+                    self.parts.outbound.duck(false);
+                    let effects = self.lock.release(&peer, Instant::now());
+                    self.apply(effects).await;
+                }
+            }
+        }
+    }
+
+    async fn apply(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Start { peer } => {
+                    self.end_talk().await;
+                    let talk = Talk::start(&peer, &self.parts.inbound, self.parts.hub.clone(), self.parts.slot.clone(), self.reports.clone());
+                    self.talk = Some((peer, talk));
+                    self.parts.outbound.duck(true);
+                }
+                Effect::Stop { peer, reason } => {
+                    tracing::info!(peer, reason, "turn ends");
+                    self.end_talk().await;
+                }
+                Effect::Changed => self.tell_turns(),
+            }
+        }
+    }
+
+    async fn end_talk(&mut self) {
+        if let Some((_, talk)) = self.talk.take() {
+            self.parts.outbound.duck(false);
+            talk.end().await;
+        }
+    }
+
+    fn device(&mut self, id: Option<PeerId>) {
+        let status = {
+            let mut status = self.status.write().unwrap_or_else(PoisonError::into_inner);
+            status.device_id = id;
+            status.clone()
+        };
+        self.tell_all(&Event::Status { status });
+    }
+
+    fn fault(&mut self, part: Part, message: Option<String>) {
+        let before = match &message {
+            Some(message) => self.faults.insert(part, message.clone()),
+            None => self.faults.remove(&part),
+        };
+        if before != message {
+            self.tell_all(&Event::Fault { part, message });
+        }
+    }
+
+    fn tell_turns(&mut self) {
+        let peers: Vec<PeerId> = self.subscribers.keys().cloned().collect();
+        for peer in peers {
+            let talk = self.lock.state_of(&peer);
+            self.tell(&peer, Event::Talk { talk });
+        }
+    }
+
+    fn tell_all(&mut self, event: &Event) {
+        for senders in self.subscribers.values_mut() {
+            senders.retain(|sender| sender.try_send(event.clone()).is_ok());
+        }
+    }
+
+    fn tell(&mut self, peer: &str, event: Event) {
+        if let Some(senders) = self.subscribers.get_mut(peer) {
+            senders.retain(|sender| sender.try_send(event.clone()).is_ok());
+        }
+    }
+}
+
+/// What to look at when no media connection comes about.
+const NO_MEDIA: &str = "No media could be exchanged with the device. If it is in another subnet, behind a VPN or a firewall, \
+    UDP between you and it must be open, or a TURN server must be configured (ice-server).";

@@ -1,0 +1,175 @@
+//! `duplex doctor`: everything the service needs, looked at one by one.
+//!
+//! In: the configuration. Out: a list of findings, each failure with what to do. Never: changes anything.
+
+use std::fmt;
+use std::net::TcpListener;
+
+use crate::config::{AudioSource, Config, PictureSink, SoundSink, VideoCodec, VideoSource};
+use crate::devices::{self, Class};
+use crate::pipeline;
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Fine.
+    Good,
+    /// The service starts, but something will be missing.
+    Warning,
+    /// The service will not start.
+    Bad,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How it is.
+    pub verdict: Verdict,
+    /// What was looked at.
+    pub what: String,
+    /// What was found, and what to do.
+    pub detail: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.verdict {
+            Verdict::Good => "  ok ",
+            Verdict::Warning => "warn ",
+            Verdict::Bad => "FAIL ",
+        };
+        write!(f, "{mark} {}: {}", self.what, self.detail)
+    }
+}
+
+/// Looks at everything this configuration needs.
+pub fn examine(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut find = |what: &str, verdict, detail: String| findings.push(Finding { verdict, what: what.to_owned(), detail });
+    for factory in elements(config) {
+        match pipeline::make(factory) {
+            Ok(_) => find(&format!("element {factory}"), Verdict::Good, "there".into()),
+            Err(error) => find(&format!("element {factory}"), Verdict::Bad, error.to_string()),
+        }
+    }
+    for (class, name, wanted) in wanted_devices(config) {
+        let present = devices::list(class);
+        let there = present.iter().any(|device| name.as_deref().is_none_or(|name| device.name == name || device.description == name))
+            || name.as_deref().is_some_and(|name| name.starts_with('/') && std::path::Path::new(name).exists());
+        let listed = present.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(", ");
+        match (there, wanted) {
+            (true, _) => find(class.word(), Verdict::Good, if listed.is_empty() { "there".into() } else { listed }),
+            (false, true) => find(
+                class.word(),
+                Verdict::Warning,
+                format!(
+                    "{} is not there; the service starts without it and keeps trying. Seen: {}",
+                    name.unwrap_or_else(|| "any".into()),
+                    if listed.is_empty() { "none".into() } else { listed }
+                ),
+            ),
+            (false, false) => find(class.word(), Verdict::Good, "none, and none is configured".into()),
+        }
+    }
+    for address in &config.listen {
+        match TcpListener::bind(address) {
+            Ok(_) => find(&format!("port {address}"), Verdict::Good, "free".into()),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                find(&format!("port {address}"), Verdict::Bad, "in use: another service, or a running duplex".into());
+            }
+            Err(error) => find(&format!("port {address}"), Verdict::Warning, error.to_string()),
+        }
+    }
+    certificate(config, &mut find);
+    match std::fs::metadata(&config.state_dir) {
+        Ok(_) => find("state folder", Verdict::Good, config.state_dir.display().to_string()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            find("state folder", Verdict::Good, format!("{} will be made", config.state_dir.display()));
+        }
+        Err(error) => find("state folder", Verdict::Bad, format!("{}: {error}", config.state_dir.display())),
+    }
+    match time::OffsetDateTime::now_utc().year() {
+        2025.. => find("clock", Verdict::Good, "plausible".into()),
+        year => find("clock", Verdict::Bad, format!("says {year}: certificates will not be valid; set the time")),
+    }
+    findings
+}
+
+fn certificate(config: &Config, find: &mut impl FnMut(&str, Verdict, String)) {
+    let now = std::time::SystemTime::now();
+    if config.plain {
+        return find("certificate", Verdict::Good, "not needed: plain is set, loopback only".into());
+    }
+    let loaded = match (&config.cert, &config.key) {
+        (Some(cert), Some(key)) => duplex_pki::Identity::load(cert, key, now),
+        _ => match duplex_pki::Store::open(config.state_dir.join("pki")).and_then(|store| store.identity(now)) {
+            Err(error) if error.is_not_found() => {
+                return find("certificate", Verdict::Good, "none yet: the service makes a CA and a certificate at start".into());
+            }
+            other => other,
+        },
+    };
+    match loaded {
+        Ok(identity) => {
+            let names = identity.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            find("certificate", Verdict::Good, format!("valid, for {names}"));
+        }
+        Err(error) => find("certificate", Verdict::Bad, error.to_string()),
+    }
+}
+
+/// The element factories a configuration needs.
+fn elements(config: &Config) -> Vec<&'static str> {
+    let mut needed = vec![
+        "webrtcsink", "webrtcsrc", "webrtcbin", "nicesink", "dtlsdec", "srtpdec", "rtpbin", "appsrc", "appsink", "audiomixer",
+        "opusenc", "opusdec", "overlaycomposition", "videoconvert", "videoscale", "videorate", "audioconvert", "audioresample",
+        "textoverlay", "rtpopusdepay", "rtpvp8depay",
+    ];
+    needed.extend(match config.video_codec {
+        VideoCodec::Vp8 => ["vp8enc", "rtpvp8pay"],
+        VideoCodec::H264 => ["x264enc", "rtph264pay"],
+    });
+    needed.push(match &config.video {
+        VideoSource::Test => "videotestsrc",
+        VideoSource::File(_) => "decodebin",
+        VideoSource::Image(_) => "imagefreeze",
+        VideoSource::Camera(_) => "v4l2src",
+    });
+    needed.push(match &config.audio {
+        AudioSource::Test | AudioSource::Silence => "audiotestsrc",
+        AudioSource::File(_) => "decodebin",
+        AudioSource::Speech(_) => "espeak",
+        AudioSource::Microphone(_) => "alsasrc",
+    });
+    if matches!(config.sound, SoundSink::Speaker(_)) {
+        needed.push("alsasink");
+    }
+    for sink in &config.picture {
+        match sink {
+            PictureSink::Overlay => needed.push("vp8dec"),
+            PictureSink::Record(_) => needed.push("matroskamux"),
+            PictureSink::Discard => {}
+        }
+    }
+    needed
+}
+
+/// Class, configured name, and whether one is wanted at all.
+fn wanted_devices(config: &Config) -> Vec<(Class, Option<String>, bool)> {
+    let camera = match &config.video {
+        VideoSource::Camera(name) => (name.clone(), true),
+        _ => (None, false),
+    };
+    let microphone = match &config.audio {
+        AudioSource::Microphone(name) => (name.clone(), true),
+        _ => (None, false),
+    };
+    let speaker = match &config.sound {
+        SoundSink::Speaker(name) => (name.clone(), true),
+        _ => (None, false),
+    };
+    [(Class::Camera, camera), (Class::Microphone, microphone), (Class::Speaker, speaker)]
+        .into_iter()
+        .map(|(class, (name, wanted))| (class, name, wanted))
+        .collect()
+}

@@ -1,0 +1,113 @@
+//! The web side of the service: page, API, events, signalling's WebSocket, and the CA's certificate.
+//!
+//! In: connections, and the handles of the other parts in [`AppState`]. Out: answers; peers for the signalling hub.
+//! Never: media; a decision that is not written down in [`access`] (who is it?) or [`guard`] (may this request be here?).
+//!
+//! ```text
+//! serve: TCP > TLS > HTTP/1.1 > guard --+-- /             page, or signalling when it asks for a WebSocket
+//!                                       +-- /signalling   WebSocket > hub
+//!                                       +-- /api/v1/...   api, events
+//!                                       +-- /trust, /ca.* trust
+//!                                       +-- anything else assets
+//! plain listener (help_router) ---------+-- /trust, /ca.* and a redirect of anything else
+//! ```
+
+pub mod access;
+pub mod api;
+pub mod assets;
+pub mod auth;
+pub mod denied;
+pub mod events;
+pub mod guard;
+pub mod hosts;
+pub mod serve;
+pub mod socket;
+pub mod talk_desk;
+#[cfg(test)]
+mod tests;
+pub mod tls;
+pub mod trust;
+
+use crate::config::Config;
+use crate::signalling::hub::Hub;
+use crate::signalling::ration::LogRation;
+use assets::Page;
+use auth::{Attempts, Auth};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Router, middleware};
+use denied::Denied;
+pub use hosts::AllowedHosts;
+pub use serve::{Link, serve};
+use std::sync::{Arc, Mutex};
+pub use talk_desk::TalkDesk;
+pub use tls::TlsCert;
+pub use trust::{Trust, help_router};
+
+/// What the answers are made of. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    /// The checked configuration.
+    pub config: Arc<Config>,
+    /// Passwords, sessions, tokens.
+    pub auth: Arc<Auth>,
+    /// Signalling.
+    pub hub: Hub,
+    /// Who talks, and how the device is.
+    pub desk: Arc<dyn TalkDesk>,
+    /// Names under which requests are answered.
+    pub allowed: AllowedHosts,
+    /// The CA's certificate, if the service has its own CA.
+    pub trust: Trust,
+    page: Arc<Page>,
+    attempts: Arc<Mutex<Attempts>>,
+    log: Arc<LogRation>,
+}
+
+impl AppState {
+    /// Puts the parts together; the page comes from `config.web_app` or from the binary.
+    pub fn new(
+        config: Arc<Config>,
+        auth: Arc<Auth>,
+        hub: Hub,
+        desk: impl TalkDesk,
+        allowed: AllowedHosts,
+        trust: Trust,
+    ) -> Self {
+        let page = Page::new(config.web_app.clone());
+        Self {
+            config,
+            auth,
+            hub,
+            desk: Arc::new(desk),
+            allowed,
+            trust,
+            page: Arc::new(page),
+            attempts: Arc::default(),
+            log: Arc::default(),
+        }
+    }
+}
+
+/// All routes of the main listener.
+pub fn router(state: AppState) -> Router {
+    Router::new()
+        .route("/", get(root))
+        .route("/signalling", get(socket::upgrade))
+        .nest("/api/v1", api::routes())
+        .merge(trust::routes().with_state(state.trust.clone()))
+        .fallback(get(assets::asset))
+        .method_not_allowed_fallback(async || Denied::method())
+        .layer(middleware::from_fn_with_state(state.clone(), guard::guard))
+        .with_state(state)
+}
+
+/// Stock clients know no path: for them signalling is at `/` as well.
+async fn root(State(state): State<AppState>, request: Request) -> Response {
+    if guard::wants_websocket(request.headers()) {
+        socket::upgrade(State(state), request).await.into_response()
+    } else {
+        assets::asset(State(state), request).await.into_response()
+    }
+}

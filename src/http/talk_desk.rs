@@ -1,0 +1,39 @@
+//! What the API needs of the device's desk, so that the API can be tested without media.
+//!
+//! In: requests for the turn to talk. Out: its state, the device's status, events.
+//! Never: decides anything itself.
+
+use crate::api::{Access, Event, Status, TalkState};
+use crate::desk::{Desk, DeskClosed};
+use futures::future::BoxFuture;
+use tokio::sync::mpsc::Receiver;
+
+/// The desk as the API sees it.
+pub trait TalkDesk: Send + Sync + 'static {
+    /// Asks for the turn; with `take` whoever has it loses it. The caller has checked that `peer` may.
+    fn ask<'a>(&'a self, peer: &'a str, take: bool) -> BoxFuture<'a, Result<TalkState, DeskClosed>>;
+    /// Gives the turn, or the place in the line, back.
+    fn release<'a>(&'a self, peer: &'a str) -> BoxFuture<'a, Result<TalkState, DeskClosed>>;
+    /// The whole status, with the caller's access in it.
+    fn status(&self, access: Access) -> Status;
+    /// Events for one peer: the present status and turn first, then what changes.
+    fn subscribe<'a>(&'a self, peer: &'a str) -> BoxFuture<'a, Result<Receiver<Event>, DeskClosed>>;
+}
+
+impl TalkDesk for Desk {
+    fn ask<'a>(&'a self, peer: &'a str, take: bool) -> BoxFuture<'a, Result<TalkState, DeskClosed>> {
+        Box::pin(Desk::ask(self, peer, take))
+    }
+
+    fn release<'a>(&'a self, peer: &'a str) -> BoxFuture<'a, Result<TalkState, DeskClosed>> {
+        Box::pin(Desk::release(self, peer))
+    }
+
+    fn status(&self, access: Access) -> Status {
+        Desk::status(self, access)
+    }
+
+    fn subscribe<'a>(&'a self, peer: &'a str) -> BoxFuture<'a, Result<Receiver<Event>, DeskClosed>> {
+        Box::pin(Desk::subscribe(self, peer))
+    }
+}

@@ -1,0 +1,207 @@
+//! Inbound media, browser to device: one talker at a time, to speaker, recorder and overlay.
+//!
+//! In: a talker's peer id. Out: its sound and picture where the configuration sends them, [`Report`]s.
+//! Never: decides who may talk; outlives its talker.
+
+mod overlay;
+mod recorder;
+mod speaker;
+mod webrtc_src;
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::api::Part;
+use crate::config::{PictureSink, SoundSink};
+use crate::picture_slot::PictureSlot;
+use crate::pipeline::{Error, Event, Pipeline};
+use crate::signaller::InProcessSignaller;
+use crate::signalling::hub::Hub;
+use crate::transport::{Change, IceUris};
+use recorder::Recorder;
+use webrtc_src::WebrtcSrc;
+
+/// What inbound needs of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the sound goes.
+    pub sound: SoundSink,
+    /// Factor on the sound.
+    pub volume: f64,
+    /// Where the picture goes.
+    pub picture: Vec<PictureSink>,
+    /// Width of the overlay, pixels.
+    pub overlay_width: u32,
+    /// Bytes of recordings that are kept.
+    pub record_max_size: u64,
+    /// Age of recordings that are kept.
+    pub record_max_age: Option<Duration>,
+    /// STUN and TURN.
+    pub ice: IceUris,
+    /// How long packets wait for late ones.
+    pub jitter: Duration,
+    /// A session that is not connected after so long is ended.
+    pub negotiation_timeout: Duration,
+}
+
+/// What inbound tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// Media of this talker flows.
+    Connected(String),
+    /// The session with this talker is over, for a reason if it failed.
+    Over(String, Option<String>),
+    /// Speaker or recorder failed or was mended.
+    Fault(Part, Option<String>),
+}
+
+/// One talk; dropping it ends it.
+#[derive(Debug)]
+pub struct Talk {
+    stop: watch::Sender<bool>,
+    task: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Talk {
+    /// Takes the media of a talker that is registered with the hub.
+    pub fn start(talker: &str, settings: &Settings, hub: Hub, slot: PictureSlot, reports: mpsc::UnboundedSender<Report>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let (talker, settings) = (talker.to_owned(), settings.clone());
+        let task = tokio::spawn(async move {
+            let over = run(&talker, &settings, hub, &slot, &reports, stopped).await;
+            slot.clear();
+            let reason = over.err().map(|error| error.to_string());
+            // Nobody listens only while the service stops.
+            reports.send(Report::Over(talker, reason)).ok();
+        });
+        Self { stop, task: Some(task) }
+    }
+
+    /// Ends the talk and waits until its files are closed.
+    pub async fn end(mut self) {
+        self.stop.send_replace(true);
+        if let Some(task) = self.task.take()
+            && task.await.is_err()
+        {
+            tracing::error!("a talk's task panicked");
+        }
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+async fn run(
+    talker: &str,
+    settings: &Settings,
+    hub: Hub,
+    slot: &PictureSlot,
+    reports: &mpsc::UnboundedSender<Report>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Error> {
+    let tell = |report| {
+        reports.send(report).ok();
+    };
+    let mut pipeline = Pipeline::new("inbound");
+    let (changes, mut transport) = mpsc::unbounded_channel();
+    let signaller = InProcessSignaller::consumer(hub, talker);
+    let source = WebrtcSrc::add_to(&pipeline, talker, signaller, &settings.ice, settings.jitter, changes)?;
+    let missing = speaker::speaker(&pipeline, &source.sound, &settings.sound, settings.volume)?;
+    if let Some(sentence) = &missing {
+        tracing::warn!("{sentence}");
+    }
+    tell(Report::Fault(Part::Talk, missing));
+    let close_files = watch::Sender::new(false);
+    let mut recording: Option<tokio::task::JoinHandle<Result<(), Error>>> = None;
+    for sink in &settings.picture {
+        match sink {
+            PictureSink::Discard => {}
+            PictureSink::Overlay => overlay::overlay(&pipeline, &source.picture, settings.overlay_width, slot)?,
+            PictureSink::Record(folder) => {
+                let keep = recorder::Settings {
+                    folder: folder.clone(),
+                    max_size: settings.record_max_size,
+                    max_age: settings.record_max_age,
+                };
+                match Recorder::add_to(&pipeline, &source.sound, &source.picture, keep, talker) {
+                    Ok(recorder) => recording = Some(tokio::spawn(recorder.run(close_files.subscribe()))),
+                    Err(error) => tell(Report::Fault(Part::Recording, Some(error.to_string()))),
+                }
+            }
+        }
+    }
+    pipeline.play().await?;
+    tracing::info!(talker, "taking the talker's media");
+
+    let deadline = tokio::time::sleep(settings.negotiation_timeout);
+    tokio::pin!(deadline);
+    let mut connected = false;
+    let result = loop {
+        tokio::select! {
+            _ = stop.changed() => break Ok(()),
+            Some(change) = transport.recv() => match change {
+                Change::Connected(peer) => {
+                    connected = true;
+                    tell(Report::Connected(peer));
+                }
+                Change::Failed(_) => break Err(Error::Input("the media connection failed".into())),
+                Change::Joined(_) | Change::Left(_) => {}
+            },
+            () = &mut deadline, if !connected => {
+                break Err(Error::Input(format!("no media came within {} s", settings.negotiation_timeout.as_secs())));
+            }
+            event = pipeline.next() => match event {
+                Some(Event::Error { element, message }) => {
+                    let what = if element == speaker::SINK { "the speaker failed" } else { "the talk failed" };
+                    break Err(Error::Input(format!("{what}: {message}")));
+                }
+                Some(Event::Eos) => break Ok(()),
+                Some(_) => {}
+                None => break Ok(()),
+            },
+            Some(finished) = async { Some(recording.as_mut()?.await) }, if recording.is_some() => {
+                recording = None;
+                if let Ok(Err(error)) = finished {
+                    tracing::warn!(%error, "recording stopped; the call goes on");
+                    tell(Report::Fault(Part::Recording, Some(error.to_string())));
+                }
+            }
+        }
+    };
+    // The tap on the network closes first, then the files, then the rest.
+    let end = source.ender();
+    let peer = talker.to_owned();
+    let (sound, picture) = (source.sound.clone(), source.picture.clone());
+    let closing = tokio::task::spawn_blocking(move || {
+        webrtc_src::finish(&[&sound, &picture]);
+        end.end_session_with(&peer);
+    });
+    if tokio::time::timeout(Duration::from_secs(3), closing).await.is_err() {
+        tracing::warn!("a talk's streams did not end in time");
+    }
+    close_files.send_replace(true);
+    if let Some(Ok(Err(error))) = async { Some(recording.take()?.await) }.await {
+        tracing::warn!(%error, "the recording did not end well");
+    }
+    drain(&mut pipeline).await;
+    pipeline.stop().await;
+    result
+}
+
+/// Waits a moment for files to be closed.
+async fn drain(pipeline: &mut Pipeline) {
+    let over = async {
+        while let Some(event) = pipeline.next().await {
+            if matches!(event, Event::Eos | Event::Error { .. }) {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(Duration::from_millis(700), over).await.is_err() {
+        tracing::debug!("not every branch of the talk saw its end");
+    }
+}

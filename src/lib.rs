@@ -1,0 +1,366 @@
+//! Duplex: a two-way WebRTC audio and video appliance.
+//!
+//! ```text
+//! outbound   source -> mixer -> encoder -> webrtcsink ===========> browser (viewer)
+//! inbound    browser (talker) ===========> webrtcsrc -> speaker | recorder | overlay
+//!                                                           overlay --------^ (into the outbound mixer)
+//! they meet  signalling (who is here)      session and desk (who may watch or talk, until when)
+//! ```
+//!
+//! Direction is always seen from the device. Media meets only in [`picture_slot`] and [`bridge`]; peers meet only
+//! in [`signalling::hub`]; people and programs come in through [`http`]. [`run`] is the only place where the parts
+//! are joined.
+
+pub mod api;
+pub mod bridge;
+pub mod certificate;
+pub mod cli_auth;
+pub mod config;
+pub mod control;
+pub mod desk;
+pub mod devices;
+pub mod doctor;
+pub mod http;
+pub mod inbound;
+pub mod outbound;
+pub mod picture_slot;
+pub mod pipeline;
+pub mod session;
+pub mod signaller;
+pub mod signalling;
+pub mod transport;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::{AudioSource, Config, IceServer, PictureSink};
+use http::auth::Auth;
+use http::{AllowedHosts, AppState, Trust};
+use outbound::encoder::Format;
+use outbound::source::Wanted;
+use tokio::net::TcpListener;
+use transport::IceUris;
+
+/// Why the service does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state folder cannot be used.
+    #[error("cannot use the state folder {}: {source}", path.display())]
+    State {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Passwords and sessions cannot be read.
+    #[error(transparent)]
+    Auth(#[from] http::auth::Error),
+    /// There is no usable certificate.
+    #[error("no port was opened, because there is no usable certificate: {0}")]
+    Certificate(#[from] certificate::Error),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; is another service on that port? (`listen` names another)")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// GStreamer cannot be used.
+    #[error("GStreamer cannot be used: {0}")]
+    Gst(String),
+    /// A pipeline cannot be built.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::Error),
+    /// The control socket cannot be served.
+    #[error(transparent)]
+    Control(#[from] control::Error),
+    /// A secret named in the configuration cannot be read.
+    #[error("cannot read the credential file {}: {source}", path.display())]
+    Credential {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// What a started service tells the person who started it.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// Where the page is.
+    pub urls: Vec<String>,
+    /// The CA's fingerprint, if the certificate is by the service's own CA.
+    pub fingerprint: Option<String>,
+    /// The CA's certificate file.
+    pub ca_file: Option<PathBuf>,
+    /// The code with which the owner's password is set; `None`: there is one, or nobody needs one.
+    pub setup_code: Option<String>,
+    /// Loopback without a password.
+    pub open: bool,
+    /// Where the plain help pages are.
+    pub help_url: Option<String>,
+}
+
+/// Registers the WebRTC and RTP elements that are linked in.
+///
+/// # Errors
+/// GStreamer does not start.
+pub fn init_gstreamer() -> Result<(), Error> {
+    let failed = |error: &dyn std::fmt::Display| Error::Gst(error.to_string());
+    gst::init().map_err(|error| failed(&error))?;
+    gstrswebrtc::plugin_register_static().map_err(|error| failed(&error))?;
+    gstrsrtp::plugin_register_static().map_err(|error| failed(&error))
+}
+
+/// Runs the service until `shutdown` is ready; `ready` is called once it serves.
+///
+/// Order: what can fail without a trace comes first (state, passwords, certificate, ports), then media, then service.
+///
+/// # Errors
+/// Anything that keeps it from starting; nothing is left half-started then.
+pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    let config = Arc::new(config);
+    state_folder(&config)?;
+    let auth = Arc::new(Auth::open(&config.state_dir)?);
+    let allowed = AllowedHosts::new(certificate::names(&config));
+    let keeper = if config.plain { None } else { Some(certificate::Keeper::start(&config)?) };
+    let tls = keeper.as_ref().map(|keeper| keeper.tls.clone());
+    let trust = keeper.as_ref().map_or_else(Trust::foreign, |keeper| keeper.trust.clone());
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        match TcpListener::bind(address).await {
+            Ok(listener) => listeners.push(listener),
+            // A machine without IPv6 still has the other loopback address.
+            Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable && config.listen.len() > 1 => {
+                tracing::info!(%address, "this machine does not have that address; not listening on it");
+            }
+            Err(source) => return Err(Error::Listen { address: *address, source }),
+        }
+    }
+    let help = match config.help_listen {
+        Some(address) => Some(TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?),
+        None => None,
+    };
+    let local: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let Some(first) = local.first().copied() else {
+        return Err(Error::Gst("no address of `listen` exists on this machine".into()));
+    };
+
+    init_gstreamer()?;
+    let limits = signalling::policy::Limits {
+        max_viewers: config.max_viewers,
+        max_peers: config.max_peers,
+        ..signalling::policy::Limits::default()
+    };
+    let (hub, notices) = signalling::hub::Hub::spawn(limits);
+    let slot = picture_slot::PictureSlot::default();
+    let ice = ice_uris(&config.ice_servers)?;
+    let (outbound, reports) = outbound::Outbound::start(outbound_settings(&config, ice.clone()), hub.clone(), slot.clone())?;
+    let control = control::serve(&config.state_dir, outbound.clone())?;
+    let desk = desk::Desk::start(
+        status(&config)?,
+        session::TalkLock::new((config.talk_limit > 0).then(|| Duration::from_secs(config.talk_limit.into())), CLAIM),
+        desk::Parts { outbound: outbound.clone(), inbound: inbound_settings(&config, ice), hub: hub.clone(), slot },
+        desk::Inputs { notices, outbound: reports },
+    );
+    let state = AppState::new(config.clone(), auth.clone(), hub, desk.clone(), allowed.clone(), trust.clone());
+
+    let stop = tokio::sync::watch::Sender::new(false);
+    let stopped = || {
+        let mut stop = stop.subscribe();
+        async move {
+            // Err: the sender is gone, which means the same.
+            stop.wait_for(|stop| *stop).await.ok();
+        }
+    };
+    let main = tokio::spawn(http::serve(listeners, tls, http::router(state), stopped()));
+    let help_address = help.as_ref().and_then(|listener| listener.local_addr().ok());
+    let helper = help.map(|listener| {
+        tokio::spawn(http::serve(vec![listener], None, http::help_router(trust, allowed.clone(), first.port()), stopped()))
+    });
+    let ca = keeper.as_ref().and_then(|keeper| keeper.ca_file.clone());
+    let renewal = keeper.map(|keeper| tokio::spawn(keeper.keep(config.clone(), allowed)));
+
+    ready(&Ready {
+        urls: urls(&config, &local),
+        fingerprint: ca.as_ref().map(|(_, fingerprint)| fingerprint.clone()),
+        ca_file: ca.map(|(file, _)| file),
+        setup_code: if is_open(&config, &auth) { None } else { auth.setup_code() },
+        open: is_open(&config, &auth),
+        help_url: help_address.map(|address| format!("http://{address}/trust")),
+    });
+    shutdown.await;
+
+    tracing::info!("stopping");
+    desk.stop().await;
+    outbound.stop().await;
+    stop.send_replace(true);
+    for task in [Some(main), helper].into_iter().flatten() {
+        if tokio::time::timeout(Duration::from_secs(5), task).await.is_err() {
+            tracing::warn!("connections were still open");
+        }
+    }
+    control.abort();
+    std::fs::remove_file(control::socket(&config.state_dir)).ok();
+    if let Some(renewal) = renewal {
+        renewal.abort();
+    }
+    Ok(())
+}
+
+/// A turn that was granted but not taken up by media within this goes to the next.
+const CLAIM: Duration = Duration::from_secs(15);
+/// How long a talker's packets wait for late ones.
+const JITTER: Duration = Duration::from_millis(80);
+
+/// Loopback only, and no password: everybody on this machine is the owner.
+fn is_open(config: &Config, auth: &Auth) -> bool {
+    config.listen.iter().all(|address| address.ip().is_loopback()) && !auth.has_owner()
+}
+
+fn state_folder(config: &Config) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    let path = &config.state_dir;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| Error::State { path: path.clone(), source })
+}
+
+fn urls(config: &Config, local: &[SocketAddr]) -> Vec<String> {
+    let scheme = if config.plain { "http" } else { "https" };
+    let mut hosts: Vec<(String, u16)> = Vec::new();
+    for address in local {
+        if address.ip().is_loopback() {
+            hosts.push(("localhost".to_owned(), address.port()));
+        } else if address.ip().is_unspecified() {
+            hosts.extend(certificate::names(config).iter().map(|name| (bracketed(name), address.port())));
+        } else {
+            hosts.push((address.ip().to_string(), address.port()));
+        }
+    }
+    let mut urls: Vec<String> = Vec::new();
+    for (host, port) in hosts {
+        let url = format!("{scheme}://{host}:{port}/");
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
+    }
+    urls
+}
+
+fn bracketed(name: &duplex_pki::Name) -> String {
+    let text = name.to_string();
+    if text.contains(':') { format!("[{text}]") } else { text }
+}
+
+fn outbound_settings(config: &Config, ice: IceUris) -> outbound::Settings {
+    outbound::Settings {
+        name: config.name.clone(),
+        wanted: Wanted::from_config(&config.video, &config.audio),
+        format: Format {
+            width: config.width,
+            height: config.height,
+            framerate: config.framerate,
+            codec: config.video_codec,
+            video_bitrate: config.video_bitrate,
+            audio_bitrate: config.audio_bitrate,
+        },
+        overlay: config.overlay,
+        duck: 10f64.powf(-config.duck / 20.0),
+        ice,
+        negotiation_timeout: Duration::from_secs(config.negotiation_timeout.into()),
+        idle_grace: Duration::from_secs(config.idle_grace.into()),
+    }
+}
+
+fn inbound_settings(config: &Config, ice: IceUris) -> inbound::Settings {
+    inbound::Settings {
+        sound: config.sound.clone(),
+        volume: config.sound_volume,
+        picture: config.picture.clone(),
+        overlay_width: (f64::from(config.width) * config.overlay.size) as u32,
+        record_max_size: config.record_max_size << 20,
+        record_max_age: (config.record_max_age > 0).then(|| Duration::from_secs(u64::from(config.record_max_age) * 86_400)),
+        ice,
+        jitter: JITTER,
+        negotiation_timeout: Duration::from_secs(config.negotiation_timeout.into()),
+    }
+}
+
+fn status(config: &Config) -> Result<api::Status, Error> {
+    let mut ice_servers = Vec::new();
+    for server in &config.ice_servers {
+        ice_servers.push(api::IceServer {
+            urls: vec![server.urls.clone()],
+            username: server.username.clone(),
+            credential: credential(server)?,
+        });
+    }
+    Ok(api::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        name: config.name.clone(),
+        access: api::Access { role: None, open: false, needs_setup: false },
+        device_id: None,
+        ice_servers,
+        video: true,
+        audio: config.audio != AudioSource::Silence,
+        inbound_video: config.picture.iter().any(|sink| *sink != PictureSink::Discard),
+    })
+}
+
+fn credential(server: &IceServer) -> Result<Option<String>, Error> {
+    let Some(path) = &server.credential_file else { return Ok(None) };
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Credential { path: path.clone(), source })?;
+    Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
+}
+
+/// As webrtcbin wants them: `stun://HOST:PORT`, `turn://USER:CREDENTIAL@HOST:PORT`.
+fn ice_uris(servers: &[IceServer]) -> Result<IceUris, Error> {
+    let mut uris = IceUris::default();
+    for server in servers {
+        let (scheme, rest) = server.urls.split_once(':').unwrap_or(("stun", &server.urls));
+        if server.is_turn() {
+            let user = encoded(server.username.as_deref().unwrap_or_default());
+            let secret = encoded(&credential(server)?.unwrap_or_default());
+            uris.turn.push(format!("{scheme}://{user}:{secret}@{rest}"));
+        } else {
+            let port = if rest.rsplit(']').next().unwrap_or(rest).contains(':') { "" } else { ":3478" };
+            uris.stun = Some(format!("stun://{rest}{port}"));
+        }
+    }
+    Ok(uris)
+}
+
+/// Percent-encodes what would end the user part of a URI.
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ice_servers_become_gstreamer_uris() {
+        let file = std::env::temp_dir().join(format!("duplex-credential-{}", std::process::id()));
+        std::fs::write(&file, "p@ss:word\nsecond line").unwrap();
+        let servers = [
+            IceServer { urls: "stun:stun.example".into(), username: None, credential_file: None },
+            IceServer { urls: "turn:turn.example:3478?transport=udp".into(), username: Some("u".into()), credential_file: Some(file.clone()) },
+        ];
+        let uris = ice_uris(&servers).unwrap();
+        std::fs::remove_file(file).unwrap();
+        assert_eq!(uris.stun.as_deref(), Some("stun://stun.example:3478"));
+        assert_eq!(uris.turn, ["turn://u:p%40ss%3Aword@turn.example:3478?transport=udp"]);
+    }
+}

@@ -1,0 +1,211 @@
+//! The `duplex` program: commands, logging, exit codes.
+//!
+//! In: arguments, environment. Out: a running service or one sentence on what is wrong. Never: media or logic.
+//! Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use duplex::config::{self, Config, Flags, LogFormat};
+use duplex::{cli_auth, control, devices, doctor};
+
+/// A two-way WebRTC audio and video appliance: a browser sees and hears this device, and talks back.
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true, after_help = "First steps: `duplex run`, then open https://localhost:8443/ in a browser.\n`duplex doctor` says what is missing.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service
+    Run(Box<Flags>),
+    /// Check a configuration and print what it comes to
+    CheckConfig(Box<Flags>),
+    /// Print a complete, commented configuration file
+    SampleConfig,
+    /// Look at everything the service needs, and say what to install or change
+    Doctor(Box<Flags>),
+    /// List cameras, microphones and speakers
+    Devices,
+    /// Speak a text into the running device's outgoing sound
+    Say {
+        /// What to say, 1 to 1000 characters
+        text: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Play a sound file into the running device's outgoing sound
+    Play {
+        /// Anything GStreamer can decode
+        file: std::path::PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Certificate authority and certificates
+    Pki {
+        #[command(subcommand)]
+        command: duplex_pki::cli::Command,
+    },
+    #[command(flatten)]
+    Auth(cli_auth::AuthCommand),
+}
+
+/// Where the running service keeps its state.
+#[derive(clap::Args)]
+struct Place {
+    /// State folder of the service, if it is not the usual one
+    #[arg(long, value_name = "FOLDER")]
+    state_dir: Option<String>,
+    /// Configuration file of the service
+    #[arg(long, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            // The whole chain in one line; `{:#}` joins causes with colons.
+            complain(&format!("duplex: {error:#}"));
+            if error.downcast_ref::<config::Error>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(flags) => run(load(&flags)?)?,
+        Command::CheckConfig(flags) => {
+            let config = load(&flags)?;
+            print(&format!("the configuration is good\n{config:#?}\n"))?;
+        }
+        Command::SampleConfig => print(&config::sample())?,
+        Command::Doctor(flags) => {
+            let config = load(&flags)?;
+            duplex::init_gstreamer()?;
+            let findings = doctor::examine(&config);
+            for finding in &findings {
+                print(&format!("{finding}\n"))?;
+            }
+            if findings.iter().any(|finding| finding.verdict == doctor::Verdict::Bad) {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Devices => list_devices()?,
+        Command::Say { text, place } => ask(&place, &control::Request::Say { text })?,
+        Command::Play { file, place } => {
+            let path = file.canonicalize().with_context(|| format!("cannot play {}", file.display()))?;
+            ask(&place, &control::Request::Play { path })?;
+        }
+        Command::Pki { command } => {
+            let config = load(&Flags::default())?;
+            duplex_pki::cli::run(command, &config.state_dir.join("pki"))?;
+        }
+        Command::Auth(command) => cli_auth::run(&command, |name| std::env::var(name).ok())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(flags: &Flags) -> Result<Config, config::Error> {
+    config::load(flags, |name| std::env::var(name).ok())
+}
+
+fn run(config: Config) -> anyhow::Result<()> {
+    log_to_stderr(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the async runtime")?;
+    let result = runtime.block_on(async {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let shutdown = async move {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        duplex::run(config, announce, shutdown).await?;
+        anyhow::Ok(())
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    result
+}
+
+/// Tells the person at the terminal where to go.
+fn announce(ready: &duplex::Ready) {
+    let mut text = String::new();
+    if let (Some(fingerprint), Some(file)) = (&ready.fingerprint, &ready.ca_file) {
+        text += "\nThe page is secured by this device's own authority; a browser warns until it trusts it.\n";
+        text += &format!("  authority    {}\n  fingerprint  {fingerprint}\n", file.display());
+        text += "  how to trust it: open /trust on the device's page, or read pki/README.md\n";
+    }
+    if let Some(help) = &ready.help_url {
+        text += &format!("  over plain HTTP: {help}\n");
+    }
+    if ready.open {
+        text += "No password is set: everybody on this computer is the owner. Only this computer can connect. (`duplex passwd` sets one.)\n";
+    }
+    if let Some(code) = &ready.setup_code {
+        text += &format!("No owner password is set yet. Open the page and enter this setup code: {code}\n");
+    }
+    for url in &ready.urls {
+        text += &format!("ready {url}\n");
+    }
+    if let Err(error) = print(&text) {
+        tracing::warn!(%error, "cannot print to the terminal");
+    }
+}
+
+fn list_devices() -> anyhow::Result<()> {
+    duplex::init_gstreamer()?;
+    for class in [devices::Class::Camera, devices::Class::Microphone, devices::Class::Speaker] {
+        let found = devices::list(class);
+        if found.is_empty() {
+            print(&format!("{:<12} none\n", class.word()))?;
+        }
+        for device in found {
+            print(&format!("{:<12} {}  ({})\n", class.word(), device.name, device.description))?;
+        }
+    }
+    Ok(())
+}
+
+fn ask(place: &Place, request: &control::Request) -> anyhow::Result<()> {
+    let mut flags = Flags { config: place.config.clone(), ..Flags::default() };
+    if let Some(folder) = &place.state_dir {
+        flags = flags.with("state-dir", folder);
+    }
+    let config = load(&flags)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(control::ask(&config.state_dir, request))?;
+    Ok(())
+}
+
+fn log_to_stderr(config: &Config) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log).context("log")?;
+    let json = match config.log_format {
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Human => false,
+        LogFormat::Json => true,
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        builder.json().flatten_event(true).init();
+    } else {
+        builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
+    }
+    Ok(())
+}
+
+fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+fn complain(text: &str) {
+    // Nothing is left to tell when even stderr is closed.
+    writeln!(std::io::stderr().lock(), "{text}").ok();
+}

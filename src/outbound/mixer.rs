@@ -1,0 +1,190 @@
+//! Joins what goes out: the programme (camera or file, microphone), announcements over it, the
+//! talker's picture in a corner; and encodes the result once.
+//!
+//! In: raw buffers in inlets, the talker's latest picture in a [`PictureSlot`]. Out: encoded buffers at
+//! two outlets. Never: a capture device; a frame of delay for an overlay that is not there.
+//!
+//! ```text
+//! picture inlet (appsrc) ─> overlaycomposition ─> vp8enc | x264enc ─> outlet (appsink)
+//!
+//! silence (audiotestsrc) ──┐
+//! programme inlet (appsrc) ┼─> audiomixer ─> opusenc ─> outlet (appsink)
+//! announcement inlets ─────┘   (programme pad ducked while somebody talks)
+//! ```
+
+use std::sync::{Arc, Mutex};
+
+use gst::prelude::*;
+
+use super::encoder::{Format, KeyFrameRation, RATE, ration_key_frames};
+use crate::bridge;
+use crate::config::{Corner, Overlay};
+use crate::picture_slot::PictureSlot;
+use crate::pipeline::{Error, Pipeline, make};
+
+/// How long the mixer waits for a source that is late. Sources push 10 to 46 ms at a time.
+const AUDIO_LATENCY: gst::ClockTime = gst::ClockTime::from_mseconds(40);
+
+/// The mixing and encoding pipeline.
+#[derive(Debug)]
+pub struct Mixer {
+    /// The pipeline and its events.
+    pub pipeline: Pipeline,
+    /// Where the raw picture goes in.
+    pub picture: gst_app::AppSrc,
+    /// Where the raw programme sound goes in.
+    pub sound: gst_app::AppSrc,
+    /// Encoded picture.
+    pub video_out: gst_app::AppSink,
+    /// Encoded sound.
+    pub audio_out: gst_app::AppSink,
+    audiomixer: gst::Element,
+    programme: gst::Pad,
+}
+
+/// One announcement being mixed in; taken out again by [`Mixer::remove`].
+#[derive(Debug)]
+pub struct Announcement {
+    /// Where its raw sound goes in.
+    pub inlet: gst_app::AppSrc,
+    pad: gst::Pad,
+}
+
+impl Mixer {
+    /// Builds it in the given format.
+    pub fn new(format: &Format, overlay: &Overlay, slot: &PictureSlot, ration: Arc<Mutex<KeyFrameRation>>) -> Result<Self, Error> {
+        let pipeline = Pipeline::on_common_time("outbound-mixer");
+
+        let picture = bridge::inlet(&format.raw_video(), 2, gst::ClockTime::ZERO)?;
+        let composition = make("overlaycomposition")?;
+        draw_talker(&composition, format, overlay, slot.clone());
+        let video_encoder = format.video_encoder()?;
+        ration_key_frames(&video_encoder, ration);
+        let video_out = bridge::outlet(&encoder_caps(&format.encoded_video()), false)?;
+        pipeline.add_chain("picture", &[picture.upcast_ref(), &composition, &video_encoder, video_out.upcast_ref()])?;
+
+        let audiomixer = make("audiomixer")?;
+        audiomixer.set_property("output-buffer-duration", gst::ClockTime::from_mseconds(10).nseconds());
+        audiomixer.set_property("ignore-inactive-pads", true);
+        // Announcements come and go: with their latency counted from the start nothing jumps.
+        audiomixer.set_property("min-upstream-latency", AUDIO_LATENCY.nseconds());
+        let audio_encoder = format.audio_encoder()?;
+        let audio_out = bridge::outlet(&gst::Caps::new_empty_simple("audio/x-opus"), false)?;
+        let caps = make("capsfilter")?;
+        caps.set_property("caps", Format::raw_audio());
+        pipeline.add_chain("sound", &[&audiomixer, &caps, &audio_encoder, audio_out.upcast_ref()])?;
+
+        let silence = make("audiotestsrc")?;
+        silence.set_property_from_str("wave", "silence");
+        silence.set_property("is-live", true);
+        silence.set_property("samplesperbuffer", RATE / 100);
+        let silence_caps = make("capsfilter")?;
+        silence_caps.set_property("caps", Format::raw_audio());
+        let sound = bridge::inlet(&Format::raw_audio(), 20, AUDIO_LATENCY)?;
+        let link = |source| Error::Link { stage: "sound", source };
+        pipeline.inner().add_many([&silence, &silence_caps, sound.upcast_ref()]).map_err(link)?;
+        gst::Element::link_many([&silence, &silence_caps, &audiomixer]).map_err(link)?;
+        let programme = request(&audiomixer)?;
+        link_to(sound.upcast_ref(), &programme)?;
+        Ok(Self { pipeline, picture, sound, video_out, audio_out, audiomixer, programme })
+    }
+
+    /// Sets the loudness of the programme, as a factor.
+    pub fn set_programme_volume(&self, factor: f64) {
+        self.programme.set_property("volume", factor);
+    }
+
+    /// Adds an announcement over the programme.
+    pub fn announce(&self) -> Result<Announcement, Error> {
+        let inlet = bridge::inlet(&Format::raw_audio(), 100, AUDIO_LATENCY)?;
+        let link = |source| Error::Link { stage: "announcement", source };
+        self.pipeline.inner().add(&inlet).map_err(link)?;
+        let pad = request(&self.audiomixer)?;
+        link_to(inlet.upcast_ref(), &pad)?;
+        inlet.sync_state_with_parent().map_err(link)?;
+        Ok(Announcement { inlet, pad })
+    }
+
+    /// Takes an announcement out again.
+    pub fn remove(&self, announcement: Announcement) {
+        let Announcement { inlet, pad } = announcement;
+        let element = inlet.upcast::<gst::Element>();
+        if element.set_state(gst::State::Null).is_err() || self.pipeline.inner().remove(&element).is_err() {
+            tracing::warn!("an announcement did not leave the mixer cleanly");
+        }
+        self.audiomixer.release_request_pad(&pad);
+    }
+}
+
+/// Encoders may add fields to their caps (a VP8 stream header): ask them only for what they must keep.
+fn encoder_caps(caps: &gst::Caps) -> gst::Caps {
+    let mut asked = gst::Caps::new_empty();
+    if let Some(structure) = caps.structure(0) {
+        let mut structure = structure.to_owned();
+        structure.remove_fields(["width", "height", "framerate"]);
+        asked.make_mut().append_structure(structure);
+    }
+    asked
+}
+
+fn request(audiomixer: &gst::Element) -> Result<gst::Pad, Error> {
+    audiomixer
+        .request_pad_simple("sink_%u")
+        .ok_or_else(|| Error::Input("the audio mixer gives no further input".to_owned()))
+}
+
+fn link_to(element: &gst::Element, pad: &gst::Pad) -> Result<(), Error> {
+    let missing = || Error::Input("an element has no source pad".to_owned());
+    let src = element.static_pad("src").ok_or_else(missing)?;
+    src.link(pad).map(|_| ()).map_err(|error| Error::Input(format!("cannot link into the audio mixer: {error}")))
+}
+
+/// Blends the slot's picture into a corner of each frame, when there is one.
+fn draw_talker(composition: &gst::Element, format: &Format, overlay: &Overlay, slot: PictureSlot) {
+    let (frame_width, frame_height) = (format.width, format.height);
+    let overlay = overlay.clone();
+    composition.connect("draw", false, move |_| {
+        let drawn = slot.latest().map(|picture| {
+            let (x, y) = place(&overlay, (frame_width, frame_height), (picture.width, picture.height));
+            let rectangle = gst_video::VideoOverlayRectangle::new_raw(
+                &picture.buffer,
+                x as i32,
+                y as i32,
+                picture.width,
+                picture.height,
+                gst_video::VideoOverlayFormatFlags::empty(),
+            );
+            gst_video::VideoOverlayComposition::new([&rectangle])
+        });
+        Some(drawn.and_then(Result::ok).to_value())
+    });
+}
+
+/// Upper left corner of a picture of size `inner` in a frame of size `outer`, never outside of it.
+fn place(overlay: &Overlay, outer: (u32, u32), inner: (u32, u32)) -> (u32, u32) {
+    let far = |outer: u32, inner: u32| outer.saturating_sub(inner).saturating_sub(overlay.margin);
+    let near = |outer: u32, inner: u32| overlay.margin.min(outer.saturating_sub(inner));
+    let left = matches!(overlay.corner, Corner::TopLeft | Corner::BottomLeft);
+    let top = matches!(overlay.corner, Corner::TopLeft | Corner::TopRight);
+    let x = if left { near(outer.0, inner.0) } else { far(outer.0, inner.0) };
+    let y = if top { near(outer.1, inner.1) } else { far(outer.1, inner.1) };
+    (x, y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_overlay_stays_in_the_frame() {
+        for corner in [Corner::TopLeft, Corner::TopRight, Corner::BottomLeft, Corner::BottomRight] {
+            for margin in [0, 16, 1000] {
+                let overlay = Overlay { corner, size: 0.25, margin };
+                let (x, y) = place(&overlay, (320, 240), (80, 60));
+                assert!(x + 80 <= 320 && y + 60 <= 240, "{corner:?} {margin}: {x},{y}");
+            }
+        }
+        let overlay = Overlay { corner: Corner::BottomRight, size: 0.25, margin: 16 };
+        assert_eq!(place(&overlay, (1280, 720), (320, 180)), (944, 524));
+    }
+}

@@ -1,0 +1,471 @@
+//! Outbound media, device to browser: sources, mixer, one encode, a session per viewer.
+//!
+//! In: the configuration's part, commands. Out: encoded media to viewers, [`Report`]s. Never: captures or
+//! encodes while nobody watches; stops a viewer because a source failed.
+//!
+//! One task owns everything here: it starts sources and encoder for the first viewer, stops them some
+//! time after the last, ends sessions that do not come up in time, and rebuilds what breaks.
+
+pub mod encoder;
+mod feed;
+mod mixer;
+pub mod source;
+mod webrtc_sink;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::api::Part;
+use crate::bridge;
+use crate::config::Overlay;
+use crate::picture_slot::PictureSlot;
+use crate::pipeline::{Error, Event};
+use crate::signaller::InProcessSignaller;
+use crate::signalling::hub::Hub;
+use crate::transport::{Change, IceUris};
+use encoder::{Format, KeyFrameRation};
+use feed::{Fault, Inlets};
+use mixer::{Announcement, Mixer};
+use source::{End, Wanted};
+use webrtc_sink::WebrtcSink;
+
+/// What outbound needs of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Name of the device.
+    pub name: String,
+    /// What goes out.
+    pub wanted: Vec<Wanted>,
+    /// Size, rate, codec.
+    pub format: Format,
+    /// Place of the talker's picture.
+    pub overlay: Overlay,
+    /// Factor on the programme while somebody talks.
+    pub duck: f64,
+    /// STUN and TURN.
+    pub ice: IceUris,
+    /// A session that is not connected after so long is ended.
+    pub negotiation_timeout: Duration,
+    /// Capture and encoders stop so long after the last viewer left.
+    pub idle_grace: Duration,
+}
+
+/// What outbound tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// How many sessions there are.
+    Viewers(usize),
+    /// A source failed or was mended.
+    Fault(Part, Option<String>),
+    /// A viewer's session did not come up.
+    CallFailed {
+        /// Its peer id.
+        peer: String,
+    },
+}
+
+/// Something to be heard once over the programme.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sound {
+    /// A text, spoken.
+    Speech(String),
+    /// A file.
+    File(PathBuf),
+}
+
+#[derive(Debug)]
+enum Command {
+    Duck(bool),
+    Announce(Sound, oneshot::Sender<Result<(), Error>>),
+    Announced(u64),
+    Stop(oneshot::Sender<()>),
+}
+
+/// Handle of the outbound task.
+#[derive(Debug, Clone)]
+pub struct Outbound(mpsc::UnboundedSender<Command>);
+
+impl Outbound {
+    /// Builds the sending pipeline and starts the task.
+    pub fn start(settings: Settings, hub: Hub, slot: PictureSlot) -> Result<(Self, mpsc::UnboundedReceiver<Report>), Error> {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (reports, outbox) = mpsc::unbounded_channel();
+        let sending = Sending::new(&settings, &hub)?;
+        // Built once here only to find what is missing before anything starts.
+        drop(Mixer::new(&settings.format, &settings.overlay, &slot, Arc::default())?);
+        let task = Task { settings, hub, slot, sending, active: None, ducked: false, reports, own: commands.clone() };
+        tokio::spawn(task.run(inbox));
+        Ok((Self(commands), outbox))
+    }
+
+    /// Lowers the programme while somebody talks.
+    pub fn duck(&self, ducked: bool) {
+        self.tell(Command::Duck(ducked));
+    }
+
+    /// Plays something over the programme; returns when it has begun.
+    pub async fn announce(&self, sound: Sound) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Command::Announce(sound, reply));
+        answer.await.unwrap_or_else(|_| Err(Error::Input("the service is stopping".into())))
+    }
+
+    /// Stops every pipeline and waits for that.
+    pub async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        self.tell(Command::Stop(done));
+        stopped.await.ok();
+    }
+
+    fn tell(&self, command: Command) {
+        if self.0.send(command).is_err() {
+            tracing::debug!("outbound has stopped");
+        }
+    }
+}
+
+/// The pipeline that ends in webrtcsink, with its sessions.
+struct Sending {
+    sink: WebrtcSink,
+    changes: mpsc::UnboundedReceiver<Change>,
+    registered: tokio::sync::watch::Receiver<bool>,
+    /// By peer: the time by which it must be connected, `None` once it is.
+    viewers: HashMap<String, Option<Instant>>,
+    ration: Arc<Mutex<KeyFrameRation>>,
+}
+
+impl Sending {
+    fn new(settings: &Settings, hub: &Hub) -> Result<Self, Error> {
+        let signaller = InProcessSignaller::producer(hub.clone(), &settings.name);
+        let registered = signaller.registered();
+        let (tx, changes) = mpsc::unbounded_channel();
+        let (video, audio) = (settings.format.encoded_video(), Format::encoded_audio());
+        let sink = WebrtcSink::new(&video, &audio, &settings.ice, signaller, tx)?;
+        Ok(Self { sink, changes, registered, viewers: HashMap::new(), ration: Arc::default() })
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.viewers.values().flatten().min().copied()
+    }
+}
+
+/// Capture, mixing and encoding: there only while somebody watches.
+struct Active {
+    mixer: Mixer,
+    feeds: Vec<JoinHandle<()>>,
+    faults: mpsc::UnboundedReceiver<Fault>,
+    announcements: HashMap<u64, (Announcement, JoinHandle<()>)>,
+    next_announcement: u64,
+    /// Only there so that the device registers: no source is open.
+    priming: bool,
+    /// When it may stop; `None` while it is needed.
+    idle_at: Option<Instant>,
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.feeds.iter().for_each(JoinHandle::abort);
+        self.announcements.values().for_each(|(_, task)| task.abort());
+    }
+}
+
+struct Task {
+    settings: Settings,
+    hub: Hub,
+    slot: PictureSlot,
+    sending: Sending,
+    active: Option<Active>,
+    ducked: bool,
+    reports: mpsc::UnboundedSender<Report>,
+    own: mpsc::UnboundedSender<Command>,
+}
+
+/// What woke the task.
+enum Woken {
+    Command(Option<Command>),
+    Change(Change),
+    Sink(Event),
+    Mixer(Event),
+    Fault(Fault),
+    Registered,
+    Time,
+}
+
+/// Wait before a broken pipeline is built anew.
+const REBUILD: Duration = Duration::from_secs(1);
+
+impl Task {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
+        self.start_sending().await;
+        loop {
+            match self.wait(&mut inbox).await {
+                Woken::Command(None) => break self.stop().await,
+                Woken::Command(Some(Command::Stop(done))) => {
+                    self.stop().await;
+                    done.send(()).ok();
+                    break;
+                }
+                Woken::Command(Some(command)) => self.command(command).await,
+                Woken::Change(change) => self.change(change).await,
+                Woken::Sink(Event::Error { element, message }) => {
+                    tracing::error!(element, message, "the sending pipeline failed; building it anew");
+                    self.rebuild().await;
+                }
+                Woken::Mixer(Event::Error { element, message }) => {
+                    tracing::error!(element, message, "the mixing pipeline failed; building it anew");
+                    self.deactivate().await;
+                    tokio::time::sleep(REBUILD).await;
+                    if !self.sending.viewers.is_empty() {
+                        self.activate(false).await;
+                    }
+                }
+                Woken::Fault(Fault { part, message }) => {
+                    match &message {
+                        Some(message) => tracing::warn!(?part, message, "source failed; trying again"),
+                        None => tracing::info!(?part, "source works again"),
+                    }
+                    self.report(Report::Fault(part, message));
+                }
+                Woken::Registered => {
+                    tracing::debug!("the device is registered");
+                    self.settle();
+                }
+                Woken::Time => self.deadlines().await,
+                Woken::Sink(_) | Woken::Mixer(_) => {}
+            }
+        }
+    }
+
+    async fn wait(&mut self, inbox: &mut mpsc::UnboundedReceiver<Command>) -> Woken {
+        let registered = *self.sending.registered.borrow();
+        let deadlines = [self.sending.next_deadline(), self.active.as_ref().and_then(|active| active.idle_at)];
+        let deadline = deadlines.into_iter().flatten().min();
+        let active = self.active.is_some();
+        let (mixer, faults) = match &mut self.active {
+            Some(active) => (Some(&mut active.mixer), Some(&mut active.faults)),
+            None => (None, None),
+        };
+        tokio::select! {
+            command = inbox.recv() => Woken::Command(command),
+            Some(change) = self.sending.changes.recv() => Woken::Change(change),
+            Some(event) = self.sending.sink.pipeline.next() => Woken::Sink(event),
+            Some(event) = async { mixer?.pipeline.next().await }, if active => Woken::Mixer(event),
+            Some(fault) = async { faults?.recv().await }, if active => Woken::Fault(fault),
+            Ok(()) = self.sending.registered.changed(), if !registered => Woken::Registered,
+            () = async { tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)).await }, if deadline.is_some() => Woken::Time,
+        }
+    }
+
+    /// Plays the sending pipeline and primes it: webrtcsink registers once it has seen media in its
+    /// final caps. A card and silence do; no device is opened for it.
+    async fn start_sending(&mut self) {
+        if let Err(error) = self.sending.sink.pipeline.play().await {
+            tracing::error!(%error, "the sending pipeline does not start; trying again");
+            tokio::time::sleep(REBUILD).await;
+            // A boxed call would recurse; the error event on the bus leads to a rebuild instead.
+        }
+        self.activate(true).await;
+    }
+
+    async fn rebuild(&mut self) {
+        self.deactivate().await;
+        tokio::time::sleep(REBUILD).await;
+        match Sending::new(&self.settings, &self.hub) {
+            Ok(fresh) => {
+                let old = std::mem::replace(&mut self.sending, fresh);
+                old.sink.pipeline.stop().await;
+                self.report(Report::Viewers(0));
+                self.start_sending().await;
+            }
+            Err(error) => tracing::error!(%error, "cannot build the sending pipeline"),
+        }
+    }
+
+    async fn activate(&mut self, prime: bool) {
+        let (tx, faults) = mpsc::unbounded_channel();
+        let built = Mixer::new(&self.settings.format, &self.settings.overlay, &self.slot, self.sending.ration.clone());
+        let mut mixer = match built {
+            Ok(mixer) => mixer,
+            Err(error) => return tracing::error!(%error, "cannot build the mixer"),
+        };
+        bridge::join(&mixer.video_out, &[&self.sending.sink.video], || {});
+        bridge::join(&mixer.audio_out, &[&self.sending.sink.audio], || {});
+        bridge::forward_key_frame_requests(&self.sending.sink.video, &mixer.video_out);
+        if let Err(error) = mixer.pipeline.play().await {
+            return tracing::error!(%error, "the mixer does not start");
+        }
+        let inlets = Inlets { picture: mixer.picture.clone(), sound: mixer.sound.clone() };
+        let wanted = if prime { vec![Wanted::Video(crate::config::VideoSource::Test)] } else { self.settings.wanted.clone() };
+        let feeds = wanted
+            .into_iter()
+            .map(|wanted| tokio::spawn(feed::keep(wanted, self.settings.format.clone(), inlets.clone(), tx.clone())))
+            .collect();
+        self.active = Some(Active { mixer, feeds, faults, announcements: HashMap::new(), next_announcement: 0, priming: prime, idle_at: None });
+        self.apply_duck();
+    }
+
+    async fn deactivate(&mut self) {
+        if let Some(active) = self.active.take() {
+            active.feeds.iter().for_each(JoinHandle::abort);
+            drop(active);
+        }
+    }
+
+    /// Sets or clears the time at which capture stops.
+    fn settle(&mut self) {
+        let registered = *self.sending.registered.borrow();
+        if let Some(active) = &mut self.active {
+            active.idle_at = (registered && self.sending.viewers.is_empty()).then(|| Instant::now() + self.settings.idle_grace);
+        }
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Duck(ducked) => {
+                self.ducked = ducked;
+                self.apply_duck();
+            }
+            Command::Announce(sound, reply) => {
+                let begun = self.announce(sound).await;
+                reply.send(begun).ok();
+            }
+            Command::Announced(id) => {
+                if let Some(active) = &mut self.active
+                    && let Some((announcement, _)) = active.announcements.remove(&id)
+                {
+                    active.mixer.remove(announcement);
+                }
+            }
+            Command::Stop(_) => {}
+        }
+    }
+
+    fn apply_duck(&self) {
+        if let Some(active) = &self.active {
+            active.mixer.set_programme_volume(if self.ducked { self.settings.duck } else { 1.0 });
+        }
+    }
+
+    async fn announce(&mut self, sound: Sound) -> Result<(), Error> {
+        let Some(active) = &mut self.active else {
+            return Err(Error::Input("nobody is listening: nothing was played".into()));
+        };
+        let mut source = match sound {
+            Sound::Speech(text) => source::speech(&text, End::Never)?,
+            Sound::File(path) => source::file(&path, None, true)?,
+        };
+        source.pipeline.preroll(Duration::from_secs(5)).await?;
+        let announcement = active.mixer.announce()?;
+        if let Some(outlet) = &source.audio {
+            bridge::join(outlet, &[&announcement.inlet], || {});
+        }
+        source.pipeline.play().await?;
+        let id = active.next_announcement;
+        active.next_announcement += 1;
+        let own = self.own.clone();
+        let task = tokio::spawn(async move {
+            while let Some(event) = source.pipeline.next().await {
+                match event {
+                    Event::Eos => break,
+                    Event::Error { message, .. } => {
+                        tracing::warn!(message, "an announcement broke off");
+                        break;
+                    }
+                    _ => {}
+                }
+            }
+            // What is still in the mixer's inlet is heard out.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            own.send(Command::Announced(id)).ok();
+        });
+        active.announcements.insert(id, (announcement, task));
+        Ok(())
+    }
+
+    async fn change(&mut self, change: Change) {
+        match change {
+            Change::Joined(peer) => {
+                tracing::info!(peer, "viewer joins");
+                self.sending.viewers.insert(peer, Some(Instant::now() + self.settings.negotiation_timeout));
+                self.allow_key_frame();
+                match &mut self.active {
+                    Some(active) if !active.priming => active.idle_at = None,
+                    _ => {
+                        self.deactivate().await;
+                        self.activate(false).await;
+                    }
+                }
+                self.tell_viewers();
+            }
+            Change::Connected(peer) => {
+                if let Some(deadline) = self.sending.viewers.get_mut(&peer) {
+                    *deadline = None;
+                    self.allow_key_frame();
+                    tracing::info!(peer, "viewer connected");
+                }
+            }
+            Change::Failed(peer) => self.fail(peer),
+            Change::Left(peer) => {
+                tracing::info!(peer, "viewer left");
+                self.sending.viewers.remove(&peer);
+                self.tell_viewers();
+                self.settle();
+            }
+        }
+    }
+
+    fn allow_key_frame(&self) {
+        self.sending.ration.lock().unwrap_or_else(std::sync::PoisonError::into_inner).joined();
+    }
+
+    fn fail(&mut self, peer: String) {
+        tracing::warn!(peer, "no media connection to this viewer came about");
+        if self.sending.viewers.remove(&peer).is_some() {
+            self.report(Report::CallFailed { peer: peer.clone() });
+        }
+        let sink = self.sending.sink.ender();
+        // webrtcsink may block on its own runtime here.
+        tokio::task::spawn_blocking(move || sink.end_session_with(&peer));
+        self.tell_viewers();
+        self.settle();
+    }
+
+    async fn deadlines(&mut self) {
+        let now = Instant::now();
+        let late: Vec<String> = self
+            .sending
+            .viewers
+            .iter()
+            .filter(|(_, deadline)| deadline.is_some_and(|deadline| deadline <= now))
+            .map(|(peer, _)| peer.clone())
+            .collect();
+        late.into_iter().for_each(|peer| self.fail(peer));
+        if self.active.as_ref().and_then(|active| active.idle_at).is_some_and(|at| at <= now) {
+            tracing::info!("nobody watches: capture and encoder stop");
+            self.deactivate().await;
+        }
+    }
+
+    fn tell_viewers(&self) {
+        self.report(Report::Viewers(self.sending.viewers.len()));
+    }
+
+    fn report(&self, report: Report) {
+        self.reports.send(report).ok();
+    }
+
+    async fn stop(&mut self) {
+        self.deactivate().await;
+        let inner = self.sending.sink.pipeline.inner().clone();
+        let stopped = tokio::task::spawn_blocking(move || crate::pipeline::to_null(&inner)).await;
+        if stopped.is_err() {
+            tracing::error!("the sending pipeline did not stop cleanly");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! A still image, PNG or JPEG, as a live picture.
+//!
+//! In: a path. Out: the image at the programme's frame rate. Never: a second decode.
+//!
+//! ```text
+//! filesrc ─> decodebin ─> videoconvert ─> videoscale (shape kept) ─> imagefreeze (live) ─> outlet
+//! ```
+
+use std::path::Path;
+
+use gst::prelude::*;
+
+use super::{End, Source};
+use crate::bridge;
+use crate::outbound::encoder::Format;
+use crate::pipeline::{Error, Pipeline, make};
+
+/// An image file.
+pub fn image(path: &Path, format: &Format) -> Result<Source, Error> {
+    let pipeline = Pipeline::new("source-image");
+    let source = make("filesrc")?;
+    source.set_property("location", path);
+    let decode = make("decodebin")?;
+    let convert = make("videoconvert")?;
+    let scale = make("videoscale")?;
+    scale.set_property("add-borders", true);
+    let size = make("capsfilter")?;
+    size.set_property("caps", without_rate(&format.raw_video()));
+    let freeze = make("imagefreeze")?;
+    freeze.set_property("is-live", true);
+    let outlet = bridge::outlet(&format.raw_video(), false)?;
+    pipeline.add_chain("image", &[&source, &decode])?;
+    pipeline.add_chain("image", &[&convert, &scale, &size, &freeze, outlet.upcast_ref()])?;
+    let convert = convert.downgrade();
+    decode.connect_pad_added(move |_, pad| {
+        let sink = convert.upgrade().and_then(|convert| convert.static_pad("sink"));
+        if let Some(sink) = sink.filter(|sink| !sink.is_linked())
+            && let Err(error) = pad.link(&sink)
+        {
+            tracing::warn!(%error, "the image could not be linked");
+        }
+    });
+    Ok(Source { pipeline, video: Some(outlet), audio: None, end: End::Never })
+}
+
+fn without_rate(caps: &gst::Caps) -> gst::Caps {
+    let mut caps = caps.clone();
+    if let Some(structure) = caps.make_mut().structure_mut(0) {
+        structure.remove_field("framerate");
+    }
+    caps
+}

@@ -1,0 +1,147 @@
+//! Sources: each a pipeline of its own that ends in raw media of one fixed format.
+//!
+//! In: a configured source. Out: a [`Source`] with outlets for picture and sound. Never: the mixer, the
+//! encoder or a viewer; a source that fails takes nothing with it.
+//!
+//! ```text
+//! test | camera | image | file ──> convert, scale, rate ──> outlet (appsink, I420)
+//! test | microphone | speech | file ──> convert, resample ──> outlet (appsink, S16LE)
+//! ```
+
+mod camera;
+mod card;
+mod file;
+mod image;
+mod microphone;
+mod speech;
+mod test;
+
+pub use card::card;
+pub use file::file;
+pub use speech::speech;
+
+use gst::prelude::*;
+
+use super::encoder::Format;
+use crate::bridge;
+use crate::config::{AudioSource, VideoSource};
+use crate::pipeline::{Error, Pipeline, make};
+
+/// A source that can be played and joined to the mixer.
+#[derive(Debug)]
+pub struct Source {
+    /// The pipeline and its events.
+    pub pipeline: Pipeline,
+    /// Raw picture, if it has one.
+    pub video: Option<gst_app::AppSink>,
+    /// Raw sound, if it has one.
+    pub audio: Option<gst_app::AppSink>,
+    /// What to do when it comes to its end.
+    pub end: End,
+}
+
+/// What the end of a source means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It has none: an end is a fault.
+    Never,
+    /// Seek to the start in the same pipeline, without a gap.
+    Loop,
+    /// Build it anew after a pause (speech).
+    Repeat,
+}
+
+/// What a source is made from: the parts of the programme that share one pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// A picture.
+    Video(VideoSource),
+    /// Sound.
+    Audio(AudioSource),
+    /// Both from one file, in sync.
+    Both(std::path::PathBuf),
+}
+
+impl Wanted {
+    /// The pipelines that a configuration needs.
+    pub fn from_config(video: &VideoSource, audio: &AudioSource) -> Vec<Self> {
+        match (video, audio) {
+            (VideoSource::File(v), AudioSource::File(a)) if v == a => vec![Self::Both(v.clone())],
+            _ => vec![Self::Video(video.clone()), Self::Audio(audio.clone())],
+        }
+    }
+
+    /// Builds the source; it does not play yet.
+    pub fn build(&self, format: &Format) -> Result<Source, Error> {
+        match self {
+            Self::Video(VideoSource::Test) => test::picture(format),
+            Self::Video(VideoSource::File(path)) => file(path, Some(format), false),
+            Self::Video(VideoSource::Image(path)) => image::image(path, format),
+            Self::Video(VideoSource::Camera(name)) => camera::camera(name.as_deref(), format),
+            Self::Audio(AudioSource::Test) => test::tone(),
+            Self::Audio(AudioSource::Silence) => test::silence(),
+            Self::Audio(AudioSource::File(path)) => file(path, None, true),
+            Self::Audio(AudioSource::Speech(text)) => speech(text, End::Repeat),
+            Self::Audio(AudioSource::Microphone(name)) => microphone::microphone(name.as_deref()),
+            Self::Both(path) => file(path, Some(format), true),
+        }
+    }
+
+    /// Whether the picture depends on it.
+    pub fn has_video(&self) -> bool {
+        !matches!(self, Self::Audio(_))
+    }
+
+    /// Whether the sound depends on it.
+    pub fn has_audio(&self) -> bool {
+        !matches!(self, Self::Video(_))
+    }
+
+    /// What people call it in a message.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Video(source) => source.to_string(),
+            Self::Audio(AudioSource::Speech(_)) => "speech".to_owned(),
+            Self::Audio(source) => source.to_string(),
+            Self::Both(path) => format!("file:{}", path.display()),
+        }
+    }
+}
+
+/// `convert ! scale (keeping the shape) ! rate ! outlet`; returns the first element and the outlet.
+fn picture_tail(pipeline: &Pipeline, format: &Format, sync: bool) -> Result<(gst::Element, gst_app::AppSink), Error> {
+    let queue = make("queue")?;
+    let convert = make("videoconvert")?;
+    convert.set_property("n-threads", 2u32);
+    let scale = make("videoscale")?;
+    scale.set_property("add-borders", true);
+    let rate = make("videorate")?;
+    // A camera slower than asked must not cost latency by waiting for its next frame.
+    rate.set_property("skip-to-first", true);
+    let caps = make("capsfilter")?;
+    caps.set_property("caps", format.raw_video());
+    let outlet = bridge::outlet(&format.raw_video(), sync)?;
+    pipeline.add_chain("picture", &[&queue, &convert, &scale, &rate, &caps, outlet.upcast_ref()])?;
+    Ok((queue, outlet))
+}
+
+/// `convert ! resample ! outlet`; returns the first element and the outlet.
+fn sound_tail(pipeline: &Pipeline, sync: bool) -> Result<(gst::Element, gst_app::AppSink), Error> {
+    let queue = make("queue")?;
+    let convert = make("audioconvert")?;
+    let resample = make("audioresample")?;
+    let caps = make("capsfilter")?;
+    caps.set_property("caps", Format::raw_audio());
+    let outlet = bridge::outlet(&Format::raw_audio(), sync)?;
+    pipeline.add_chain("sound", &[&queue, &convert, &resample, &caps, outlet.upcast_ref()])?;
+    Ok((queue, outlet))
+}
+
+/// Adds elements and links them, the last one into `tail`.
+fn head(pipeline: &Pipeline, stage: &'static str, elements: &[&gst::Element], tail: &gst::Element) -> Result<(), Error> {
+    pipeline.add_chain(stage, elements)?;
+    if let Some(last) = elements.last() {
+        last.link(tail).map_err(|source| Error::Link { stage, source })?;
+    }
+    Ok(())
+}

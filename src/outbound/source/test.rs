@@ -1,0 +1,128 @@
+//! Test sources: a moving picture with date, time and frame counter; a soft tone; silence.
+//!
+//! In: nothing. Out: a live picture whose frame counter people read in the text and programs in the
+//! [`MARKER`] strip; a 440 Hz tone. Never: a file or a device.
+//!
+//! ```text
+//! videotestsrc (live) ─> textoverlay (text and strip set per frame) ─> outlet
+//! audiotestsrc (live) ─> outlet
+//! ```
+
+use gst::prelude::*;
+
+use super::{End, Source, sound_tail};
+use crate::bridge;
+use crate::outbound::encoder::{Format, RATE};
+use crate::pipeline::{Error, Pipeline, make};
+
+/// Frequency of the test tone, Hz.
+pub const TONE_HZ: f64 = 440.0;
+
+/// The machine-readable frame counter: one row of cells along the lower edge, white for 1 and
+/// black for 0, most significant bit first: 8 fixed bits, then 24 bits of the counter.
+pub mod marker {
+    /// Fixed bits in front of the counter.
+    pub const SYNC: u32 = 0b1010_0110;
+    /// Cells in the strip.
+    pub const CELLS: usize = 32;
+
+    /// Edge of a cell in pixels for a picture so wide: a 40th of the width, at most 16, even.
+    pub fn cell(width: u32) -> usize {
+        ((width / 40).min(16) as usize) & !1
+    }
+
+    /// The 32 bits for a frame.
+    pub fn bits(frame: u64) -> u32 {
+        (SYNC << 24) | (frame & 0xff_ffff) as u32
+    }
+}
+
+/// The moving test picture.
+pub fn picture(format: &Format) -> Result<Source, Error> {
+    let pipeline = Pipeline::new("source-test-picture");
+    let source = make("videotestsrc")?;
+    source.set_property("is-live", true);
+    source.set_property_from_str("pattern", "ball");
+    source.set_property_from_str("motion", "sweep");
+    source.set_property("background-color", 0xff1d_2733u32);
+    source.set_property("foreground-color", 0xfff2_b134u32);
+    let caps = make("capsfilter")?;
+    caps.set_property("caps", format.raw_video());
+    let text = make("textoverlay")?;
+    text.set_property_from_str("valignment", "top");
+    text.set_property_from_str("halignment", "left");
+    text.set_property_from_str("line-alignment", "left");
+    text.set_property("font-desc", "Monospace 16");
+    text.set_property("shaded-background", true);
+    text.set_property("auto-resize", true);
+    write_text(&caps, &text);
+    let outlet = bridge::outlet(&format.raw_video(), false)?;
+    pipeline.add_chain("test picture", &[&source, &caps, &text, outlet.upcast_ref()])?;
+    if let Some(pad) = text.static_pad("src") {
+        write_strip(&pad, format);
+    }
+    Ok(Source { pipeline, video: Some(outlet), audio: None, end: End::Never })
+}
+
+/// The soft tone.
+pub fn tone() -> Result<Source, Error> {
+    sound("source-test-tone", "sine")
+}
+
+/// Silence.
+pub fn silence() -> Result<Source, Error> {
+    sound("source-silence", "silence")
+}
+
+fn sound(name: &str, wave: &str) -> Result<Source, Error> {
+    let pipeline = Pipeline::new(name);
+    let source = make("audiotestsrc")?;
+    source.set_property("is-live", true);
+    source.set_property("freq", TONE_HZ);
+    source.set_property("volume", 0.05f64);
+    source.set_property("samplesperbuffer", RATE / 100);
+    source.set_property_from_str("wave", wave);
+    let (tail, outlet) = sound_tail(&pipeline, false)?;
+    super::head(&pipeline, "test tone", &[&source], &tail)?;
+    Ok(Source { pipeline, video: None, audio: Some(outlet), end: End::Never })
+}
+
+/// Sets the text before each frame passes: date, time of day, frame number.
+fn write_text(before: &gst::Element, text: &gst::Element) {
+    let Some(pad) = before.static_pad("src") else { return };
+    let text = text.downgrade();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let (Some(buffer), Some(text)) = (info.buffer(), text.upgrade()) {
+            let now = gst::glib::DateTime::now_local()
+                .and_then(|now| now.format("%Y-%m-%d %H:%M:%S"))
+                .unwrap_or_else(|_| "no clock".into());
+            text.set_property("text", format!("{now}\nframe {:07}", buffer.offset()));
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Paints the marker strip into the luma plane.
+fn write_strip(pad: &gst::Pad, format: &Format) {
+    let cell = marker::cell(format.width);
+    let Ok(info) = gst_video::VideoInfo::from_caps(&format.raw_video()) else { return };
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
+        let Some(gst::PadProbeData::Buffer(buffer)) = probe.data.as_mut() else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let bits = marker::bits(buffer.offset());
+        let (stride, offset, height) = (info.stride()[0] as usize, info.offset()[0], info.height() as usize);
+        if let Ok(mut map) = buffer.make_mut().map_writable() {
+            for row in height.saturating_sub(cell)..height {
+                let start = offset + row * stride;
+                if let Some(line) = map.get_mut(start..start + marker::CELLS * cell) {
+                    for (index, pixels) in line.chunks_mut(cell.max(1)).enumerate() {
+                        let one = bits >> (marker::CELLS - 1 - index) & 1 == 1;
+                        pixels.fill(if one { 235 } else { 16 });
+                    }
+                }
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
+}

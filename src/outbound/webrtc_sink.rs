@@ -1,0 +1,94 @@
+//! The outbound end: encoded picture and sound into `webrtcsink`, one session per viewer.
+//!
+//! In: buffers in two inlets, in caps fixed for the life of the pipeline. Out: WebRTC sessions, and
+//! [`Change`]s about them. Never: an encoder; a public STUN server; a viewer that can stop another.
+//!
+//! ```text
+//! video inlet (appsrc) ──┐
+//!                        ├─> webrtcsink ══> a session per viewer
+//! audio inlet (appsrc) ──┘
+//! ```
+
+use gst::prelude::*;
+use gstrswebrtc::webrtcsink::BaseWebRTCSink;
+use tokio::sync::mpsc;
+
+use crate::bridge;
+use crate::pipeline::{Error, Pipeline};
+use crate::signaller::InProcessSignaller;
+use crate::transport::{Change, IceUris, quiet_ice, watch_transport};
+
+/// The pipeline that ends in `webrtcsink`.
+#[derive(Debug)]
+pub struct WebrtcSink {
+    /// The pipeline and its events.
+    pub pipeline: Pipeline,
+    /// Where encoded pictures go in.
+    pub video: gst_app::AppSrc,
+    /// Where encoded sound goes in.
+    pub audio: gst_app::AppSrc,
+    signaller: InProcessSignaller,
+}
+
+impl WebrtcSink {
+    /// Builds it; nothing registers before the first buffers have come.
+    pub fn new(
+        video_caps: &gst::Caps,
+        audio_caps: &gst::Caps,
+        ice: &IceUris,
+        signaller: InProcessSignaller,
+        changes: mpsc::UnboundedSender<Change>,
+    ) -> Result<Self, Error> {
+        let pipeline = Pipeline::on_common_time("outbound-webrtc");
+        let video = bridge::inlet(video_caps, 8, gst::ClockTime::ZERO)?;
+        let audio = bridge::inlet(audio_caps, 32, gst::ClockTime::ZERO)?;
+        let sink = BaseWebRTCSink::with_signaller(signaller.clone().upcast());
+        sink.set_property("stun-server", &ice.stun);
+        sink.set_property("turn-servers", gst::Array::new(ice.turn.iter().map(|uri| uri.to_send_value())));
+        sink.set_property("video-caps", bare(video_caps));
+        sink.set_property("audio-caps", bare(audio_caps));
+        // One shared encode cannot follow an estimate, and FEC would double the bitrate
+        // (it stays at 100 % of the media with encoded input).
+        sink.set_property("do-fec", false);
+        sink.set_property_from_str("congestion-control", "disabled");
+        let sink: gst::Element = sink.upcast();
+        watch_sessions(&sink, changes);
+        let link = |source| Error::Link { stage: "webrtcsink", source };
+        let bin = pipeline.inner();
+        bin.add_many([video.upcast_ref(), audio.upcast_ref(), &sink]).map_err(link)?;
+        video.link_pads(Some("src"), &sink, Some("video_%u")).map_err(link)?;
+        audio.link_pads(Some("src"), &sink, Some("audio_%u")).map_err(link)?;
+        Ok(Self { pipeline, video, audio, signaller })
+    }
+
+    /// What ends viewers' sessions.
+    pub fn ender(&self) -> InProcessSignaller {
+        self.signaller.clone()
+    }
+}
+
+/// Codec name only: what `webrtcsink` should look for.
+fn bare(caps: &gst::Caps) -> gst::Caps {
+    caps.structure(0).map_or_else(gst::Caps::new_empty, |s| gst::Caps::new_empty_simple(s.name().as_str()))
+}
+
+fn watch_sessions(sink: &gst::Element, changes: mpsc::UnboundedSender<Change>) {
+    // Sends fail only while the service is stopping.
+    let tell = move |change| {
+        changes.send(change).ok();
+    };
+    let joined = tell.clone();
+    sink.connect("consumer-added", false, move |values| {
+        let peer = values.get(1)?.get::<String>().ok()?;
+        let webrtcbin = values.get(2)?.get::<gst::Element>().ok()?;
+        quiet_ice(&webrtcbin);
+        watch_transport(&webrtcbin, peer.clone(), joined.clone());
+        joined(Change::Joined(peer));
+        None
+    });
+    sink.connect("consumer-removed", false, move |values| {
+        let peer = values.get(1)?.get::<String>().ok()?;
+        tell(Change::Left(peer));
+        None
+    });
+}

@@ -1,0 +1,255 @@
+//! Owns GStreamer pipelines: builds elements with a clear error, turns bus messages into async
+//! events, keeps every pipeline on one clock, and sets it to Null when it is dropped.
+//!
+//! In: elements and links from the stages. Out: [`Event`]s over a channel, one pipeline state at a time.
+//! Never: a domain word, the configuration, or text parsed into a launch line.
+
+use std::sync::OnceLock;
+
+use gst::prelude::*;
+use tokio::sync::mpsc;
+
+/// What a pipeline reports on its bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// An element failed; the pipeline no longer works.
+    Error {
+        /// Name of the element that failed.
+        element: String,
+        /// A sentence by GStreamer.
+        message: String,
+    },
+    /// Every sink has seen the end of its stream.
+    Eos,
+    /// A segment seek came to its end (used to loop files without a gap).
+    SegmentDone,
+    /// Latency inside changed and was redistributed.
+    Latency,
+}
+
+/// Why a pipeline could not be built or started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An element factory is missing.
+    #[error("GStreamer element \"{factory}\" is missing; on Debian install the package {package}")]
+    MissingElement {
+        /// Factory name.
+        factory: String,
+        /// Debian package that has it.
+        package: &'static str,
+    },
+    /// Elements would not link.
+    #[error("cannot link the {stage} pipeline: {source}")]
+    Link {
+        /// Stage.
+        stage: &'static str,
+        /// GStreamer's words.
+        source: gst::glib::BoolError,
+    },
+    /// A state change failed; `detail` is the first error on the bus.
+    #[error("{name} does not start: {detail}")]
+    Start {
+        /// Pipeline name.
+        name: String,
+        /// GStreamer's words.
+        detail: String,
+    },
+    /// Text from outside is not what the stage takes.
+    #[error("{0}")]
+    Input(String),
+}
+
+/// A `gst::Pipeline` on the process's common clock, with its bus as a channel.
+#[derive(Debug)]
+pub struct Pipeline {
+    inner: gst::Pipeline,
+    events: mpsc::UnboundedReceiver<Event>,
+    stopped: bool,
+}
+
+impl Pipeline {
+    /// A pipeline whose running time starts when it plays: for sources.
+    pub fn new(name: &str) -> Self {
+        let inner = gst::Pipeline::with_name(name);
+        inner.use_clock(Some(&clock()));
+        let (tx, events) = mpsc::unbounded_channel();
+        if let Some(bus) = inner.bus() {
+            let weak = inner.downgrade();
+            bus.set_sync_handler(move |_, message| {
+                if let Some(event) = translate(message, &weak) {
+                    // The receiver is gone only while the pipeline is being dropped.
+                    tx.send(event).ok();
+                }
+                gst::BusSyncReply::Drop
+            });
+        }
+        Self { inner, events, stopped: false }
+    }
+
+    /// A pipeline whose running time is the process's common one, so that buffers bridged
+    /// into it by [`crate::bridge`] keep their place in time.
+    pub fn on_common_time(name: &str) -> Self {
+        let pipeline = Self::new(name);
+        pipeline.inner.set_start_time(gst::ClockTime::NONE);
+        pipeline.inner.set_base_time(common_base_time());
+        pipeline
+    }
+
+    /// The pipeline itself, to add elements to.
+    pub fn inner(&self) -> &gst::Pipeline {
+        &self.inner
+    }
+
+    /// Adds elements and links them in order.
+    pub fn add_chain(&self, stage: &'static str, elements: &[&gst::Element]) -> Result<(), Error> {
+        for element in elements {
+            self.inner.add(*element).map_err(|source| Error::Link { stage, source })?;
+        }
+        gst::Element::link_many(elements.iter().copied()).map_err(|source| Error::Link { stage, source })
+    }
+
+    /// Opens what it reads and waits for the first data, at most `limit`; for sources that are not live.
+    pub async fn preroll(&mut self, limit: std::time::Duration) -> Result<(), Error> {
+        let inner = self.inner.clone();
+        let limit = gst::ClockTime::try_from(limit).unwrap_or(gst::ClockTime::from_seconds(10));
+        let reached = tokio::task::spawn_blocking(move || {
+            inner.set_state(gst::State::Paused)?;
+            inner.state(limit).0
+        })
+        .await;
+        match reached {
+            Ok(Ok(gst::StateChangeSuccess::Async)) => Err(self.start_error("no data came")),
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(self.start_error("it cannot be opened")),
+        }
+    }
+
+    /// Starts playing. State changes run off the async runtime: elements may block in them.
+    pub async fn play(&mut self) -> Result<(), Error> {
+        let inner = self.inner.clone();
+        let changed = tokio::task::spawn_blocking(move || inner.set_state(gst::State::Playing)).await;
+        if matches!(changed, Ok(Ok(_))) {
+            return Ok(());
+        }
+        Err(self.start_error("the state change was refused"))
+    }
+
+    /// The first error on the bus, or `otherwise`.
+    fn start_error(&mut self, otherwise: &str) -> Error {
+        let mut detail = otherwise.to_owned();
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::Error { message, .. } = event {
+                detail = message;
+                break;
+            }
+        }
+        Error::Start { name: self.inner.name().to_string(), detail }
+    }
+
+    /// The next event; `None` never comes while the pipeline lives.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// An event that is already there.
+    pub fn poll(&mut self) -> Option<Event> {
+        self.events.try_recv().ok()
+    }
+
+    /// Stops and waits until every element is in Null.
+    pub async fn stop(mut self) {
+        self.stopped = true;
+        let inner = self.inner.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || to_null(&inner)).await {
+            tracing::error!(pipeline = %self.inner.name(), %error, "stopping a pipeline panicked");
+        }
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        if self.stopped {
+            return;
+        }
+        // A thread of its own: elements of gst-plugin-webrtc block on their own runtime when
+        // they stop, which tokio forbids on a worker thread.
+        let inner = self.inner.clone();
+        if let Err(error) = std::thread::Builder::new().name("to-null".into()).spawn(move || to_null(&inner)) {
+            tracing::error!(%error, "cannot stop a pipeline");
+        }
+    }
+}
+
+/// Makes an element, or says which Debian package has it.
+pub fn make(factory: &str) -> Result<gst::Element, Error> {
+    gst::ElementFactory::make(factory)
+        .build()
+        .map_err(|_| Error::MissingElement { factory: factory.to_owned(), package: package_of(factory) })
+}
+
+/// Debian package that has an element factory.
+pub fn package_of(factory: &str) -> &'static str {
+    PACKAGES.iter().find(|(names, _)| names.contains(&factory)).map_or("gstreamer1.0-plugins-base", |(_, package)| package)
+}
+
+/// The system clock that every pipeline uses.
+pub fn clock() -> gst::Clock {
+    gst::SystemClock::obtain()
+}
+
+/// Base time shared by all pipelines made with [`Pipeline::on_common_time`].
+pub fn common_base_time() -> gst::ClockTime {
+    static BASE: OnceLock<gst::ClockTime> = OnceLock::new();
+    *BASE.get_or_init(|| clock().time())
+}
+
+/// Stops a pipeline; blocks until it has.
+pub fn to_null(pipeline: &gst::Pipeline) {
+    if let Err(error) = pipeline.set_state(gst::State::Null) {
+        tracing::warn!(pipeline = %pipeline.name(), %error, "does not stop cleanly");
+    }
+    if let Some(bus) = pipeline.bus() {
+        bus.unset_sync_handler();
+    }
+}
+
+fn translate(message: &gst::Message, pipeline: &gst::glib::WeakRef<gst::Pipeline>) -> Option<Event> {
+    match message.view() {
+        gst::MessageView::Error(error) => {
+            let element = error.src().map(|s| s.name().to_string()).unwrap_or_default();
+            tracing::debug!(element, error = %error.error(), debug = ?error.debug(), "pipeline error");
+            Some(Event::Error { element, message: error.error().to_string() })
+        }
+        gst::MessageView::Warning(warning) => {
+            tracing::debug!(warning = %warning.error(), debug = ?warning.debug(), "pipeline warning");
+            None
+        }
+        gst::MessageView::Eos(_) => Some(Event::Eos),
+        gst::MessageView::SegmentDone(_) => Some(Event::SegmentDone),
+        gst::MessageView::Latency(_) => {
+            // recalculate_latency takes element locks: not from the thread that posted.
+            if let Some(pipeline) = pipeline.upgrade() {
+                pipeline.call_async(|p| {
+                    if let Err(error) = p.recalculate_latency() {
+                        tracing::debug!(%error, "latency not redistributed");
+                    }
+                });
+            }
+            Some(Event::Latency)
+        }
+        _ => None,
+    }
+}
+
+/// Factories outside gstreamer1.0-plugins-base, by Debian package.
+const PACKAGES: &[(&[&str], &str)] = &[
+    (&["vp8enc", "vp8dec", "matroskamux", "rtpvp8pay", "rtpvp8depay", "rtph264pay", "rtph264depay", "rtpopuspay", "rtpopusdepay", "rtpbin", "v4l2src", "wavenc", "level", "rtpjitterbuffer", "imagefreeze", "pngdec", "jpegdec"], "gstreamer1.0-plugins-good"),
+    (&["webrtcbin", "opusparse", "dtlsenc", "dtlsdec", "srtpenc", "srtpdec", "sctpenc", "h264parse", "timecodestamper", "webrtcdsp"], "gstreamer1.0-plugins-bad"),
+    (&["x264enc"], "gstreamer1.0-plugins-ugly"),
+    (&["avdec_h264", "avdec_aac"], "gstreamer1.0-libav"),
+    (&["nicesrc", "nicesink"], "gstreamer1.0-nice"),
+    (&["alsasrc", "alsasink"], "gstreamer1.0-alsa"),
+    (&["textoverlay", "clockoverlay", "timeoverlay"], "gstreamer1.0-x"),
+    (&["espeak"], "gstreamer1.0-espeak"),
+    (&["libcamerasrc"], "gstreamer1.0-libcamera"),
+];

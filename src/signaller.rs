@@ -1,0 +1,280 @@
+//! The device's own signaller: joins `webrtcsink` and `webrtcsrc` to the signalling hub inside the
+//! process, so that the device needs no certificate, port or token to reach itself.
+//!
+//! In: the hub's messages for one peer. Out: the signals of gst-plugin-webrtc's `Signallable`
+//! interface, and the peer's messages. Never: the `error` signal for what a remote sent (it would
+//! end the whole element); a remote's broken message ends that remote's session, no other.
+
+use std::sync::Mutex;
+
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_webrtc::{WebRTCSDPType, WebRTCSessionDescription};
+use gstrswebrtc::signaller::{Signallable, SignallableImpl};
+
+use crate::signalling::hub::{Hub, Peer, PeerSender};
+use crate::signalling::wire;
+use crate::signalling::{Kind, PeerId};
+
+/// What the signaller is there for.
+#[derive(Debug, Clone)]
+pub enum Role {
+    /// Registers the device as a producer with this meta.
+    Producer { meta: serde_json::Value },
+    /// Asks this peer for its media.
+    Consumer { talker: PeerId },
+}
+
+glib::wrapper! {
+    /// A `Signallable` that speaks to the [`Hub`] without a socket.
+    pub struct InProcessSignaller(ObjectSubclass<imp::InProcessSignaller>) @implements Signallable;
+}
+
+impl InProcessSignaller {
+    /// For the device's `webrtcsink`; `name` is shown to those who list producers.
+    pub fn producer(hub: Hub, name: &str) -> Self {
+        let meta = serde_json::json!({ "name": name, "duplex": { "device": true } });
+        Self::with_role(hub, Role::Producer { meta })
+    }
+
+    /// For a `webrtcsrc` that takes the media of one talker.
+    pub fn consumer(hub: Hub, talker: &str) -> Self {
+        Self::with_role(hub, Role::Consumer { talker: talker.to_owned() })
+    }
+
+    /// Becomes true once the element has asked to be registered: it has seen media in final caps.
+    pub fn registered(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.imp().lock().registered.subscribe()
+    }
+
+    /// Ends the session that `peer` has with this element, if it has one.
+    pub fn end_session_with(&self, peer: &str) {
+        let ended: Vec<String> = {
+            let state = self.imp().lock();
+            state.sessions.iter().filter(|(_, other)| other == peer).map(|(id, _)| id.clone()).collect()
+        };
+        for session in ended {
+            self.send(wire::IncomingMessage::EndSession(wire::EndSessionMessage { session_id: session.clone() }));
+            self.session_over(&session);
+        }
+    }
+
+    fn with_role(hub: Hub, role: Role) -> Self {
+        let object: Self = glib::Object::new();
+        let mut state = object.imp().lock();
+        state.joined = Some((hub, role, tokio::runtime::Handle::current()));
+        drop(state);
+        object
+    }
+
+    fn send(&self, message: wire::IncomingMessage) {
+        let sender = self.imp().lock().sender.clone();
+        if let Some(sender) = sender {
+            sender.send(message);
+        }
+    }
+
+    fn session_over(&self, session: &str) {
+        self.imp().lock().sessions.retain(|(id, _)| id != session);
+        self.emit_by_name::<bool>("session-ended", &[&session]);
+    }
+
+    /// One message from the hub.
+    fn dispatch(&self, role: &Role, message: wire::OutgoingMessage) {
+        match message {
+            wire::OutgoingMessage::Welcome { .. } => {
+                self.imp().lock().registered.send_replace(true);
+                self.send(match role {
+                Role::Producer { meta } => wire::IncomingMessage::SetPeerStatus(wire::PeerStatus {
+                    roles: vec![wire::PeerRole::Producer],
+                    meta: Some(meta.clone()),
+                    peer_id: None,
+                }),
+                Role::Consumer { talker } => wire::IncomingMessage::StartSession(wire::StartSessionMessage {
+                    peer_id: talker.clone(),
+                    offer: None,
+                }),
+            });
+            }
+            wire::OutgoingMessage::StartSession { peer_id, session_id, offer } => {
+                let offer = match offer.map(|sdp| description(WebRTCSDPType::Offer, &sdp)).transpose() {
+                    Ok(offer) => offer,
+                    Err(reason) => return self.refuse(&session_id, reason),
+                };
+                self.imp().lock().sessions.push((session_id.clone(), peer_id.clone()));
+                self.emit_by_name::<()>("session-requested", &[&session_id, &peer_id, &offer]);
+            }
+            wire::OutgoingMessage::SessionStarted { peer_id, session_id } => {
+                self.imp().lock().sessions.push((session_id.clone(), peer_id.clone()));
+                self.emit_by_name::<()>("session-started", &[&session_id, &peer_id]);
+            }
+            wire::OutgoingMessage::EndSession(end) => self.session_over(&end.session_id),
+            wire::OutgoingMessage::Peer(wire::PeerMessage { session_id, peer_message }) => match peer_message {
+                wire::PeerMessageInner::Sdp(sdp) => {
+                    let parsed = match sdp {
+                        wire::SdpMessage::Offer { sdp } => description(WebRTCSDPType::Offer, &sdp),
+                        wire::SdpMessage::Answer { sdp } => description(WebRTCSDPType::Answer, &sdp),
+                    };
+                    match parsed {
+                        Ok(parsed) => self.emit_by_name::<()>("session-description", &[&session_id, &parsed]),
+                        Err(reason) => self.refuse(&session_id, reason),
+                    }
+                }
+                wire::PeerMessageInner::Ice { candidate, sdp_m_line_index } => {
+                    self.emit_by_name::<()>("handle-ice", &[&session_id, &sdp_m_line_index, &None::<String>, &candidate]);
+                }
+            },
+            wire::OutgoingMessage::Error { details } => tracing::warn!(%details, "the signalling hub refused the device"),
+            wire::OutgoingMessage::PeerStatusChanged(_)
+            | wire::OutgoingMessage::List { .. }
+            | wire::OutgoingMessage::ListConsumers { .. } => {}
+        }
+    }
+
+    fn refuse(&self, session: &str, reason: &'static str) {
+        tracing::warn!(session, reason, "ending a session over a broken description");
+        self.send(wire::IncomingMessage::EndSession(wire::EndSessionMessage { session_id: session.to_owned() }));
+        self.session_over(session);
+    }
+}
+
+/// Parses an SDP; the error names the rule, never the text.
+fn description(kind: WebRTCSDPType, sdp: &str) -> Result<WebRTCSessionDescription, &'static str> {
+    let parsed = gst_sdp::SDPMessage::parse_buffer(sdp.as_bytes()).map_err(|_| "the SDP does not parse")?;
+    if parsed.medias_len() == 0 {
+        return Err("the SDP has no media");
+    }
+    Ok(WebRTCSessionDescription::new(kind, parsed))
+}
+
+async fn receive(object: glib::WeakRef<InProcessSignaller>, role: Role, mut peer: Peer) {
+    while let Some(message) = peer.rx.recv().await {
+        // webrtcsink and webrtcsrc may block on their own runtime in these signals.
+        let Some(object) = object.upgrade() else { return };
+        let role = role.clone();
+        let done = tokio::task::spawn_blocking(move || object.dispatch(&role, message)).await;
+        if done.is_err() {
+            tracing::error!("a signalling message made the WebRTC element panic");
+        }
+    }
+}
+
+mod imp {
+    use super::*;
+
+    #[derive(Default)]
+    pub struct State {
+        pub joined: Option<(Hub, Role, tokio::runtime::Handle)>,
+        pub sender: Option<PeerSender>,
+        pub task: Option<tokio::task::JoinHandle<()>>,
+        /// (session id, other peer's id)
+        pub sessions: Vec<(String, PeerId)>,
+        pub registered: tokio::sync::watch::Sender<bool>,
+    }
+
+    #[derive(Default)]
+    pub struct InProcessSignaller {
+        state: Mutex<State>,
+    }
+
+    impl InProcessSignaller {
+        pub fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+            self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for InProcessSignaller {
+        const NAME: &'static str = "DuplexInProcessSignaller";
+        type Type = super::InProcessSignaller;
+        type ParentType = glib::Object;
+        type Interfaces = (Signallable,);
+    }
+
+    impl ObjectImpl for InProcessSignaller {
+        fn properties() -> &'static [glib::ParamSpec] {
+            static PROPERTIES: std::sync::LazyLock<Vec<glib::ParamSpec>> = std::sync::LazyLock::new(|| {
+                vec![
+                    glib::ParamSpecBoolean::builder("manual-sdp-munging").read_only().build(),
+                    glib::ParamSpecString::builder("producer-peer-id").read_only().build(),
+                ]
+            });
+            PROPERTIES.as_ref()
+        }
+
+        fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+            match pspec.name() {
+                "producer-peer-id" => match &self.lock().joined {
+                    Some((_, Role::Consumer { talker }, _)) => Some(talker.clone()).to_value(),
+                    _ => None::<String>.to_value(),
+                },
+                _ => false.to_value(),
+            }
+        }
+
+        fn dispose(&self) {
+            let task = self.lock().task.take();
+            if let Some(task) = task {
+                task.abort();
+            }
+        }
+    }
+
+    impl SignallableImpl for InProcessSignaller {
+        fn start(&self) {
+            let mut state = self.lock();
+            let Some((hub, role, runtime)) = state.joined.clone() else {
+                return;
+            };
+            let kind = match &role {
+                Role::Producer { .. } => Kind::DeviceProducer,
+                Role::Consumer { talker } => Kind::DeviceConsumer { talker: talker.clone() },
+            };
+            match hub.join(kind) {
+                Ok(peer) => {
+                    state.sender = Some(peer.tx.clone());
+                    state.task = Some(runtime.spawn(receive(self.obj().downgrade(), role, peer)));
+                }
+                Err(error) => tracing::error!(%error, "the device cannot join its own signalling"),
+            }
+        }
+
+        fn stop(&self) {
+            let task = {
+                let mut state = self.lock();
+                state.sender = None;
+                state.sessions.clear();
+                state.task.take()
+            };
+            if let Some(task) = task {
+                // Dropping the peer inside the task is what leaves the hub.
+                task.abort();
+            }
+        }
+
+        fn send_sdp(&self, session: &str, sdp: &WebRTCSessionDescription) {
+            let text = sdp.sdp().to_string();
+            let sdp = match sdp.type_() {
+                WebRTCSDPType::Offer => wire::SdpMessage::Offer { sdp: text },
+                _ => wire::SdpMessage::Answer { sdp: text },
+            };
+            self.obj().send(wire::IncomingMessage::Peer(wire::PeerMessage {
+                session_id: session.to_owned(),
+                peer_message: wire::PeerMessageInner::Sdp(sdp),
+            }));
+        }
+
+        fn add_ice(&self, session: &str, candidate: &str, sdp_m_line_index: u32, _sdp_mid: Option<String>) {
+            self.obj().send(wire::IncomingMessage::Peer(wire::PeerMessage {
+                session_id: session.to_owned(),
+                peer_message: wire::PeerMessageInner::Ice { candidate: candidate.to_owned(), sdp_m_line_index },
+            }));
+        }
+
+        fn end_session(&self, session: &str) {
+            self.lock().sessions.retain(|(id, _)| id != session);
+            self.obj().send(wire::IncomingMessage::EndSession(wire::EndSessionMessage { session_id: session.to_owned() }));
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What both directions need of a WebRTC transport: its servers, its state, and quiet.
+//!
+//! In: a `webrtcbin`. Out: [`Change`]s when it connects or fails. Never: a public server nobody configured.
+
+use gst::glib;
+use gst::prelude::*;
+
+/// What happens to sessions with peers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A peer's session was made; media is wanted.
+    Joined(String),
+    /// Its transport is up.
+    Connected(String),
+    /// Its transport failed for good.
+    Failed(String),
+    /// Its session is gone.
+    Left(String),
+}
+
+/// STUN and TURN servers as GStreamer takes them.
+#[derive(Debug, Clone, Default)]
+pub struct IceUris {
+    /// `stun://HOST:PORT`
+    pub stun: Option<String>,
+    /// `turn://USER:CREDENTIAL@HOST:PORT`
+    pub turn: Vec<String>,
+}
+
+/// Reports when the transport of a session comes up or fails.
+pub fn watch_transport(webrtcbin: &gst::Element, peer: String, tell: impl Fn(Change) + Send + Sync + 'static) {
+    webrtcbin.connect_notify(Some("connection-state"), move |bin, _| {
+        match bin.property::<gst_webrtc::WebRTCPeerConnectionState>("connection-state") {
+            gst_webrtc::WebRTCPeerConnectionState::Connected => tell(Change::Connected(peer.clone())),
+            gst_webrtc::WebRTCPeerConnectionState::Failed => tell(Change::Failed(peer.clone())),
+            _ => {}
+        }
+    });
+}
+
+/// Turns off UPnP in libnice: it looks for routers nobody asked about and leaks threads.
+pub fn quiet_ice(webrtcbin: &gst::Element) {
+    let agent = webrtcbin
+        .find_property("ice-agent")
+        .and_then(|_| webrtcbin.property::<Option<glib::Object>>("ice-agent"))
+        .and_then(|ice| ice.find_property("agent").and_then(|_| ice.property::<Option<glib::Object>>("agent")));
+    if let Some(agent) = agent.filter(|agent| agent.find_property("upnp").is_some()) {
+        agent.set_property("upnp", false);
+    }
+}
