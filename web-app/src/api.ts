@@ -1,0 +1,101 @@
+/**
+ * The service's HTTP interface. Enters: what the page wants. Leaves: the generated types, or an
+ * ApiFailure with a sentence to show. Never touches the DOM or media, and never sees a secret other
+ * than the password on its way out: the session lives in a cookie that scripts cannot read.
+ */
+import type { Access } from "./generated/Access";
+import type { ApiError } from "./generated/ApiError";
+import type { Event as ServiceEvent } from "./generated/Event";
+import type { Status } from "./generated/Status";
+import type { TalkState } from "./generated/TalkState";
+
+export type { ServiceEvent };
+
+export class ApiFailure extends Error {
+  /** @param status HTTP status; 0 when the service could not be reached */
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+export function status(): Promise<Status> {
+  return call<Status>("GET", "status");
+}
+
+export function signIn(password: string): Promise<Access> {
+  return call<Access>("POST", "sign-in", { password });
+}
+
+export function signOut(): Promise<void> {
+  return call<void>("POST", "sign-out");
+}
+
+export function setUp(code: string, password: string): Promise<Access> {
+  return call<Access>("POST", "setup", { code, password });
+}
+
+/** @param take owner only: ends the other person's turn */
+export function talk(peer: string, take: boolean): Promise<TalkState> {
+  return call<TalkState>("POST", "talk", { peer, take });
+}
+
+export function releaseTalk(peer: string): Promise<TalkState> {
+  return call<TalkState>("POST", "talk/release", { peer });
+}
+
+/**
+ * The service's events for one signalling peer.
+ * @param lost called once, when the stream has ended and will not come back by itself
+ * @returns ends it
+ */
+export function events(peer: string, heard: (event: ServiceEvent) => void, lost: () => void): () => void {
+  const source = new EventSource(`${BASE}events?peer=${encodeURIComponent(peer)}`);
+  source.onmessage = (message: MessageEvent<string>) => {
+    let event: ServiceEvent;
+    try {
+      event = JSON.parse(message.data) as ServiceEvent;
+    } catch {
+      console.warn("dropped an event that is not JSON");
+      return;
+    }
+    heard(event);
+  };
+  source.onerror = () => {
+    // The browser's own retry hides a 401 from us and keeps a dead peer id, so start anew instead.
+    source.close();
+    lost();
+  };
+  return () => source.close();
+}
+
+async function call<T>(method: "GET" | "POST", path: string, body?: object): Promise<T> {
+  const options: RequestInit = { method, signal: AbortSignal.timeout(DEADLINE_MS) };
+  if (body) {
+    options.body = JSON.stringify(body);
+    options.headers = { "content-type": "application/json" };
+  }
+  let answer: Response;
+  try {
+    answer = await fetch(BASE + path, options);
+  } catch {
+    throw new ApiFailure(0, "unreachable", "The device does not answer. Look at its power and network, then try again.");
+  }
+  if (!answer.ok) throw await failure(answer);
+  return (answer.status === 204 ? undefined : await answer.json()) as T;
+}
+
+async function failure(answer: Response): Promise<ApiFailure> {
+  try {
+    const { error } = (await answer.json()) as ApiError;
+    return new ApiFailure(answer.status, error.code, error.message);
+  } catch {
+    return new ApiFailure(answer.status, "unknown", `The device answered with HTTP status ${answer.status}.`);
+  }
+}
+
+const BASE = "/api/v1/";
+const DEADLINE_MS = 10_000;

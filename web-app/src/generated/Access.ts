@@ -1,0 +1,3 @@
+import type { Role } from "./Role";
+
+export type Access = { role: Role | null; open: boolean; needsSetup: boolean };

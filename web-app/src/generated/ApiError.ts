@@ -1,0 +1,1 @@
+export type ApiError = { error: { code: string; message: string } };

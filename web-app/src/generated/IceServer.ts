@@ -1,0 +1,1 @@
+export type IceServer = { urls: Array<string>; username?: string; credential?: string };

@@ -1,0 +1,260 @@
+/**
+ * Joins the parts: the call (client), the turn, the service (api), the views. Enters: their events.
+ * Leaves: one set of facts, shown after every change through state.ts. Holds no media logic of its own.
+ */
+import * as api from "./api";
+import { Backoff } from "./backoff";
+import * as capture from "./capture";
+import { Client } from "./client";
+import type { Status } from "./generated/Status";
+import type { TalkState } from "./generated/TalkState";
+import { show, type Facts } from "./state";
+import { Turn } from "./turn";
+import { element } from "./views/elements";
+import { Panel } from "./views/panel";
+import { SignIn } from "./views/sign-in";
+import { Talkback } from "./views/talkback";
+import { canChooseSpeaker, Viewer } from "./views/viewer";
+
+const NOBODY: TalkState = { you: "idle", busy: false, waiting: 0, revokedBy: null };
+// Set while signed out: a WebSocket that would only be refused is then not tried ahead of the status.
+const SIGNED_OUT_KEY = "duplex.signed-out";
+
+const NOTICE_MS = 15_000;
+
+const app = element("app", HTMLElement);
+const facts: Facts = {
+  status: null,
+  online: navigator.onLine,
+  signalling: false,
+  unanswered: false,
+  call: "idle",
+  failure: null,
+  picture: false,
+  wasLive: false,
+  turn: "off",
+  talk: NOBODY,
+  camera: false,
+  notice: null,
+  faults: {},
+};
+
+const scheme = location.protocol === "https:" ? "wss" : "ws";
+const client = new Client(`${scheme}://${location.host}/signalling`, {
+  connected(peerId) {
+    turn.peer = peerId;
+    change({ signalling: true, unanswered: false });
+    listen(peerId);
+  },
+  disconnected() {
+    stopListening();
+    turn.lostSignalling();
+    change({ signalling: false, unanswered: true, talk: NOBODY });
+    panel.showViewers(0);
+    void refresh();
+  },
+  call: (call, failure) => change({ call, failure }),
+  stream: (stream) => viewer.setStream(stream),
+  talk: (phase) => turn.media(phase),
+});
+
+const turn = new Turn(client, blankVideo, {
+  phase(phase) {
+    change({ turn: phase });
+    if (phase === "asking") void showChoices(); // names are known from the first permission on
+  },
+  talk: (talk) => change({ talk }),
+  notice(notice) {
+    clearTimeout(noticeTimer);
+    if (notice) noticeTimer = setTimeout(() => change({ notice: null }), NOTICE_MS);
+    change({ notice });
+  },
+  camera(track) {
+    talkback.showCamera(track);
+    change({ camera: track !== null });
+  },
+});
+
+const viewer = new Viewer({
+  picture: (picture) => change({ picture }),
+  sound: (sound) => (app.dataset["sound"] = sound),
+});
+
+const talkback = new Talkback({
+  begin() {
+    viewer.unblock();
+    void turn.begin(false);
+  },
+  end: () => turn.end(),
+  takeOver: () => void turn.begin(true),
+  toggleCamera: () => void turn.toggleCamera(),
+  chooseMicrophone: (deviceId) => void turn.useMicrophone(deviceId),
+  chooseSpeaker(deviceId) {
+    viewer.useSpeaker(deviceId).catch((error: Error) => {
+      change({ notice: { headline: "The speaker cannot be used", detail: error.message } });
+    });
+  },
+});
+
+const panel = new Panel({
+  figures: () => client.stats(),
+  settingsOpened: () => void showChoices(),
+  async signOut() {
+    turn.end();
+    client.close();
+    await api.signOut();
+    void refresh();
+  },
+});
+
+const signIn = new SignIn({
+  async signIn(password) {
+    await api.signIn(password);
+    await refresh();
+  },
+  async setUp(code, password) {
+    await api.setUp(code, password);
+    await refresh();
+  },
+});
+
+// --- facts in, page out ---
+
+function change(some: Partial<Facts>): void {
+  Object.assign(facts, some);
+  const shown = show(facts);
+  if (shown.state === "live") facts.wasLive = true;
+  app.dataset["state"] = shown.state;
+  app.dataset["talk"] = shown.talk;
+  viewer.show(shown);
+  talkback.show(shown, turn.wanted);
+}
+
+function useStatus(status: Status): void {
+  // The service was updated while this page was open; its page may be a newer one, too.
+  if (facts.status && facts.status.version !== status.version && !turn.wanted) return location.reload();
+
+  const { access } = status;
+  turn.hasCamera = status.inboundVideo;
+  change({ status });
+  document.title = status.name;
+  element("name", HTMLElement).textContent = status.name;
+  for (const name of document.querySelectorAll(".device-name")) name.textContent = status.name;
+  panel.showSignOut(access.role !== null && !access.open);
+
+  const view = access.role !== null ? "call" : access.needsSetup ? "setup" : "sign-in";
+  if (app.dataset["view"] !== view) {
+    app.dataset["view"] = view;
+    element("call", HTMLElement).hidden = view !== "call";
+    signIn.show(view);
+  }
+  if (view === "call") {
+    sessionStorage.removeItem(SIGNED_OUT_KEY);
+    client.watch(status.deviceId, status.iceServers);
+    if (!started) start();
+  } else {
+    sessionStorage.setItem(SIGNED_OUT_KEY, "yes");
+    stop();
+  }
+}
+
+// --- the service ---
+
+let noticeTimer: ReturnType<typeof setTimeout> | undefined;
+let started = false;
+// Counts the statuses that came as events: an answer asked for before one of them is older than it.
+let statusEvents = 0;
+let stopEvents = () => {};
+let eventsTimer: ReturnType<typeof setTimeout> | undefined;
+let statusTimer: ReturnType<typeof setTimeout> | undefined;
+const eventsBackoff = new Backoff(500, 5000);
+const statusBackoff = new Backoff(500, 5000);
+
+function start(): void {
+  started = true;
+  client.connect();
+}
+
+function stop(): void {
+  if (!started) return;
+  started = false;
+  facts.wasLive = false;
+  client.close();
+}
+
+async function refresh(): Promise<void> {
+  clearTimeout(statusTimer);
+  const asked = statusEvents;
+  try {
+    const status = await api.status();
+    statusBackoff.reset();
+    if (asked === statusEvents) useStatus(status);
+  } catch {
+    // Until signalling is open, its own retries ask again; without it, nobody else does.
+    if (!started) statusTimer = setTimeout(() => void refresh(), statusBackoff.next());
+  }
+}
+
+function listen(peerId: string): void {
+  stopListening();
+  stopEvents = api.events(peerId, heard, () => {
+    eventsTimer = setTimeout(() => listen(peerId), eventsBackoff.next());
+    void refresh(); // the sign-in may have ended
+  });
+}
+
+function stopListening(): void {
+  clearTimeout(eventsTimer);
+  stopEvents();
+  stopEvents = () => {};
+}
+
+function heard(event: api.ServiceEvent): void {
+  eventsBackoff.reset();
+  switch (event.type) {
+    case "status":
+      statusEvents += 1;
+      return useStatus(event.status);
+    case "talk":
+      return turn.heard(event.talk);
+    case "viewers":
+      return panel.showViewers(event.count);
+    case "fault": {
+      const faults = { ...facts.faults };
+      delete faults[event.part];
+      if (event.message !== null) faults[event.part] = event.message;
+      return change({ faults });
+    }
+    case "callFailed":
+      return client.failed(event.message);
+  }
+}
+
+async function showChoices(): Promise<void> {
+  const { microphones, speakers } = await capture.choices();
+  talkback.showChoices(microphones, speakers, canChooseSpeaker());
+}
+
+/** A track without frames: a canvas that nobody draws on. */
+function blankVideo(): MediaStreamTrack {
+  const canvas = document.createElement("canvas");
+  canvas.getContext("2d"); // Firefox captures only a canvas that has a context
+  const track = canvas.captureStream(0).getVideoTracks()[0];
+  if (!track) throw new Error("the browser made no video track from a canvas");
+  return track;
+}
+
+addEventListener("online", () => {
+  change({ online: true });
+  if (started) client.connect();
+  else void refresh();
+});
+addEventListener("offline", () => change({ online: false }));
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible" && started) client.connect();
+});
+capture.onDevicesChanged(() => void showChoices());
+
+if (sessionStorage.getItem(SIGNED_OUT_KEY) === null) start();
+void refresh();
+change({});

@@ -1,0 +1,153 @@
+/**
+ * The one state line. Enters: every fact the page knows. Leaves: what it tells the person and which
+ * controls make sense. Pure: no DOM, no clock, no network; whoever changes a fact asks again.
+ */
+import type { Status } from "./generated/Status";
+import type { TalkState } from "./generated/TalkState";
+import type { CallFailure, CallPhase } from "./client";
+import type { TurnPhase } from "./turn";
+
+export interface Facts {
+  /** Null until the service has answered for the first time. */
+  status: Status | null;
+  /** What the browser says about the network. */
+  online: boolean;
+  /** The signalling WebSocket is open. */
+  signalling: boolean;
+  /** The last try to open it failed. */
+  unanswered: boolean;
+  call: CallPhase;
+  /** Why the last attempt ended; stays until media flows. A sentence when the device said why. */
+  failure: CallFailure | null;
+  /** A frame of the call under way is on the screen. */
+  picture: boolean;
+  /** There was a working call since the page was opened. */
+  wasLive: boolean;
+  turn: TurnPhase;
+  talk: TalkState;
+  /** The camera is on. */
+  camera: boolean;
+  /** A sentence about the last talk attempt, such as a refused microphone; null when there is none. */
+  notice: Notice | null;
+  /** Faults the device reports, by part. */
+  faults: Readonly<Record<string, string>>;
+}
+
+export interface Notice {
+  headline: string;
+  detail: string;
+}
+
+export type CallState = "connecting" | "live" | "reconnecting" | "failed";
+export type TalkShown = "idle" | "waiting" | "talking" | "busy";
+
+export interface Shown {
+  state: CallState;
+  talk: TalkShown;
+  headline: string;
+  /** Empty when the headline says it all. */
+  detail: string;
+  /** Draws attention: something needs the person's eye. */
+  warn: boolean;
+  /** The role does not allow talking. */
+  watchOnly: boolean;
+  /** Talking is possible now. */
+  canTalk: boolean;
+  canTakeOver: boolean;
+  /** The device takes a picture. */
+  hasCamera: boolean;
+  hasSound: boolean;
+  hasPicture: boolean;
+}
+
+export function show(facts: Facts): Shown {
+  const state = callState(facts);
+  const talk = talkShown(facts);
+  const role = facts.status?.access.role ?? null;
+  const mayTalk = role === "talker" || role === "owner";
+  return {
+    state,
+    talk,
+    ...line(facts, state),
+    watchOnly: role === "viewer",
+    canTalk: mayTalk && state === "live",
+    canTakeOver: role === "owner" && state === "live" && facts.talk.busy && facts.turn !== "sending",
+    hasCamera: mayTalk && (facts.status?.inboundVideo ?? false),
+    hasSound: facts.status?.audio ?? true,
+    hasPicture: facts.status?.video ?? true,
+  };
+}
+
+function callState(facts: Facts): CallState {
+  const seen = facts.picture || facts.status?.video === false;
+  if (facts.call === "media" && seen) return "live";
+  if (facts.failure !== null && facts.signalling) return "failed";
+  return facts.wasLive ? "reconnecting" : "connecting";
+}
+
+function talkShown({ turn, talk }: Facts): TalkShown {
+  if (turn === "sending") return "talking";
+  if (turn !== "off") return "waiting";
+  return talk.busy ? "busy" : "idle";
+}
+
+function line(facts: Facts, state: CallState): { headline: string; detail: string; warn: boolean } {
+  if (!facts.online && state !== "live") {
+    return warning("Reconnecting", "This computer is offline; the call comes back with the network.");
+  }
+  switch (state) {
+    case "connecting":
+      if (facts.signalling && facts.status?.deviceId === null) {
+        return calm("Connecting", "The device is not ready yet; the call starts as soon as it is.");
+      }
+      return facts.unanswered ? warning("Connecting", "The device does not answer; trying again.") : calm("Connecting", "");
+    case "reconnecting":
+      return warning("Reconnecting", "The device or the network is gone for the moment; trying again.");
+    case "failed":
+      return warning("No call possible", failureSentence(facts.failure));
+    case "live":
+      return liveLine(facts);
+  }
+}
+
+function liveLine(facts: Facts): { headline: string; detail: string; warn: boolean } {
+  const { turn, talk, notice } = facts;
+  const fault = Object.values(facts.faults).join(" ");
+  if (turn === "sending") {
+    return calm("Talking", fault || (facts.camera ? "The device hears and sees you." : "The device hears you."));
+  }
+  if (turn === "microphone") return calm("Starting your microphone", "If the browser asks, allow it.");
+  if (turn === "starting") return calm("Your turn", "Connecting your microphone to the device.");
+  if (turn === "asking" || turn === "waiting") {
+    return calm("Waiting for your turn", talk.waiting > 1 ? `${talk.waiting} are in line, you among them.` : "You are next.");
+  }
+  if (notice) return { ...notice, warn: true };
+  if (talk.busy) {
+    return calm("Busy: someone is talking", talk.waiting > 0 ? `${talk.waiting} in line.` : fault);
+  }
+  return fault ? warning("Live", fault) : calm("Live", "");
+}
+
+function failureSentence(failure: CallFailure | null): string {
+  switch (failure?.kind) {
+    case "unreachable":
+      return (
+        "No path to the device was found. Look whether this computer is on another subnet, on a VPN or behind " +
+        "a firewall that stops UDP; where that has to stay so, a TURN server helps. Trying again."
+      );
+    case "silent":
+      return "The path to the device is open, but neither picture nor sound came in. Trying again.";
+    case "device":
+      return failure.message;
+    default:
+      return "The call could not be started. Trying again.";
+  }
+}
+
+function calm(headline: string, detail: string) {
+  return { headline, detail, warn: false };
+}
+
+function warning(headline: string, detail: string) {
+  return { headline, detail, warn: true };
+}

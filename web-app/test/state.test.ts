@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Role } from "../src/generated/Role";
+import type { Status } from "../src/generated/Status";
+import { show, type Facts } from "../src/state";
+
+function status(role: Role | null, some: Partial<Status> = {}): Status {
+  return {
+    version: "1", name: "Door", access: { role, open: false, needsSetup: false }, deviceId: "device", iceServers: [],
+    video: true, audio: true, inboundVideo: true, ...some,
+  };
+}
+
+function facts(some: Partial<Facts> = {}): Facts {
+  return {
+    status: status("talker"), online: true, signalling: true, unanswered: false, call: "media", failure: null, picture: true, wasLive: true,
+    turn: "off", talk: { you: "idle", busy: false, waiting: 0, revokedBy: null }, camera: false, notice: null, faults: {}, ...some,
+  };
+}
+
+test("live only with a frame on the screen", () => {
+  assert.equal(show(facts()).state, "live");
+  assert.equal(show(facts({ picture: false, wasLive: false })).state, "connecting");
+  assert.equal(show(facts({ picture: false, status: status("viewer", { video: false }) })).state, "live");
+});
+
+test("a call that worked reconnects, one that never did connects", () => {
+  assert.equal(show(facts({ call: "stalled" })).state, "reconnecting");
+  assert.equal(show(facts({ call: "lost", wasLive: false })).state, "connecting");
+});
+
+test("a failure stays through the next try and says what to look at", () => {
+  const shown = show(facts({ call: "starting", picture: false, failure: { kind: "unreachable" } }));
+  assert.equal(shown.state, "failed");
+  assert.match(shown.detail, /subnet.*VPN.*firewall.*TURN/s);
+});
+
+test("what the device says about a failure is shown as it is", () => {
+  assert.equal(show(facts({ call: "lost", failure: { kind: "device", message: "No answer." } })).detail, "No answer.");
+});
+
+test("without signalling a failed call is a missing service", () => {
+  assert.equal(show(facts({ call: "idle", signalling: false, failure: { kind: "silent" } })).state, "reconnecting");
+});
+
+test("busy names it, and only the owner may take over", () => {
+  const talk = { you: "idle", busy: true, waiting: 0, revokedBy: null } as const;
+  const talker = show(facts({ talk }));
+  assert.equal(talker.talk, "busy");
+  assert.equal(talker.headline, "Busy: someone is talking");
+  assert.equal(talker.canTakeOver, false);
+  assert.equal(show(facts({ talk, status: status("owner") })).canTakeOver, true);
+});
+
+test("talking is shown only once the device has the sound", () => {
+  assert.equal(show(facts({ turn: "starting" })).talk, "waiting");
+  assert.equal(show(facts({ turn: "sending" })).talk, "talking");
+});
+
+test("a viewer has no talk control and no camera", () => {
+  const shown = show(facts({ status: status("viewer") }));
+  assert.deepEqual([shown.watchOnly, shown.canTalk, shown.hasCamera], [true, false, false]);
+});
+
+test("a notice and a fault show only while the call is live", () => {
+  const notice = { headline: "Microphone not allowed", detail: "Allow it." };
+  assert.equal(show(facts({ notice })).headline, "Microphone not allowed");
+  assert.equal(show(facts({ notice, call: "stalled" })).headline, "Reconnecting");
+  assert.equal(show(facts({ faults: { video: "No camera." } })).detail, "No camera.");
+});
