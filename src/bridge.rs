@@ -12,6 +12,10 @@ use gst::prelude::*;
 
 use crate::pipeline::{Error, make};
 
+/// What a probe returns to discard a buffer or an event. `Drop` would do, but with gstreamer-rs 0.25 GStreamer
+/// then complains about an object that the bindings have taken away already.
+pub const DISCARD: gst::PadProbeReturn = gst::PadProbeReturn::Handled;
+
 /// An appsink that hands on what it gets.
 ///
 /// `sync` paces a source that is not live (a file) to the clock.
@@ -43,7 +47,7 @@ fn only_forward(inlet: &gst_app::AppSrc) {
     let last = AtomicU64::new(0);
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         let stamp = info.buffer().and_then(|buffer| buffer.pts()).map_or(0, |pts| pts.nseconds() + 1);
-        if last.fetch_max(stamp, Ordering::Relaxed) < stamp { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
+        if last.fetch_max(stamp, Ordering::Relaxed) < stamp { gst::PadProbeReturn::Ok } else { DISCARD }
     });
 }
 
@@ -82,7 +86,7 @@ pub fn forward_key_frame_requests(inlet: &gst_app::AppSrc, outlet: &gst_app::App
             (Some(event), Some(sink)) => {
                 // false: nobody upstream took it; the peer asks again.
                 sink.push_event(event);
-                gst::PadProbeReturn::Drop
+                DISCARD
             }
             _ => gst::PadProbeReturn::Ok,
         }

@@ -173,7 +173,8 @@ fn list_devices() -> anyhow::Result<()> {
 }
 
 fn ask(place: &Place, request: &control::Request) -> anyhow::Result<()> {
-    let mut flags = Flags { config: place.config.clone(), ..Flags::default() };
+    let mut flags = Flags::default();
+    flags.config.clone_from(&place.config);
     if let Some(folder) = &place.state_dir {
         flags = flags.with("state-dir", folder);
     }
@@ -184,7 +185,10 @@ fn ask(place: &Place, request: &control::Request) -> anyhow::Result<()> {
 }
 
 fn log_to_stderr(config: &Config) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log).context("log")?;
+    // The protocol library logs every message at debug and every peer at info, which the hub does as well.
+    let wanted = format!("gst_plugin_webrtc_signalling=error,{}", config.log);
+    let filter = tracing_subscriber::EnvFilter::try_new(wanted)
+        .with_context(|| format!("log = {:?}: must be a filter such as info or info,duplex=debug", config.log))?;
     let json = match config.log_format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Human => false,

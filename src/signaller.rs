@@ -21,9 +21,15 @@ use crate::signalling::{Kind, PeerId};
 #[derive(Debug, Clone)]
 pub enum Role {
     /// Registers the device as a producer with this meta.
-    Producer { meta: serde_json::Value },
+    Producer {
+        /// Shown to those who list producers.
+        meta: serde_json::Value,
+    },
     /// Asks this peer for its media.
-    Consumer { talker: PeerId },
+    Consumer {
+        /// The talker's peer id.
+        talker: PeerId,
+    },
 }
 
 glib::wrapper! {

@@ -215,7 +215,8 @@ fn bearer(headers: &HeaderMap) -> Result<Option<String>, Denied> {
 }
 
 fn wrong_token() -> Denied {
-    let message = "The token in the Authorization header is unknown, expired or revoked, or not of the form `Bearer TOKEN`.";
+    let message =
+        "The token in the Authorization header is unknown, expired or revoked, or not of the form `Bearer TOKEN`.";
     Denied::new(StatusCode::UNAUTHORIZED, "wrongToken", message)
 }
 

@@ -68,7 +68,8 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
             let message = "The body must be JSON, with Content-Type: application/json.";
             return Err(Denied::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "notJson", message));
         }
-        let too_large = || Denied::new(StatusCode::PAYLOAD_TOO_LARGE, "tooLarge", "The body must have at most 16384 bytes.");
+        let too_large =
+            || Denied::new(StatusCode::PAYLOAD_TOO_LARGE, "tooLarge", "The body must have at most 16384 bytes.");
         let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if length.is_some_and(|length: u64| length > MAX_BODY as u64) {
             return Err(too_large());
@@ -79,7 +80,11 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
         };
         let bytes = body.map_err(|_| too_large())?;
         let parsed = serde_json::from_slice(&bytes).map_err(|error| {
-            Denied::new(StatusCode::BAD_REQUEST, "badRequest", format!("The body is not what this call takes: {error}."))
+            Denied::new(
+                StatusCode::BAD_REQUEST,
+                "badRequest",
+                format!("The body is not what this call takes: {error}."),
+            )
         })?;
         Ok(Self(parsed))
     }

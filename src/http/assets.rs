@@ -6,7 +6,7 @@
 use super::AppState;
 use super::denied::Denied;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -47,6 +47,9 @@ impl Page {
 
 /// Answers with the file at the request's path.
 pub async fn asset(State(state): State<AppState>, request: Request) -> Result<Response, Denied> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return Err(Denied::method());
+    }
     let path = request.uri().path();
     let Some(name) = file_name(path) else { return Err(Denied::not_found()) };
     if let Some((bytes, tag)) = state.page.find(&name).await? {
@@ -170,10 +173,37 @@ mod tests {
     #[test]
     fn nothing_leads_out_of_the_page() {
         for path in [
-            "", "//", "/..", "/../etc/passwd", "/assets/../../x", "/assets/..", "/./index.html", "//etc/passwd", "/assets//x",
-            "/%2e%2e/x", "/..%2fx", "/a%00b", "/a\\..\\b", "/.git/config", "/assets/.hidden", "/a b", "/ä", "/a//", "/a/./",
+            "",
+            "//",
+            "/..",
+            "/../etc/passwd",
+            "/assets/../../x",
+            "/assets/..",
+            "/./index.html",
+            "//etc/passwd",
+            "/assets//x",
+            "/%2e%2e/x",
+            "/..%2fx",
+            "/a%00b",
+            "/a\\..\\b",
+            "/.git/config",
+            "/assets/.hidden",
+            "/a b",
+            "/ä",
+            "/a//",
+            "/a/./",
         ] {
             assert_eq!(file_name(path), None, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn embedded_files_are_found_by_their_whole_name() {
+        let page = Page::embedded(&[("index.html", b"page"), ("assets/a.js", b"script")]);
+        let found = page.find("assets/a.js").await.expect("readable").expect("there");
+        assert_eq!(found, (b"script".to_vec(), tag(b"script")));
+        for name in ["a.js", "assets", "assets/b.js", "INDEX.HTML", ""] {
+            assert_eq!(page.find(name).await.expect("readable"), None, "{name}");
         }
     }
 

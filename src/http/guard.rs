@@ -82,9 +82,8 @@ fn check(allowed: &AllowedHosts, link: Link, request: &Request) -> Result<Site, 
     if reads_page {
         return Ok(site);
     }
-    let foreign = |value: &HeaderValue| {
-        !value.to_str().is_ok_and(|origin| same_origin(origin, site.tls, &site.authority))
-    };
+    let foreign =
+        |value: &HeaderValue| !value.to_str().is_ok_and(|origin| same_origin(origin, site.tls, &site.authority));
     let mut origins = headers.get_all(header::ORIGIN).iter().peekable();
     // Where a browser sends no Origin (a plain GET), it still says whether another site is behind it.
     let sent_by_other_site = origins.peek().is_none()
@@ -125,5 +124,5 @@ pub fn harden(headers: &mut HeaderMap, content_policy: Option<HeaderValue>, api:
     }
 }
 
-const PERMISSIONS: &str = "camera=(self), microphone=(self), speaker-selection=(self), fullscreen=(self), autoplay=(self), \
-    geolocation=(), display-capture=(), usb=(), serial=(), bluetooth=(), payment=()";
+const PERMISSIONS: &str =
+    "camera=(self), microphone=(self), fullscreen=(self), autoplay=(self), geolocation=(), display-capture=()";

@@ -136,8 +136,28 @@ mod tests {
         }
         assert_eq!(authority("Door.Local:1").to_string(), "door.local:1");
         for text in [
-            "", ":", ":80", "host:", "host:x", "host:+80", "host:-1", "host:65536", "host:80:80", "::1", "[::1", "[::1]x", "[::1]80",
-            "[::1]:", "[host]", "user@host", "host/path", "host name", " host", "host\r\nx", "*.example.org", "https://host",
+            "",
+            ":",
+            ":80",
+            "host:",
+            "host:x",
+            "host:+80",
+            "host:-1",
+            "host:65536",
+            "host:80:80",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "[::1]80",
+            "[::1]:",
+            "[host]",
+            "user@host",
+            "host/path",
+            "host name",
+            " host",
+            "host\r\nx",
+            "*.example.org",
+            "https://host",
         ] {
             assert_eq!(Authority::parse(text), None, "{text:?}");
         }
@@ -145,17 +165,33 @@ mod tests {
 
     #[test]
     fn only_own_names_are_allowed() {
-        let names = ["door.local", "192.0.2.7", "2001:db8::7", "*.example.org"].map(|name| name.parse().expect("a name"));
+        let names =
+            ["door.local", "192.0.2.7", "2001:db8::7", "*.example.org"].map(|name| name.parse().expect("a name"));
         let allowed = AllowedHosts::new(names);
         for host in [
-            "localhost", "LOCALHOST:1", "127.0.0.1:9", "[::1]:9", "door.local", "DOOR.local.:8443", "192.0.2.7:8443",
-            "[2001:db8::7]:8443", "[2001:DB8:0::7]", "a.example.org",
+            "localhost",
+            "LOCALHOST:1",
+            "127.0.0.1:9",
+            "[::1]:9",
+            "door.local",
+            "DOOR.local.:8443",
+            "192.0.2.7:8443",
+            "[2001:db8::7]:8443",
+            "[2001:DB8:0::7]",
+            "a.example.org",
         ] {
             assert!(allowed.allows(&authority(host)), "{host}");
         }
         for host in [
-            "evil.example", "door.local.evil.example", "localhost.evil.example", "127.0.0.2", "192.0.2.8", "[2001:db8::8]",
-            "example.org", "a.b.example.org", "door",
+            "evil.example",
+            "door.local.evil.example",
+            "localhost.evil.example",
+            "127.0.0.2",
+            "192.0.2.8",
+            "[2001:db8::8]",
+            "example.org",
+            "a.b.example.org",
+            "door",
         ] {
             assert!(!allowed.allows(&authority(host)), "{host}");
         }
@@ -170,8 +206,16 @@ mod tests {
         assert!(same_origin("https://door.local:8443", true, &host));
         assert!(same_origin("https://DOOR.local:8443", true, &host));
         for origin in [
-            "http://door.local:8443", "https://door.local", "https://door.local:8444", "https://evil.example:8443", "null", "",
-            "https://door.local:8443/", "https://door.local:8443.evil.example", "https://x@door.local:8443", "door.local:8443",
+            "http://door.local:8443",
+            "https://door.local",
+            "https://door.local:8444",
+            "https://evil.example:8443",
+            "null",
+            "",
+            "https://door.local:8443/",
+            "https://door.local:8443.evil.example",
+            "https://x@door.local:8443",
+            "door.local:8443",
             "wss://door.local:8443",
         ] {
             assert!(!same_origin(origin, true, &host), "{origin:?}");

@@ -97,7 +97,7 @@ pub fn router(state: AppState) -> Router {
         .route("/signalling", get(socket::upgrade))
         .nest("/api/v1", api::routes())
         .merge(trust::routes().with_state(state.trust.clone()))
-        .fallback(get(assets::asset))
+        .fallback(assets::asset)
         .method_not_allowed_fallback(async || Denied::method())
         .layer(middleware::from_fn_with_state(state.clone(), guard::guard))
         .with_state(state)

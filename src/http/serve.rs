@@ -56,7 +56,12 @@ impl<S: Sync> FromRequestParts<S> for Link {
 
 /// Serves `router` on all `listeners`, with TLS if there is a certificate, until `shutdown` is ready. Running requests
 /// then have two seconds; WebSockets end with the hub.
-pub async fn serve(listeners: Vec<TcpListener>, tls: Option<TlsCert>, router: Router, shutdown: impl Future<Output = ()>) {
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    tls: Option<TlsCert>,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) {
     let (stop, stopped) = watch::channel(());
     let house = Arc::new(House {
         router,

@@ -42,7 +42,8 @@ impl Trust {
 
     fn ca(&self) -> Result<Ca, Denied> {
         let ca = self.ca.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let message = "This service uses a certificate that was not issued by its own authority; there is nothing to trust here.";
+        let message =
+            "This service uses a certificate that was not issued by its own authority; there is nothing to trust here.";
         ca.ok_or_else(|| Denied::new(StatusCode::NOT_FOUND, "notOwnCa", message))
     }
 }
@@ -64,10 +65,7 @@ pub fn help_router(trust: Trust, allowed: AllowedHosts, https_port: u16) -> Rout
         let front = front.clone();
         async move |request: Request| redirect(&front, &request)
     };
-    routes()
-        .with_state(trust)
-        .fallback(redirect)
-        .layer(middleware::from_fn_with_state(front, plain_guard))
+    routes().with_state(trust).fallback(redirect).layer(middleware::from_fn_with_state(front, plain_guard))
 }
 
 struct Front {

@@ -172,7 +172,7 @@ pub fn ration_key_frames(encoder: &gst::Element, ration: Arc<Mutex<KeyFrameRatio
             return gst::PadProbeReturn::Ok;
         }
         let mut ration = ration.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if ration.pass(Instant::now()) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
+        if ration.pass(Instant::now()) { gst::PadProbeReturn::Ok } else { crate::bridge::DISCARD }
     });
 }
 

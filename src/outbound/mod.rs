@@ -135,6 +135,8 @@ struct Sending {
     sink: WebrtcSink,
     changes: mpsc::UnboundedReceiver<Change>,
     registered: tokio::sync::watch::Receiver<bool>,
+    /// By when it must have registered.
+    register_by: Instant,
     /// By peer: the time by which it must be connected, `None` once it is.
     viewers: HashMap<String, Option<Instant>>,
     ration: Arc<Mutex<KeyFrameRation>>,
@@ -147,11 +149,13 @@ impl Sending {
         let (tx, changes) = mpsc::unbounded_channel();
         let (video, audio) = (settings.format.encoded_video(), Format::encoded_audio());
         let sink = WebrtcSink::new(&video, &audio, &settings.ice, signaller, tx)?;
-        Ok(Self { sink, changes, registered, viewers: HashMap::new(), ration: Arc::default() })
+        let register_by = Instant::now() + REGISTER;
+        Ok(Self { sink, changes, registered, register_by, viewers: HashMap::new(), ration: Arc::default() })
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        self.viewers.values().flatten().min().copied()
+        let register_by = (!*self.registered.borrow()).then_some(self.register_by);
+        self.viewers.values().flatten().copied().chain(register_by).min()
     }
 }
 
@@ -197,6 +201,8 @@ enum Woken {
     Time,
 }
 
+/// webrtcsink registers within this, or is built anew. It takes a tenth of a second on a laptop.
+const REGISTER: Duration = Duration::from_secs(20);
 /// Wait before a broken pipeline is built anew.
 const REBUILD: Duration = Duration::from_secs(1);
 
@@ -233,8 +239,10 @@ impl Task {
                     self.report(Report::Fault(part, message));
                 }
                 Woken::Registered => {
-                    tracing::debug!("the device is registered");
-                    self.settle();
+                    tracing::info!("the device can be called");
+                    if self.active.as_ref().is_some_and(|active| active.priming) && self.sending.viewers.is_empty() {
+                        self.deactivate().await;
+                    }
                 }
                 Woken::Time => self.deadlines().await,
                 Woken::Sink(_) | Woken::Mixer(_) => {}
@@ -266,11 +274,17 @@ impl Task {
     /// final caps. A card and silence do; no device is opened for it.
     async fn start_sending(&mut self) {
         if let Err(error) = self.sending.sink.pipeline.play().await {
-            tracing::error!(%error, "the sending pipeline does not start; trying again");
-            tokio::time::sleep(REBUILD).await;
-            // A boxed call would recurse; the error event on the bus leads to a rebuild instead.
+            // It is built anew when it has not registered in time.
+            tracing::error!(%error, "the sending pipeline does not start");
         }
         self.activate(true).await;
+        // GStreamer makes the process's DTLS key with the first element that needs it, which takes half a second:
+        // now, not when the first viewer waits.
+        match tokio::task::spawn_blocking(|| crate::pipeline::make("dtlsdec").map(drop)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "no viewer can be served"),
+            Err(error) => tracing::error!(%error, "making the DTLS key panicked"),
+        }
     }
 
     async fn rebuild(&mut self) {
@@ -319,9 +333,8 @@ impl Task {
 
     /// Sets or clears the time at which capture stops.
     fn settle(&mut self) {
-        let registered = *self.sending.registered.borrow();
-        if let Some(active) = &mut self.active {
-            active.idle_at = (registered && self.sending.viewers.is_empty()).then(|| Instant::now() + self.settings.idle_grace);
+        if let Some(active) = self.active.as_mut().filter(|active| !active.priming) {
+            active.idle_at = self.sending.viewers.is_empty().then(|| Instant::now() + self.settings.idle_grace);
         }
     }
 
@@ -438,6 +451,10 @@ impl Task {
 
     async fn deadlines(&mut self) {
         let now = Instant::now();
+        if !*self.sending.registered.borrow() && self.sending.register_by <= now {
+            tracing::error!("the device did not register with signalling; building the sending pipeline anew");
+            return self.rebuild().await;
+        }
         let late: Vec<String> = self
             .sending
             .viewers

@@ -1,9 +1,7 @@
 //! Peers in one process, with the real protocol handler between them.
 
 use super::*;
-use crate::signalling::wire::{
-    PeerMessage, PeerMessageInner, PeerRole, PeerStatus, SdpMessage, StartSessionMessage,
-};
+use crate::signalling::wire::{PeerMessage, PeerMessageInner, PeerRole, PeerStatus, SdpMessage, StartSessionMessage};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -132,15 +130,13 @@ async fn the_end_of_the_device_is_told_to_viewers_and_desk() {
     assert_eq!(notice(&mut notices).await, Notice::DeviceProducing(id.clone()));
     let mut viewer = joined(&hub, remote("watch", "session:a")).await;
     listen(&viewer);
-    assert_eq!(list(&mut viewer).await, [id.clone()]);
+    assert_eq!(list(&mut viewer).await, std::slice::from_ref(&id));
     let session = start(&mut viewer, &mut device).await;
     drop(device);
     assert_eq!(notice(&mut notices).await, Notice::DeviceGone(id.clone()));
     let told = said(&mut viewer).await;
     assert!(told.contains(&OutgoingMessage::EndSession(EndSessionMessage { session_id: session })), "{told:?}");
-    let gone = |m: &OutgoingMessage| {
-        matches!(m, OutgoingMessage::PeerStatusChanged(s) if s.roles.is_empty() && s.peer_id.as_ref() == Some(&id))
-    };
+    let gone = |m: &OutgoingMessage| matches!(m, OutgoingMessage::PeerStatusChanged(s) if s.roles.is_empty() && s.peer_id.as_ref() == Some(&id));
     assert!(told.iter().any(gone), "{told:?}");
     assert_eq!(hub.counts().sessions, 0);
 }

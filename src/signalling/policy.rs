@@ -15,12 +15,12 @@
 //! Nobody sees himself, and what one does not see is refused in the same words as what does not exist.
 
 use super::wire::{
-    EndSessionMessage, IncomingMessage, OutgoingMessage, PeerMessage, PeerMessageInner, PeerStatus,
-    SdpMessage, StartSessionMessage,
+    EndSessionMessage, IncomingMessage, OutgoingMessage, PeerMessage, PeerMessageInner, PeerStatus, SdpMessage,
+    StartSessionMessage,
 };
 use super::{Grants, Kind, PeerId};
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// How much of everything one service takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,8 @@ pub struct Policy {
     limits: Limits,
     members: HashMap<PeerId, Member>,
     sessions: HashMap<String, Session>,
+    /// The last sessions that ended, with their members.
+    ended: VecDeque<(String, [PeerId; 2])>,
     joined: u64,
 }
 
@@ -94,7 +96,7 @@ struct Session {
 impl Policy {
     /// No peers yet.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, members: HashMap::new(), sessions: HashMap::new(), joined: 0 }
+        Self { limits, members: HashMap::new(), sessions: HashMap::new(), ended: VecDeque::new(), joined: 0 }
     }
 
     /// Admits a peer; whatever it sends before is refused.
@@ -152,12 +154,14 @@ impl Policy {
             }
             OutgoingMessage::EndSession(end) => {
                 // The table may have lost it already, when the other side asked for the end.
-                self.sessions.remove(&end.session_id);
+                self.close(&end.session_id);
                 self.members.contains_key(to).then_some(OutgoingMessage::EndSession(end))
             }
-            OutgoingMessage::Peer(peer) => {
-                self.sessions.get(&peer.session_id).is_some_and(|session| session.side(to).is_some()).then_some(OutgoingMessage::Peer(peer))
-            }
+            OutgoingMessage::Peer(peer) => self
+                .sessions
+                .get(&peer.session_id)
+                .is_some_and(|session| session.side(to).is_some())
+                .then_some(OutgoingMessage::Peer(peer)),
             OutgoingMessage::List { producers } => Some(self.thin_list(to, producers)),
             // Passive consumers are the device's own; a stock webrtcsink must not be told to send them anything.
             OutgoingMessage::ListConsumers { .. } => Some(OutgoingMessage::ListConsumers { consumers: Vec::new() }),
@@ -196,7 +200,9 @@ impl Policy {
             return Err("a peer cannot be producer and consumer at once.".into());
         }
         if status.producing() && class_of(&member.kind).is_none() {
-            return Err("this sign-in may not send media; the role producer needs the right to talk or to produce.".into());
+            return Err(
+                "this sign-in may not send media; the role producer needs the right to talk or to produce.".into()
+            );
         }
         if let Kind::Remote(_) = member.kind {
             if status.consuming() {
@@ -227,12 +233,22 @@ impl Policy {
 
     fn end_session(&mut self, from: &str, end: EndSessionMessage) -> Result<IncomingMessage, String> {
         let own = self.sessions.get(&end.session_id).is_some_and(|session| session.side(from).is_some());
-        if !own {
+        // Both sides may end it at once: the second one's message crossed the first one's on the way. The handler
+        // knows nothing of the session then, and does nothing.
+        let crossed = || self.ended.iter().any(|(id, members)| *id == end.session_id && members.iter().any(|m| m == from));
+        if !own && !crossed() {
             return Err(UNKNOWN_SESSION.into());
         }
         // The handler tells only the other side, if that is still there.
-        self.sessions.remove(&end.session_id);
+        self.close(&end.session_id);
         Ok(IncomingMessage::EndSession(end))
+    }
+
+    fn close(&mut self, session_id: &str) {
+        if let Some(session) = self.sessions.remove(session_id) {
+            self.ended.truncate(ENDED_KEPT - 1);
+            self.ended.push_front((session_id.to_owned(), [session.producer, session.consumer]));
+        }
     }
 
     fn peer_message(&mut self, from: &str, peer: PeerMessage) -> Result<IncomingMessage, String> {
@@ -354,6 +370,8 @@ fn act(message: &IncomingMessage) -> &'static str {
 
 const PRODUCER: usize = 0;
 const CONSUMER: usize = 1;
+/// Ended sessions that are remembered.
+const ENDED_KEPT: usize = 64;
 /// There are three roles; a longer list only serves to make others' messages large.
 const MAX_ROLES: usize = 3;
 /// The key in a producer's meta under which the device says that it is the device.

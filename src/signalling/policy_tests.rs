@@ -85,8 +85,8 @@ fn started(policy: &mut Policy, producer: &str, consumer: &str, session: &str) {
     let (session_id, peer_id) = (session.to_string(), producer.to_string());
     let told = policy.outbound(consumer, OutgoingMessage::SessionStarted { peer_id, session_id: session_id.clone() });
     assert!(told.is_some(), "the consumer is told");
-    let told = policy
-        .outbound(producer, OutgoingMessage::StartSession { peer_id: consumer.into(), session_id, offer: None });
+    let told =
+        policy.outbound(producer, OutgoingMessage::StartSession { peer_id: consumer.into(), session_id, offer: None });
     assert!(told.is_some(), "the producer is told");
 }
 
@@ -308,14 +308,8 @@ fn the_end_of_a_producer_is_told_once_to_those_who_knew_it() {
 #[test]
 fn sessions_only_with_producers_one_sees() {
     let mut policy = house();
-    let permitted = [
-        (VIEWER, DEVICE),
-        (VIEWER, CAMERA),
-        (TALKER, DEVICE),
-        (MACHINE, TALKER),
-        (MACHINE, OTHER),
-        (RECEIVER, TALKER),
-    ];
+    let permitted =
+        [(VIEWER, DEVICE), (VIEWER, CAMERA), (TALKER, DEVICE), (MACHINE, TALKER), (MACHINE, OTHER), (RECEIVER, TALKER)];
     let everybody = [DEVICE, RECEIVER, VIEWER, TALKER, OTHER, CAMERA, MACHINE, NOBODY];
     for from in everybody {
         for to in everybody {

@@ -60,8 +60,18 @@ async fn nothing_outside_of_the_folder_is_served() {
     let dir = web_app();
     let service = Service::start(Setup { web_app: Some(dir.path().join("app")), ..Setup::default() }).await;
     for path in [
-        "/../secret.txt", "/assets/../../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/assets/..%5c..%5csecret.txt",
-        "//secret.txt", "/./../secret.txt", "/.hidden/file.txt", "/link.txt", "/index.html/x", "/index.html%00", "/etc/passwd",
+        "/../secret.txt",
+        "/assets/../../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/..%2fsecret.txt",
+        "/assets/..%5c..%5csecret.txt",
+        "//secret.txt",
+        "/./../secret.txt",
+        "/.hidden/file.txt",
+        "/link.txt",
+        "/index.html/x",
+        "/index.html%00",
+        "/etc/passwd",
         "/assets//index-abc.js",
     ] {
         let reply = service.get(path).send(&service).await;

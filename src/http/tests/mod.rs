@@ -99,7 +99,8 @@ impl Service {
             auth.set_password(*role, password).expect("a good password");
         }
         let store = Store::open(dir.path().join("pki")).expect("a fresh folder");
-        let names: Vec<Name> = ["localhost", "door.local", "127.0.0.1"].map(|name| name.parse().expect("a name")).into();
+        let names: Vec<Name> =
+            ["localhost", "door.local", "127.0.0.1"].map(|name| name.parse().expect("a name")).into();
         let ensured = store.ensure_server(&names, SystemTime::now()).expect("a certificate");
         let tls = setup.tls.then(|| TlsCert::new(ensured.identity).expect("a usable certificate"));
         let (hub, notices) = Hub::spawn(setup.limits);
@@ -247,7 +248,12 @@ impl Reply {
     /// Asserts a refusal: its status, its name, and that it has a sentence.
     #[track_caller]
     pub fn denied(&self, status: u16, code: &str) {
-        assert_eq!((self.status.as_u16(), self.json()["error"]["code"].as_str()), (status, Some(code)), "{}", self.text());
+        assert_eq!(
+            (self.status.as_u16(), self.json()["error"]["code"].as_str()),
+            (status, Some(code)),
+            "{}",
+            self.text()
+        );
         let message = self.json()["error"]["message"].as_str().unwrap_or_default().to_owned();
         assert!(message.ends_with('.') && message.contains(' '), "no sentence: {message:?}");
     }
@@ -293,7 +299,8 @@ impl TalkDesk for FakeDesk {
     }
 
     fn status(&self, access: Access) -> Status {
-        let stun = crate::api::IceServer { urls: vec!["stun:stun.door.local".into()], username: None, credential: None };
+        let stun =
+            crate::api::IceServer { urls: vec!["stun:stun.door.local".into()], username: None, credential: None };
         Status {
             version: "1.2.3".into(),
             name: "Door".into(),

@@ -16,7 +16,10 @@ async fn a_session_from_sign_in_to_sign_out() {
     let service = Service::start(Setup::default()).await;
     let before = status(&service, "").await;
     assert_eq!(before["access"], json!({"role": null, "open": false, "needsSetup": false}));
-    assert_eq!((&before["deviceId"], &before["iceServers"], &before["video"]), (&json!(null), &json!([]), &json!(false)));
+    assert_eq!(
+        (&before["deviceId"], &before["iceServers"], &before["video"]),
+        (&json!(null), &json!([]), &json!(false))
+    );
     assert_eq!((&before["name"], &before["version"]), (&json!("Door"), &json!("1.2.3")));
 
     let reply = service.post("/api/v1/sign-in", json!({"password": OWNER})).send(&service).await;
@@ -138,7 +141,12 @@ async fn unknown_addresses_and_methods() {
     service.get("/api/v2/status").send(&service).await.denied(404, "notFound");
     service.get("/api/v1/sign-in").send(&service).await.denied(405, "methodNotAllowed");
     service.post("/api/v1/status", json!({})).send(&service).await.denied(405, "methodNotAllowed");
-    service.post("/", json!({})).send(&service).await.denied(405, "methodNotAllowed");
+    for path in ["/", "/index.html", "/nothing", "/trust", "/ca.pem"] {
+        service.post(path, json!({})).send(&service).await.denied(405, "methodNotAllowed");
+    }
+    for method in [Method::OPTIONS, Method::DELETE, Method::TRACE, Method::PUT] {
+        service.request(method, "/nothing").send(&service).await.denied(405, "methodNotAllowed");
+    }
 }
 
 #[tokio::test]
@@ -178,7 +186,8 @@ async fn events_come_for_ones_own_peer_and_end_with_it() {
     let (talker, owner) = (service.sign_in(TALKER).await, service.sign_in(OWNER).await);
     let socket = Socket::with_cookie(&service, &talker).await;
     let other = Socket::with_cookie(&service, &owner).await;
-    let events = |peer: &str, cookie: &str| service.get(&format!("/api/v1/events?peer={peer}")).header("cookie", cookie);
+    let events =
+        |peer: &str, cookie: &str| service.get(&format!("/api/v1/events?peer={peer}")).header("cookie", cookie);
     events(&socket.id, "").send(&service).await.denied(401, "notSignedIn");
     events("unknown", &talker).send(&service).await.denied(404, "unknownPeer");
     events(&other.id, &talker).send(&service).await.denied(404, "unknownPeer");
@@ -239,7 +248,8 @@ async fn tokens_do_what_their_scopes_say() {
         assert_eq!((&status["access"]["role"], &status["deviceId"]), (&role, &device));
     }
     let socket = Socket::with_header(&service, "authorization", &talk).await;
-    let ask = |peer: &str, token: &str| service.post("/api/v1/talk", json!({"peer": peer})).header("authorization", token);
+    let ask =
+        |peer: &str, token: &str| service.post("/api/v1/talk", json!({"peer": peer})).header("authorization", token);
     assert_eq!(ask(&socket.id, &talk).send(&service).await.json()["you"], "talking");
     ask(&socket.id, &watch).send(&service).await.denied(403, "notAllowed");
     let ask = service.get(&format!("/api/v1/events?peer={}", socket.id)).header("authorization", &talk);

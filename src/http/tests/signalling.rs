@@ -115,7 +115,8 @@ impl Socket {
 /// The device, in process.
 async fn device(service: &Service) -> Peer {
     let mut device = service.hub.join(Kind::DeviceProducer).expect("there is room");
-    let status = PeerStatus { roles: vec![PeerRole::Producer], meta: Some(json!({"duplex": {"device": true}})), peer_id: None };
+    let status =
+        PeerStatus { roles: vec![PeerRole::Producer], meta: Some(json!({"duplex": {"device": true}})), peer_id: None };
     device.tx.send(IncomingMessage::SetPeerStatus(status));
     assert!(matches!(heard(&mut device).await, OutgoingMessage::Welcome { .. }));
     device
@@ -149,11 +150,16 @@ async fn a_cookie_or_a_token_opens_either_path() {
         let page = websocket(&service, path).header("cookie", &cookie).header("origin", &service.origin());
         let page = Socket::open(&service, page).await;
         let grants = service.hub.grants(&page.id).expect("connected");
-        assert!(grants.browser && grants.watch && grants.talk && grants.owner && !grants.produce && !grants.consume_peer);
+        assert!(
+            grants.browser && grants.watch && grants.talk && grants.owner && !grants.produce && !grants.consume_peer
+        );
         assert!(grants.principal.starts_with("session:"));
         let stock = Socket::open(&service, websocket(&service, path).header("authorization", &token)).await;
         let grants = service.hub.grants(&stock.id).expect("connected");
-        assert_eq!((grants.watch, grants.talk, grants.browser, grants.principal.as_str()), (true, false, false, "token:stock"));
+        assert_eq!(
+            (grants.watch, grants.talk, grants.browser, grants.principal.as_str()),
+            (true, false, false, "token:stock")
+        );
         let ids = [page.id.clone(), stock.id.clone()];
         drop((page, stock));
         for _ in 0..2 {
@@ -206,7 +212,10 @@ async fn a_viewer_watches_and_that_is_all() {
     assert_eq!(service.hub.counts().refused, count);
     let text = log.text();
     for act in ["newPeer", "setPeerStatus", "startSession"] {
-        assert!(text.contains("signalling message refused") && text.contains(&format!("act=\"{act}\"")), "{act}:\n{text}");
+        assert!(
+            text.contains("signalling message refused") && text.contains(&format!("act=\"{act}\"")),
+            "{act}:\n{text}"
+        );
     }
     // Nobody noticed anything, and what is allowed still works.
     assert!(device.rx.try_recv().is_err(), "the device was not bothered");

@@ -38,12 +38,17 @@ async fn the_certificate_is_offered_in_all_forms_on_both_listeners() {
         let der = listener.get("/ca.der").send(listener).await;
         assert_eq!((&der.body[..], der.get("content-type")), (service.ca.ca_der(), "application/x-x509-ca-cert"));
         let profile = listener.get("/ca.mobileconfig").send(listener).await;
-        assert_eq!((profile.text(), profile.get("content-type")), (service.ca.mobileconfig(), "application/x-apple-aspen-config"));
+        assert_eq!(
+            (profile.text(), profile.get("content-type")),
+            (service.ca.mobileconfig(), "application/x-apple-aspen-config")
+        );
         for reply in [pem, der, profile] {
             assert!(!reply.text().contains("PRIVATE"));
         }
         let page = listener.get("/trust").send(listener).await;
-        assert!(page.text().contains(&service.ca.fingerprint_sha256()) && page.text().contains(service.ca.common_name()));
+        assert!(
+            page.text().contains(&service.ca.fingerprint_sha256()) && page.text().contains(service.ca.common_name())
+        );
         assert!(!page.text().contains("{{") && !page.text().contains("style="), "nothing the content policy forbids");
         for system in ["iPhone", "Android", "Windows", "macOS", "Linux", "Firefox", "Chromium"] {
             assert!(page.text().contains(system), "{system}");
