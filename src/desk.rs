@@ -5,10 +5,9 @@
 //! Never: media, sockets, or a decision that is not [`TalkLock`]'s.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::{Access, Event, Part, Status, TalkState};
 use crate::inbound::{self, Talk};
@@ -35,7 +34,7 @@ enum Ask {
 #[derive(Debug, Clone)]
 pub struct Desk {
     asks: mpsc::Sender<Ask>,
-    status: Arc<RwLock<Status>>,
+    status: watch::Receiver<Status>,
 }
 
 /// Everything the desk listens to.
@@ -66,10 +65,10 @@ impl Desk {
     /// Starts the desk.
     pub fn start(status: Status, lock: TalkLock, parts: Parts, inputs: Inputs) -> Self {
         let (asks, inbox) = mpsc::channel(64);
-        let status = Arc::new(RwLock::new(status));
+        let (status, shown) = watch::channel(status);
         let (reports, inbound) = mpsc::unbounded_channel();
         let task = Task {
-            status: status.clone(),
+            status,
             lock,
             parts,
             talk: None,
@@ -79,7 +78,7 @@ impl Desk {
             faults: HashMap::new(),
         };
         tokio::spawn(task.run(inbox, inputs, inbound));
-        Self { asks, status }
+        Self { asks, status: shown }
     }
 
     /// Asks for the turn.
@@ -100,9 +99,15 @@ impl Desk {
 
     /// The status as someone with this access gets it.
     pub fn status(&self, access: Access) -> Status {
-        let mut status = self.status.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut status = self.status.borrow().clone();
         status.access = access;
         status
+    }
+
+    /// Waits until the device can be called.
+    pub async fn callable(&self) {
+        // Err: the desk has stopped, and whoever waits is stopping as well.
+        self.status.clone().wait_for(|status| status.device_id.is_some()).await.ok();
     }
 
     /// Everything that happens from now on, as far as `peer` is concerned; the present state first.
@@ -127,7 +132,7 @@ impl Desk {
 }
 
 struct Task {
-    status: Arc<RwLock<Status>>,
+    status: watch::Sender<Status>,
     lock: TalkLock,
     parts: Parts,
     talk: Option<(PeerId, Talk)>,
@@ -177,7 +182,7 @@ impl Task {
             }
             Ask::Subscribe { peer, reply } => {
                 let (tx, rx) = mpsc::channel(BACKLOG);
-                let status = self.status.read().unwrap_or_else(PoisonError::into_inner).clone();
+                let status = self.status.borrow().clone();
                 let first = [
                     Event::Status { status },
                     Event::Talk { talk: self.lock.state_of(&peer) },
@@ -201,7 +206,7 @@ impl Task {
         let effects = match notice {
             Notice::DeviceProducing(id) => return self.device(Some(id)),
             Notice::DeviceGone(id) => {
-                let current = self.status.read().unwrap_or_else(PoisonError::into_inner).device_id.clone();
+                let current = self.status.borrow().device_id.clone();
                 if current.as_deref() == Some(&*id) {
                     self.device(None);
                 }
@@ -276,11 +281,8 @@ impl Task {
     }
 
     fn device(&mut self, id: Option<PeerId>) {
-        let status = {
-            let mut status = self.status.write().unwrap_or_else(PoisonError::into_inner);
-            status.device_id = id;
-            status.clone()
-        };
+        self.status.send_modify(|status| status.device_id = id);
+        let status = self.status.borrow().clone();
         self.tell_all(&Event::Status { status });
     }
 

@@ -184,6 +184,10 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
     let ca = keeper.as_ref().and_then(|keeper| keeper.ca_file.clone());
     let renewal = keeper.map(|keeper| tokio::spawn(keeper.keep(config.clone(), allowed)));
 
+    // Who calls as soon as it says ready must be answered. If media cannot start, the page and the log say so.
+    if tokio::time::timeout(Duration::from_secs(10), desk.callable()).await.is_err() {
+        tracing::warn!("the device cannot be called yet; still trying");
+    }
     ready(&Ready {
         urls: urls(&config, &local),
         fingerprint: ca.as_ref().map(|(_, fingerprint)| fingerprint.clone()),

@@ -66,6 +66,9 @@ impl Mixer {
         let audiomixer = make("audiomixer")?;
         audiomixer.set_property("output-buffer-duration", gst::ClockTime::from_mseconds(10).nseconds());
         audiomixer.set_property("ignore-inactive-pads", true);
+        // The pipeline's running time is the process's: without this the mixer would first make up for all the time
+        // since the process began.
+        audiomixer.set_property_from_str("start-time-selection", "first");
         // Announcements come and go: with their latency counted from the start nothing jumps.
         audiomixer.set_property("min-upstream-latency", AUDIO_LATENCY.nseconds());
         let audio_encoder = format.audio_encoder()?;

@@ -233,10 +233,7 @@ impl Policy {
 
     fn end_session(&mut self, from: &str, end: EndSessionMessage) -> Result<IncomingMessage, String> {
         let own = self.sessions.get(&end.session_id).is_some_and(|session| session.side(from).is_some());
-        // Both sides may end it at once: the second one's message crossed the first one's on the way. The handler
-        // knows nothing of the session then, and does nothing.
-        let crossed = || self.ended.iter().any(|(id, members)| *id == end.session_id && members.iter().any(|m| m == from));
-        if !own && !crossed() {
+        if !own && !self.crossed(from, &end.session_id) {
             return Err(UNKNOWN_SESSION.into());
         }
         // The handler tells only the other side, if that is still there.
@@ -251,7 +248,16 @@ impl Policy {
         }
     }
 
+    /// Whether a session of this peer has just ended: what the peer still says to it crossed the other side's end on
+    /// the way and is no offence. The handler knows nothing of the session then, and does nothing.
+    fn crossed(&self, from: &str, session_id: &str) -> bool {
+        self.ended.iter().any(|(id, members)| id == session_id && members.iter().any(|member| member == from))
+    }
+
     fn peer_message(&mut self, from: &str, peer: PeerMessage) -> Result<IncomingMessage, String> {
+        if self.crossed(from, &peer.session_id) {
+            return Ok(IncomingMessage::Peer(peer));
+        }
         let Some(session) = self.sessions.get_mut(&peer.session_id) else { return Err(UNKNOWN_SESSION.into()) };
         let Some(side) = session.side(from) else { return Err(UNKNOWN_SESSION.into()) };
         match peer.peer_message {

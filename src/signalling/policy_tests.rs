@@ -385,10 +385,36 @@ fn nobody_ends_anothers_session() {
     }
     assert_eq!(policy.session_count(), 1);
     policy.inbound(VIEWER, end("s1")).expect("his own");
-    refused(&mut policy, VIEWER, end("s1"));
     started(&mut policy, DEVICE, VIEWER, "s2");
     policy.inbound(DEVICE, end("s2")).expect("the device's own");
     assert_eq!(policy.session_count(), 0);
+    for id in [TALKER, OTHER, CAMERA, MACHINE, NOBODY, RECEIVER] {
+        refused(&mut policy, id, end("s1"));
+    }
+}
+
+#[test]
+fn words_that_crossed_the_end_of_a_session_are_no_offence_and_reach_nobody() {
+    let mut policy = house();
+    started(&mut policy, DEVICE, VIEWER, "s1");
+    policy.inbound(DEVICE, end("s1")).expect("its own");
+    policy.inbound(VIEWER, end("s1")).expect("both may end it at once");
+    for inner in [offer(), answer(), candidate()] {
+        for from in [VIEWER, DEVICE] {
+            policy.inbound(from, peer("s1", inner.clone())).expect("it was under way");
+        }
+        refused(&mut policy, OTHER, peer("s1", inner.clone()));
+        let message = PeerMessage { session_id: "s1".into(), peer_message: inner };
+        assert!(policy.outbound(DEVICE, OutgoingMessage::Peer(message)).is_none());
+    }
+    // Only so many are remembered.
+    for n in 0..ENDED_KEPT {
+        started(&mut policy, DEVICE, VIEWER, &format!("later {n}"));
+        policy.inbound(VIEWER, end(&format!("later {n}"))).expect("his own");
+    }
+    assert_eq!(policy.ended.len(), ENDED_KEPT);
+    refused(&mut policy, VIEWER, end("s1"));
+    refused(&mut policy, VIEWER, peer("s1", candidate()));
 }
 
 #[test]
@@ -439,7 +465,7 @@ fn sessions_end_with_their_producers_and_peers() {
     // The handler's own words when the producer stops.
     let ended = OutgoingMessage::EndSession(EndSessionMessage { session_id: "s1".into() });
     assert!(policy.outbound(VIEWER, ended).is_some());
-    refused(&mut policy, VIEWER, peer("s1", answer()));
+    assert_eq!(policy.session_count(), 0);
     started(&mut policy, DEVICE, VIEWER, "s2");
     started(&mut policy, DEVICE, TALKER, "s3");
     policy.peer_left(VIEWER);

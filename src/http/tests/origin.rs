@@ -2,6 +2,8 @@
 
 use super::*;
 use serde_json::json;
+use std::cell::RefCell;
+use std::sync::Once;
 
 const FOREIGN: [&str; 6] = [
     "https://evil.example",
@@ -123,35 +125,40 @@ async fn refusals_are_logged_with_act_and_address_and_without_secrets() {
     assert!(!text.contains("is-a-secret") && !text.contains("is a secret"), "a secret is in the log:\n{text}");
 }
 
-/// The log of this test's thread.
-pub struct Log {
-    lines: Arc<Mutex<Vec<u8>>>,
-    _guard: tracing::subscriber::DefaultGuard,
-}
+/// The log of this test's thread, on which all its tasks run.
+///
+/// One subscriber for the whole process: with one for each test, a line is now and then missed while other tests'
+/// subscribers come and go, because tracing remembers for each line whether anybody wants it.
+pub struct Log;
 
 impl Log {
     pub fn capture() -> Self {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let writer = Lines(lines.clone());
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::INFO)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::INFO)
+                .with_ansi(false)
+                .with_writer(|| Lines)
+                .init();
+        });
+        LINES.with_borrow_mut(Vec::clear);
+        Self
     }
 
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.lines.lock().expect("no panic")).into_owned()
+        LINES.with_borrow(|lines| String::from_utf8_lossy(lines).into_owned())
     }
 }
 
-#[derive(Clone)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Lines;
 
 impl std::io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic").extend_from_slice(bytes);
+        LINES.with_borrow_mut(|lines| lines.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 

@@ -1,0 +1,145 @@
+//! Both ends in one process: the service and stock `webrtcsrc` viewers, over a plain WebSocket on loopback.
+//!
+//! Sessions are opened and closed; afterwards threads and file descriptors must be where they were: every `webrtcbin`
+//! has a thread and sockets of its own, so one that stays shows in both. (Pads cannot be counted from outside:
+//! GStreamer 1.22's leaks tracer crashes when it is asked for living objects more than once.)
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use duplex::config::{self, Flags};
+use gst::glib;
+use gst::prelude::*;
+use tokio::sync::{mpsc, oneshot};
+
+const SESSIONS: usize = 50;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Usage {
+    threads: usize,
+    descriptors: usize,
+}
+
+fn usage() -> Usage {
+    let entries = |path: &str| std::fs::read_dir(path).expect(path).count();
+    Usage { threads: entries("/proc/self/task"), descriptors: entries("/proc/self/fd") }
+}
+
+/// Opens a session and closes it again once picture and sound have come.
+async fn watch(uri: &str) -> Result<(), String> {
+    let pipeline = gst::Pipeline::new();
+    let source = gst::ElementFactory::make("webrtcsrc")
+        .property("connect-to-first-producer", true)
+        .property("stun-server", None::<String>)
+        .build()
+        .map_err(|error| error.to_string())?;
+    source.property::<glib::Object>("signaller").set_property("uri", uri);
+    pipeline.add(&source).map_err(|error| error.to_string())?;
+    let (seen, mut arrivals) = mpsc::unbounded_channel();
+    let weak = pipeline.downgrade();
+    source.connect_pad_added(move |_, pad| {
+        let (Some(pipeline), Ok(sink)) = (weak.upgrade(), gst::ElementFactory::make("fakesink").property("sync", false).build()) else {
+            return;
+        };
+        let (seen, kind, first) = (seen.clone(), pad.name().starts_with("video"), AtomicUsize::new(0));
+        let target = sink.static_pad("sink").expect("a pad");
+        target.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            if first.fetch_add(1, Ordering::Relaxed) == 0 {
+                seen.send(kind).ok();
+            }
+            gst::PadProbeReturn::Ok
+        });
+        pipeline.add(&sink).expect("add");
+        sink.sync_state_with_parent().expect("sync");
+        pad.link(&target).expect("link");
+    });
+    let playing = pipeline.clone();
+    tokio::task::spawn_blocking(move || playing.set_state(gst::State::Playing)).await.expect("join").expect("play");
+    let both = async {
+        let (mut picture, mut sound) = (false, false);
+        while !(picture && sound) {
+            match arrivals.recv().await {
+                Some(true) => picture = true,
+                Some(false) => sound = true,
+                None => return Err("the client ended".to_owned()),
+            }
+        }
+        Ok(())
+    };
+    let result = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap_or_else(|_| Err("no media within 20 s".into()));
+    tokio::task::spawn_blocking(move || pipeline.set_state(gst::State::Null)).await.expect("join").expect("stop");
+    result
+}
+
+#[test]
+fn fifty_sessions_leave_nothing_behind() {
+    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    runtime.block_on(async {
+        let state = tempfile::tempdir().expect("folder");
+        let flags = [("listen", "127.0.0.1:0"), ("plain", "true"), ("width", "320"), ("height", "240"), ("framerate", "15"), ("sound", "discard")]
+            .into_iter()
+            .fold(Flags::default(), |flags, (key, value)| flags.with(key, value))
+            .with("idle-grace", "1")
+            .with("state-dir", state.path().to_str().expect("UTF-8"));
+        let config = config::load(&flags, |_| None).expect("configuration");
+        let (ready, url) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let service = tokio::spawn(duplex::run(
+            config,
+            move |told| {
+                ready.send(told.urls[0].clone()).ok();
+            },
+            async {
+                stopped.await.ok();
+            },
+        ));
+        let uri = url.await.expect("the service starts").replace("http://", "ws://").replace("localhost", "127.0.0.1");
+
+        for _ in 0..3 {
+            watch(&uri).await.expect("a first session");
+        }
+        let before = settled(Duration::from_secs(40), None).await;
+        let began = Instant::now();
+        let failed = Arc::new(AtomicUsize::new(0));
+        for number in 0..SESSIONS {
+            if let Err(error) = watch(&uri).await {
+                eprintln!("session {number}: {error}");
+                failed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        println!("{SESSIONS} sessions in {:.1} s", began.elapsed().as_secs_f64());
+        settled(Duration::from_secs(60), Some(before)).await;
+        // Whatever still ends, ends within a moment of the threads that held it.
+        let after = settled(Duration::from_secs(20), None).await;
+        println!("before {before:?}\nafter  {after:?}");
+        assert_eq!(failed.load(Ordering::Relaxed), 0, "sessions failed");
+        assert!(after.threads <= before.threads, "threads: {} before, {} after", before.threads, after.threads);
+        assert!(after.descriptors <= before.descriptors, "descriptors: {} before, {} after", before.descriptors, after.descriptors);
+
+        stop.send(()).ok();
+        service.await.expect("join").expect("the service ends well");
+    });
+}
+
+/// Waits until usage is no more than `goal`, or without one until it has not changed for 3 s; at most `limit`.
+async fn settled(limit: Duration, goal: Option<Usage>) -> Usage {
+    let deadline = Instant::now() + limit;
+    let mut last = usage();
+    let mut still_since = Instant::now();
+    loop {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let now = usage();
+        if now != last {
+            still_since = Instant::now();
+        }
+        last = now;
+        let reached = match goal {
+            Some(goal) => now.threads <= goal.threads && now.descriptors <= goal.descriptors,
+            None => still_since.elapsed() > Duration::from_secs(3),
+        };
+        if reached || Instant::now() > deadline {
+            return now;
+        }
+    }
+}

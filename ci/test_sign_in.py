@@ -1,0 +1,186 @@
+"""Who gets in: passwords, first setup, sign-out, attempts in a row, and pages of other origins."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import re
+import socketserver
+import threading
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+from browser import Chromium, ChromiumPage
+from device import Device, wait_for
+
+Start = Callable[..., Device]
+PASSWORD = "a horse, a battery"
+
+
+def with_password(device: Start) -> Device:
+    """A device whose owner has a password."""
+    one = device()
+    done = one.command("passwd", text=PASSWORD + "\n")
+    assert done.returncode == 0, done.stderr
+    one.restart()
+    return one
+
+
+def submit(page: ChromiumPage, password: str) -> None:
+    """Types the password and presses the button."""
+    page.page.fill("#password", password)
+    page.click("#sign-in")
+
+
+def test_wrong_then_right_then_out(device: Start, tmp_path: Path) -> None:
+    """A wrong password is refused in a sentence; the right one opens, over a reload; sign-out closes, and nothing is kept open."""
+    one = with_password(device)
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url)
+        page.wait_data(view="sign-in")
+        submit(page, "not the password")
+        said = wait_for("a refusal", lambda: page.page.text_content("#sign-in-error"))
+        assert "password" in said.lower()
+        submit(page, PASSWORD)
+        page.wait_data(view="call", state="live")
+        (cookie,) = page.page.context.cookies()
+        assert cookie["name"].startswith("__Host-") and cookie["secure"] and cookie["httpOnly"] and cookie["sameSite"] == "Strict"
+        page.page.reload()
+        page.wait_data(view="call", state="live")
+        page.click("#settings-toggle")
+        page.click("#sign-out")
+        page.wait_data(view="sign-in")
+        one.wait_for_log("viewer left")
+        page.page.context.add_cookies([cookie])
+        assert page.evaluate("fetch('/api/v1/status').then((answer) => answer.json())")["access"]["role"] is None
+        page.page.reload()
+        page.wait_data(view="sign-in")
+
+
+def test_attempts_are_limited(device: Start, tmp_path: Path) -> None:
+    """After some wrong passwords even the right one has to wait, and the page says how long."""
+    one = with_password(device)
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url)
+        page.wait_data(view="sign-in")
+        said = ""
+        for _ in range(8):
+            submit(page, "guessing")
+            page.wait("an answer", "!document.getElementById('sign-in').disabled")
+            said = wait_for("a refusal", lambda: page.page.text_content("#sign-in-error"))
+            if "Too many" in said:
+                break
+        assert re.search(r"Too many attempts\. Try again in \d+ s", said), said
+        submit(page, PASSWORD)
+        wait_for("the refusal again", lambda: "Too many" in (page.page.text_content("#sign-in-error") or ""))
+        page.wait_data(view="sign-in")
+
+
+class OnTheNetwork(Device):
+    """A device that listens on every network: then nobody is its owner just by being there."""
+
+    def start(self) -> None:
+        at = self.flags.index("--listen") + 1
+        self.flags[at] = self.flags[at].replace("127.0.0.1", "0.0.0.0")
+        super().start()
+
+
+def test_first_setup(tmp_path: Path) -> None:
+    """On a network the first visitor needs the code from the terminal; a wrong one and a short password are refused."""
+    folder = tmp_path / "device"
+    folder.mkdir()
+    with OnTheNetwork(folder) as one, Chromium(tmp_path / "home", one.ca) as chromium:
+        code = one.wait_for_log(r"setup code: (\S+)")[1]
+        url = f"https://localhost:{one.port}/"
+        page = chromium.open(url)
+        page.wait_data(view="setup")
+
+        def set_up(code: str, password: str) -> None:
+            page.page.fill("#setup-code", code)
+            page.page.fill("#new-password", password)
+            page.click("#set-up")
+
+        set_up("WRONG-CODE", PASSWORD)
+        wait_for("a refusal", lambda: page.page.text_content("#setup-error"))
+        set_up(code, "short")
+        page.wait_data(view="setup")
+        set_up(code, PASSWORD)
+        page.wait_data(view="call", state="live")
+        other = chromium.open(url)
+        other.wait_data(view="sign-in")
+        submit(other, PASSWORD)
+        other.wait_data(view="call", state="live")
+
+
+@contextmanager
+def foreign_site() -> Iterator[str]:
+    """A page of somebody else, on another port of the same machine."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><title>elsewhere</title>")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://localhost:{server.server_address[1]}/"
+        server.shutdown()
+
+
+# What a foreign page tries: to read the status, to talk, to open signalling, to show our page in a frame.
+TRIES = """(async (device) => {
+  const read = await fetch(device + "api/v1/status", { credentials: "include" }).then((a) => a.text(), (e) => "refused");
+  const send = await fetch(device + "api/v1/talk", {
+    method: "POST", credentials: "include", mode: "no-cors", body: JSON.stringify({ peer: "x", take: true }),
+  }).then((a) => a.type, () => "refused");
+  const socket = await new Promise((resolve) => {
+    const one = new WebSocket(device.replace(/^http/, "ws") + "signalling");
+    one.onopen = () => resolve("open");
+    one.onclose = () => resolve("refused");
+  });
+  const frame = document.body.appendChild(document.createElement("iframe"));
+  frame.src = device;
+  await new Promise((resolve) => (frame.onload = resolve));
+  let inside = "refused";
+  try { inside = frame.contentDocument === null ? "refused" : "readable"; } catch {}
+  return { read, send, socket, inside };
+})"""
+
+
+def test_foreign_origin(device: Start, tmp_path: Path) -> None:
+    """A page from elsewhere, opened in the very browser that is signed in, gets nothing; neither by API, nor by WebSocket, nor in a frame."""
+    one = device()
+    plain = device("--plain=true")
+    with foreign_site() as elsewhere, Chromium(tmp_path / "home", one.ca) as chromium:
+        for target in (one, plain):
+            page = chromium.open(target.url)
+            page.wait_data(state="live")
+            stranger = ChromiumPage(page.page.context.new_page())
+            stranger.goto(elsewhere)
+            before = len(target.lines)
+            got = stranger.evaluate(f"{TRIES}({json.dumps(target.url)})")
+            assert got["read"] == "refused" and got["socket"] == "refused" and got["inside"] == "refused", got
+            target.wait_for_log("(?i)origin", after=before)
+            status = page.evaluate("document.getElementById('app').dataset.talk")
+            assert status == "idle"
+            frames = [frame for frame in stranger.page.frames if frame.url.startswith(target.url)]
+            assert all(not frame.query_selector("#app") for frame in frames), "the page lets itself be framed"
+
+
+def test_other_host_names_are_refused(device: Start) -> None:
+    """A name that is not the device's (DNS rebinding) gets a sentence, not the page."""
+    one = device("--plain=true")
+    request = urllib.request.Request(one.url, headers={"Host": "attacker.example"})
+    try:
+        urllib.request.urlopen(request, timeout=10)
+    except urllib.error.HTTPError as refused:
+        assert refused.code == 421 and b"attacker.example" in refused.read()
+    else:
+        raise AssertionError("the page was served under a foreign name")

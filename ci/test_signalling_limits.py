@@ -1,0 +1,265 @@
+"""Limits of signalling, and hostile but well-formed messages: whoever breaks them is stopped, and nobody else notices."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from device import Device
+from peer import Peer, bearer, new_token, set_password
+from stock import Launch, signaller, source
+
+Start = Callable[..., Device]
+CANDIDATE = "candidate:1 1 UDP 2122252543 127.0.0.1 9 typ host"
+
+
+@pytest.fixture
+def busy(device: Start, launch: Callable[[str], Launch]) -> Iterator[tuple[Device, Launch]]:
+    """A device with a call that goes on before, during and after the test; it is the same process at the end."""
+    one = device()
+    with Peer(one) as first:
+        first.device_id()
+    onlooker = launch(source(signaller(one.signalling, ca=one.ca)))
+    onlooker.wait_for_frames(5)
+    yield one, onlooker
+    onlooker.wait_for_frames(onlooker.frames() + 10)
+    still_serves(one, launch)
+
+
+def still_serves(one: Device, launch: Callable[[str], Launch]) -> None:
+    """The same process, no panic, and a newcomer gets its picture."""
+    launch(source(signaller(one.signalling, ca=one.ca))).wait_for_frames(5)
+    assert one.process and one.process.poll() is None
+    Path(f"/proc/{one.process.pid}/stat").read_text()
+    for word in ("panicked", "PANIC", "the WebRTC element panic"):
+        assert word not in one.log()
+
+
+def test_a_flood_ends_the_flooder_only(busy: tuple[Device, Launch]) -> None:
+    one, _ = busy
+    with Peer(one) as flooder:
+        for _ in range(2000):
+            try:
+                flooder.socket.send('{"type":"list"}')
+            except ConnectionClosed:
+                break
+        code, reason = flooder.closed()
+        assert code == 1008 and "too many messages" in reason, (code, reason)
+    one.wait_for_log("signalling message refused.*flood")
+
+
+@pytest.mark.parametrize("size", [65_537, 4_000_000])
+def test_an_oversize_message_ends_its_sender_only(busy: tuple[Device, Launch], size: int) -> None:
+    one, _ = busy
+    with Peer(one) as sender:
+        try:
+            sender.socket.send(json.dumps({"type": "setPeerStatus", "roles": [], "meta": {"x": "y" * size}}))
+        except ConnectionClosed:
+            pass
+        code, reason = sender.closed()
+        assert code == 1008 and "65536" in reason, (code, reason)
+    one.wait_for_log("signalling message refused.*65536")
+
+
+MALFORMED: list[str | bytes] = [
+    b"\x00\x01", b'{"type":"list"}', "", "{", "null", "[]", '"list"', "1e999", '{"type":"noSuchThing"}', '{"type":"list"',
+    '{"type":"startSession"}', '{"type":"startSession","peerId":7}', '{"type":"setPeerStatus","roles":["owner"]}', '{"type":"peer","sessionId":"x"}',
+    '{"type":"peer","sessionId":"x","ice":{"candidate":"","sdpMLineIndex":-1}}', '{"type":"peer","sessionId":"x","ice":{"candidate":"","sdpMLineIndex":4294967296}}',
+    '{"type":"endSession","sessionId":null}', "[" * 5000, '{"a":' * 5000, "\u202e\U0001f4a9\u0000",
+]
+
+
+def test_malformed_messages_are_dropped_and_counted_and_then_end_the_sender(busy: tuple[Device, Launch]) -> None:
+    one, _ = busy
+    assert len(MALFORMED) == 20
+    with Peer(one) as sender:
+        for message in MALFORMED[:-1]:
+            sender.socket.send(message)
+            answer = sender.next()
+            assert answer["type"] == "error" and "not part of the signalling protocol" in answer["details"], (message, answer)
+        assert len(sender.producers()) == 1
+        sender.socket.send(MALFORMED[-1])
+        code, reason = sender.closed()
+        assert code == 1008 and "not part of the signalling protocol" in reason
+    one.wait_for_log("signalling message refused.*malformed")
+
+
+def test_more_sessions_than_allowed_are_refused(busy: tuple[Device, Launch]) -> None:
+    one, _ = busy
+    with Peer(one) as greedy:
+        device_id = greedy.device_id()
+        for _ in range(4):
+            greedy.send(type="startSession", peerId=device_id)
+            greedy.expect("sessionStarted")
+        assert "too many sessions (4)" in greedy.refused(type="startSession", peerId=device_id)
+    one.wait_for_log("signalling message refused.*too many sessions")
+
+
+def test_more_viewers_and_more_peers_than_allowed_are_refused(device: Start, launch: Callable[[str], Launch]) -> None:
+    one = device("--max-viewers", "1", "--max-peers", "3")
+    with Peer(one) as first, Peer(one) as second:
+        device_id = first.device_id()
+        session, _ = first.watch(device_id)
+        assert "too many viewers (1)" in second.refused(type="startSession", peerId=device_id)
+        with Peer(one):
+            with pytest.raises(ConnectionClosed) as full:
+                Peer(one)
+            assert full.value.rcvd and full.value.rcvd.code == 1013 and "too many peers (3)" in full.value.rcvd.reason
+        first.send(type="endSession", sessionId=session)
+        second.watch(device_id)
+    one.wait_for_log("too many peers")
+    still_serves(one, launch)
+
+
+def test_too_many_ice_candidates_are_refused(busy: tuple[Device, Launch]) -> None:
+    one, _ = busy
+    with Peer(one) as peer:
+        session, _ = peer.watch(peer.device_id())
+        for count in range(256):
+            peer.send(type="peer", sessionId=session, ice={"candidate": CANDIDATE, "sdpMLineIndex": 0})
+            # Below the limit on messages.
+            time.sleep(0.01 if count < 90 else 0.022)
+        assert "too many ICE candidates (256)" in peer.refused(type="peer", sessionId=session, ice={"candidate": CANDIDATE, "sdpMLineIndex": 0})
+
+
+def answer_to(offer: str, *, kind: str = "answer") -> str:
+    """A plausible answer: the offer's own lines with the roles turned round."""
+    return offer.replace("a=setup:actpass", "a=setup:active").replace("a=sendonly", "a=recvonly").replace("a=sendrecv", "a=recvonly")
+
+
+HOSTILE_SDP: list[Callable[[str], str]] = [
+    lambda _: "",
+    lambda _: "garbage",
+    lambda _: "v=0\r\n",
+    lambda _: "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n",
+    lambda _: "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n",
+    lambda _: "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:9\r\n",
+    lambda offer: answer_to(offer) + "a=x:" + "y" * (60_000 - len(offer)) + "\r\n",
+    lambda offer: answer_to(offer).replace("a=fingerprint:sha-256 ", "a=fingerprint:sha-256 ZZ:"),
+    lambda offer: answer_to(offer).replace("a=ice-ufrag:", "a=ice-nothing:").replace("a=ice-pwd:", "a=ice-none:"),
+    lambda offer: answer_to(offer).replace("m=video", "m=audio"),
+    lambda offer: answer_to(offer).replace("m=", "m=video 0 X 0\r\nm=", 1),
+    lambda offer: answer_to(offer) + "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:extra\r\na=rtpmap:96 VP8/90000\r\n" * 300,
+    lambda offer: answer_to(offer).replace("a=rtpmap:", "a=rtpmap:9999999999"),
+    lambda offer: answer_to(offer).replace("a=recvonly", "a=sendonly"),
+    lambda offer: answer_to(offer).replace("\r\n", "\n\n"),
+    lambda offer: answer_to(offer).replace("VP8", "\u202e\u0001'; DROP"),
+]
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_hostile_answers_hurt_nobody_else(busy: tuple[Device, Launch], part: int) -> None:
+    one, _ = busy
+    for spoil in HOSTILE_SDP[part::4]:
+        with Peer(one) as peer:
+            session, offer = peer.watch(peer.device_id())
+            peer.send(type="peer", sessionId=session, sdp={"type": "answer", "sdp": spoil(offer)})
+            # Twice, and with a candidate behind: neither may find things half done.
+            peer.send(type="peer", sessionId=session, sdp={"type": "answer", "sdp": spoil(offer)})
+            peer.send(type="peer", sessionId=session, ice={"candidate": CANDIDATE, "sdpMLineIndex": 0})
+            peer.producers()
+            assert_alive(one)
+
+
+HOSTILE_ICE: list[tuple[str, int]] = [
+    ("", 0), ("", 4294967295), ("candidate:", 0), ("nonsense", 0), ("\n\r\n", 0), ("candidate:1 1 UDP 1 127.0.0.1 9 typ host\r\na=evil:1", 0),
+    ("candidate:1 1 UDP 1 \U0001f4a9 9 typ host", 0), ("candidate:1 1 UDP 1 host.invalid 9 typ host", 0),
+    ("candidate:1 1 UDP 1 0f0e0d0c-0000-4000-8000-000000000000.local 9 typ host", 0), ("candidate:1 1 UDP 1 127.0.0.1 99999999 typ host", 0),
+    ("candidate:1 1 UDP 1 127.0.0.1 -1 typ host", 0), ("candidate:" + "1" * 40_000 + " 1 UDP 1 127.0.0.1 9 typ host", 0),
+    (CANDIDATE, 7), (CANDIDATE, 2147483647), (CANDIDATE, 2147483648), (CANDIDATE, 4294967295),
+    ("candidate:1 256 TCP 1 127.0.0.1 9 typ relay raddr x rport y", 1), ("candidate:1 1 UDP 1 255.255.255.255 9 typ host", 0), ("\u0000", 0),
+]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_hostile_candidates_hurt_nobody_else(busy: tuple[Device, Launch], when: str) -> None:
+    one, _ = busy
+    with Peer(one) as peer:
+        session, offer = peer.watch(peer.device_id())
+        if when == "after":
+            peer.send(type="peer", sessionId=session, sdp={"type": "answer", "sdp": answer_to(offer)})
+        for candidate, line in HOSTILE_ICE:
+            peer.send(type="peer", sessionId=session, ice={"candidate": candidate, "sdpMLineIndex": line})
+        if when == "before":
+            peer.send(type="peer", sessionId=session, sdp={"type": "answer", "sdp": answer_to(offer)})
+        peer.producers()
+        assert_alive(one)
+
+
+def assert_alive(one: Device) -> None:
+    """A crash is told at once, with the message that caused it, not by the end of the test."""
+    assert one.process and one.process.poll() is None, one.log()[-2000:]
+
+
+def test_an_answer_and_then_the_end(busy: tuple[Device, Launch]) -> None:
+    one, _ = busy
+    with Peer(one) as peer:
+        device_id = peer.device_id()
+        for _ in range(5):
+            session, offer = peer.watch(device_id)
+            peer.send(type="peer", sessionId=session, sdp={"type": "answer", "sdp": answer_to(offer)})
+            peer.send(type="endSession", sessionId=session)
+        # The end before the offer came, too.
+        peer.send(type="startSession", peerId=device_id)
+        peer.send(type="endSession", sessionId=peer.expect("sessionStarted")["sessionId"])
+        peer.producers()
+
+
+def test_four_sessions_and_gone(busy: tuple[Device, Launch]) -> None:
+    one, _ = busy
+    for _ in range(3):
+        with Peer(one) as peer:
+            device_id = peer.device_id()
+            for _ in range(4):
+                peer.send(type="startSession", peerId=device_id)
+                peer.expect("sessionStarted")
+            # No goodbye: the connection is cut.
+            peer.socket.socket.close()
+    one.wait_for_log("signalling peer left")
+
+
+def test_a_viewer_that_never_answers_is_dropped_and_told(device: Start) -> None:
+    one = device("--negotiation-timeout", "2")
+    with Peer(one) as peer:
+        session, _ = peer.watch(peer.device_id())
+        assert peer.expect("endSession", seconds=8)["sessionId"] == session
+    one.wait_for_log("no media connection to this viewer")
+
+
+def test_hostile_offers_from_a_viewer_and_from_a_talker(device: Start, launch: Callable[[str], Launch]) -> None:
+    """A consumer may bring its own offer, and a talker's offers go to the device's webrtcsrc."""
+    one = device()
+    set_password(one)
+    with Peer(one, bearer(new_token(one, "watch"))) as peer:
+        device_id = peer.device_id()
+        for offer in ("", "garbage", "v=0\r\n", "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n"):
+            peer.send(type="startSession", peerId=device_id, offer=offer)
+            session = peer.expect("sessionStarted")["sessionId"]
+            peer.send(type="endSession", sessionId=session)
+            drain(peer)
+            assert_alive(one)
+    for sdp in ("", "garbage", "v=0\r\n", "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n"):
+        for kind in ("offer", "answer"):
+            with Peer(one, bearer(new_token(one, "talk"))) as talker:
+                talker.send(type="setPeerStatus", roles=["producer"], meta=None)
+                session = talker.expect("startSession")["sessionId"]
+                talker.send(type="peer", sessionId=session, sdp={"type": kind, "sdp": sdp})
+                talker.send(type="peer", sessionId=session, ice={"candidate": "", "sdpMLineIndex": 4294967295})
+                drain(talker)
+                assert_alive(one)
+    launch(source(signaller(one.signalling, ca=one.ca, token=new_token(one, "watch")))).wait_for_frames(5)
+    assert "panic" not in one.log()
+
+
+def drain(peer: Peer) -> list[dict[str, Any]]:
+    """Everything up to the answer to a list."""
+    peer.send(type="list")
+    seen = []
+    while (message := peer.next())["type"] != "list":
+        seen.append(message)
+    return seen

@@ -1,0 +1,81 @@
+"""One talker at a time: two people in two browsers, the line, the owner who takes over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable
+
+from browser import Chromium, ChromiumPage
+from device import Device, wait_for
+
+Start = Callable[..., Device]
+
+
+def sign_in(page: ChromiumPage, password: str) -> None:
+    """Signs in by the form."""
+    page.wait_data(view="sign-in")
+    page.page.fill("#password", password)
+    page.click("#sign-in")
+    page.wait_data(view="call", state="live")
+
+
+def test_the_second_waits_and_gets_the_turn(device: Start, tmp_path: Path) -> None:
+    """While one talks the other sees it, gets in line, may leave it, and gets the turn when it is free."""
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        first, second = chromium.open(one.url), chromium.open(one.url)
+        for page in (first, second):
+            page.wait_data(state="live", talk="idle")
+        first.start_talk()
+        second.wait_data(talk="busy")
+        assert "someone is talking" in second.state_line()
+        second.click("#talk")
+        second.wait_data(talk="waiting")
+        second.click("#talk")
+        second.wait_data(talk="busy")
+        second.click("#talk")
+        second.wait_data(talk="waiting")
+        wait_for("the first knows who waits", lambda: first.evaluate("document.getElementById('app').dataset.talk") == "talking")
+        first.click("#talk")
+        second.wait_data(talk="talking")
+        first.wait_data(talk="busy")
+        second.end_talk()
+        first.wait_data(talk="idle")
+
+
+def test_the_turn_is_free_when_its_talker_is_gone(device: Start, tmp_path: Path) -> None:
+    """A closed page gives the turn to the next in line."""
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        first, second = chromium.open(one.url), chromium.open(one.url)
+        for page in (first, second):
+            page.wait_data(state="live")
+        first.start_talk()
+        second.click("#talk")
+        second.wait_data(talk="waiting")
+        first.page.context.close()
+        second.wait_data(talk="talking")
+
+
+def test_the_owner_takes_over(device: Start, tmp_path: Path) -> None:
+    """A talker cannot take the turn away; the owner can, and the talker is told; a viewer has no Talk at all."""
+    one = device()
+    for role in ("owner", "talker", "viewer"):
+        done = one.command("passwd", "--role", role, text=f"the {role}'s password\n")
+        assert done.returncode == 0, done.stderr
+    one.restart()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        pages = {role: chromium.open(one.url) for role in ("owner", "talker", "viewer")}
+        for role, page in pages.items():
+            sign_in(page, f"the {role}'s password")
+        owner, talker, viewer = pages["owner"], pages["talker"], pages["viewer"]
+        assert not viewer.page.is_visible("#talk") and not viewer.page.is_visible("#camera")
+        talker.start_talk()
+        for page in (owner, viewer):
+            page.wait_data(talk="busy")
+        assert not viewer.page.is_visible("#take-over")
+        owner.click("#take-over")
+        owner.wait_data(talk="talking")
+        talker.wait_data(talk="busy")
+        assert "Your turn has ended" in talker.state_line()
+        assert not talker.page.is_visible("#take-over")
