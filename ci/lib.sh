@@ -87,3 +87,13 @@ build() {
   say "building the service (the first time takes some minutes)"
   cargo build --release --locked "$@" >&2
 }
+
+# The Python tools of tests and measurements, in a folder of their own.
+python_env() {
+  local stamp=ci/.venv/.ready
+  newer_than "$stamp" ci/requirements.txt || return 0
+  rm -rf ci/.venv
+  python3 -m venv ci/.venv
+  ci/.venv/bin/pip install --quiet --disable-pip-version-check -r ci/requirements.txt
+  touch "$stamp"
+}

@@ -113,10 +113,11 @@ def signaller(uri: str, *, ca: Path | None = None, token: str | None = None, pee
 
 
 def source(words: str, *, video: bool = True, wav: Path | None = None, gray: Path | None = None, async_: bool = False,
-           volume: float | None = None) -> str:
+           volume: float | None = None, deaf: bool = False) -> str:
     """A receiving pipeline as in the recipes; autovideosink is a counted fakesink, autoaudiosink a WAV file.
 
-    ``gray`` also writes the luma of every frame. ``async_``: the sinks preroll, as the recipes' sinks do.
+    ``gray`` also writes the luma of every frame. ``async_``: the sinks preroll, as the recipes' sinks do. Sound that is
+    not wanted goes to a fakesink, unless ``deaf``: then its pad stays unlinked, as in the recipe for video only.
     """
     how = "" if async_ else "async=false"
     first = "" if "producer-peer-id" in words else "connect-to-first-producer=true "
@@ -130,6 +131,8 @@ def source(words: str, *, video: bool = True, wav: Path | None = None, gray: Pat
             f"ws. ! queue ! {level}audioconvert ! audioresample ! audio/x-raw,format=S16LE,rate={RATE},channels=1 "
             f"! wavenc ! filesink {how} buffer-mode=unbuffered location={wav}"
         )
+    elif video and not deaf:
+        text += "ws. ! audioconvert ! fakesink async=false"
     return text
 
 

@@ -4,7 +4,9 @@ How the offset is measured: a made clip flashes white and beeps at the same inst
 a frame with a flash is displayed (`requestVideoFrameCallback`, `expectedDisplayTime`) and at which sample the beep begins in the
 sound that it plays (AudioWorklet; `getOutputTimestamp` turns its time into the page's clock). Error: a frame lasts 33 ms, and a tap
 by Web Audio hears up to some 30 ms later than the speaker; both are a fraction of the 80 ms that are allowed.
-Beside it stands what the browser itself estimates, from the device's sender reports, to be playing of either stream.
+The real clip has no flashes: there each displayed frame is looked up in the file, and so is the loudness of the sound.
+Beside it is printed what the browser itself estimates, from the device's sender reports, to be playing of either stream.
+The first seconds of a call, in which the browser brings the streams together, do not count; it has ten to do so.
 """
 
 from __future__ import annotations
@@ -40,8 +42,13 @@ OBSERVE = """(async () => {
     context.drawImage(video, 0, 0, 64, 36);
     const { data } = context.getImageData(0, 0, 64, 36);
     let sum = 0, print = 0;
-    for (let at = 0; at < data.length; at += 4) { sum += data[at + 1]; print = (print * 31 + data[at] + 7 * data[at + 1] + 3 * data[at + 2]) | 0; }
-    seen.frames.push([frame.expectedDisplayTime, frame.rtpTimestamp ?? 0, sum / (64 * 36), print]);
+    const thumbnail = new Array(16 * 9).fill(0);
+    for (let at = 0; at < data.length; at += 4) {
+      sum += data[at + 1];
+      print = (print * 31 + data[at] + 7 * data[at + 1] + 3 * data[at + 2]) | 0;
+      thumbnail[16 * (at >> 10) + ((at >> 4) & 15)] += data[at + 1] / 16;
+    }
+    seen.frames.push([frame.expectedDisplayTime, frame.rtpTimestamp ?? 0, sum / (64 * 36), print, ...thumbnail]);
     video.requestVideoFrameCallback(look);
   };
   video.requestVideoFrameCallback(look);
@@ -132,18 +139,72 @@ def playout_offset(page: ChromiumPage) -> float:
     return float(np.median(values))
 
 
+def decoded(clip: Path, *output: str) -> bytes:
+    """What ffmpeg makes of the clip."""
+    return subprocess.run(["ffmpeg", "-v", "error", "-i", str(clip), *output, "-"], check=True, capture_output=True, timeout=120).stdout
+
+
+class Original:
+    """The clip as it should be: a thumbnail every 20 ms, the loudest sample of every 5 ms. Finds out what part of it was seen and heard."""
+
+    def __init__(self, clip: Path):
+        raw = decoded(clip, "-an", "-vf", "fps=50,scale=64:36:flags=bilinear", "-f", "rawvideo", "-pix_fmt", "rgb24")
+        green = np.frombuffer(raw, np.uint8).reshape(-1, 9, 4, 16, 4, 3)[..., 1]
+        self.pictures = green.mean(axis=(2, 4)).reshape(-1, 144)
+        left = np.frombuffer(decoded(clip, "-vn", "-af", "pan=mono|c0=c0", "-ar", "48000", "-f", "f32le"), "<f4")
+        self.loudness = np.abs(left[: len(left) // 240 * 240]).reshape(-1, 240).max(axis=1)
+
+    def seen(self, frames: np.ndarray, start: float) -> float | None:
+        """Place in the clip, ms, that is displayed at ``start``; ``None`` where frames contradict each other (the clip began anew)."""
+        distance = ((frames[:, None, 4:] - self.pictures[None]) ** 2).sum(axis=2)
+        places = 20.0 * distance.argmin(axis=1) - (frames[:, 0] - start)
+        middle = float(np.median(places))
+        return middle if np.median(np.abs(places - middle)) < 40 and np.ptp(places) < 500 else None
+
+    def heard(self, sound: np.ndarray, start: float, span: float) -> float | None:
+        """The same for the sound; ``None`` where no place fits it well."""
+        want = np.interp(np.arange(start, start + span, 5.0), sound[:, 0], sound[:, 1])
+        windows = np.lib.stride_tricks.sliding_window_view(self.loudness, len(want))
+        centred = windows - windows.mean(axis=1, keepdims=True)
+        fit = centred @ (want - want.mean()) / (np.linalg.norm(centred, axis=1) * np.linalg.norm(want - want.mean()) + 1e-9)
+        return 5.0 * int(fit.argmax()) if fit.max() > 0.8 else None
+
+
+def sound_after_picture(clip: Path, frames: np.ndarray, sound: np.ndarray, span: float = 1200.0) -> list[float]:
+    """How late, ms, the sound is against the picture, in each part of the observation in which both are recognized."""
+    original, found = Original(clip), []
+    for start in np.arange(max(frames[0, 0], sound[0, 0]), min(frames[-1, 0], sound[-1, 0]) - span, 200.0):
+        part = frames[(frames[:, 0] >= start) & (frames[:, 0] < start + span)]
+        seen, heard = original.seen(part, start) if len(part) > 8 else None, original.heard(sound, start, span)
+        if seen is not None and heard is not None:
+            found.append(seen - heard)
+    return found
+
+
+def settle(page: ChromiumPage) -> None:
+    """Waits out the start of a call: the browser moves the streams together only after the device's first sender reports."""
+    def together() -> bool:
+        values = page.evaluate(PLAYOUT)
+        return bool(values) and abs(values[0]) < ALLOWED_MS
+    wait_for("picture and sound together for the first time", together, 10)
+
+
 def test_real_clip(device: Start, tmp_path: Path, clip: Path) -> None:
-    """A 720p film clip: the picture moves, sound is there, both play together."""
+    """A 720p film clip: the picture moves, sound is there, and what is seen and heard belongs to one moment of the film."""
     one = device("--video", f"file:{clip}", "--audio", f"file:{clip}", picture_size="1280x720")
     with Chromium(tmp_path / "home", one.ca) as chromium:
         page = watch(chromium, one)
-        frames, sound = observe(page, 4)
-        assert len(set(frames[:, 3])) > 0.5 * len(frames), "most pictures are the same"
-        power = 10 * np.log10(np.mean(sound[:, 1] ** 2) + 1e-20)
-        assert power > -50, f"the sound is at {power:.0f} dB"
+        settle(page)
+        frames, sound = observe(page, 8)
         assert page.evaluate("[picture.videoWidth, picture.videoHeight]") == [1280, 720]
-        offset = playout_offset(page)
-        assert abs(offset) < ALLOWED_MS, f"picture {offset:.0f} ms ahead"
+        print(f"browser's own estimate: picture {playout_offset(page):.0f} ms ahead")
+    assert len(set(frames[:, 3])) > 0.5 * len(frames), "most pictures are the same"
+    power = 10 * np.log10(np.mean(sound[:, 1] ** 2) + 1e-20)
+    assert power > -50, f"the sound is at {power:.0f} dB"
+    late = sound_after_picture(clip, frames, sound)
+    print(f"sound after picture, ms: {[round(one) for one in late]}")
+    assert len(late) >= 5, "too little was recognized"
+    assert abs(float(np.median(late))) < ALLOWED_MS, f"sound {late} ms after the picture"
 
 
 def test_picture_and_sound_together(device: Start, tmp_path: Path) -> None:
@@ -156,14 +217,14 @@ def test_picture_and_sound_together(device: Start, tmp_path: Path) -> None:
     one = device("--video", f"file:{made}", "--audio", f"file:{made}")
     with Chromium(tmp_path / "home", one.ca) as chromium:
         page = watch(chromium, one)
-        estimated = playout_offset(page)
+        settle(page)
         frames, sound = observe(page, 7)
+        estimated = playout_offset(page)
     flashes, beeps = onsets(frames[:, 0], frames[:, 2] > 128), onsets(sound[:, 0], sound[:, 1] > 0.1)
     offsets = [min((beep - flash for beep in beeps), key=abs) for flash in flashes if beeps]
     print(f"sound after picture, ms: {[round(one) for one in offsets]}; browser's estimate {estimated:.0f}")
     assert len(offsets) >= 4, f"flashes {flashes}, beeps {beeps}"
     assert abs(float(np.median(offsets))) < ALLOWED_MS, f"sound {offsets} ms after the picture"
-    assert abs(estimated) < ALLOWED_MS
 
 
 def test_loop_has_no_visible_stop(device: Start, tmp_path: Path) -> None:

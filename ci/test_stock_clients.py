@@ -73,7 +73,7 @@ def test_stock_to_stock_video_only(stock_server: Server, launch: Run) -> None:
     # The shortest recipe: raw video, webrtcsink encodes.
     launch(f"videotestsrc is-live=true ! video/x-raw,width=320,height=240 ! webrtcsink {words}")
     stock_server.registered()
-    launch(source(words)).wait_for_frames(20)
+    launch(source(words, deaf=True)).wait_for_frames(20)
 
 
 def test_stock_to_stock_audio_and_video(stock_server: Server, launch: Run, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_stock_consumer_gets_the_devices_picture_and_tone(open_device: tuple[Dev
 
 def test_stock_consumer_takes_only_the_picture(open_device: tuple[Device, Server], launch: Run) -> None:
     _, server = open_device
-    launch(source(signaller(server.uri, ca=server.ca))).wait_for_frames(30)
+    launch(source(signaller(server.uri, ca=server.ca), deaf=True)).wait_for_frames(30)
 
 
 @pytest.mark.parametrize("turn", range(3))
@@ -126,7 +126,7 @@ def test_stock_producer_of_video_only_at_the_device(device: Start, launch: Run) 
     launch(sink(signaller(one.signalling, ca=one.ca)))
     with Peer(one) as watcher:
         mine = wait_for_another_producer(watcher, watcher.device_id())
-    launch(source(signaller(one.signalling, ca=one.ca, peer=mine))).wait_for_frames(20)
+    launch(source(signaller(one.signalling, ca=one.ca, peer=mine), deaf=True)).wait_for_frames(20)
 
 
 def called(one: Device) -> Device:
@@ -181,7 +181,7 @@ def test_a_producer_needs_its_token(device: Start, launch: Run) -> None:
     with Peer(one, bearer(token)) as watcher:
         mine = wait_for_another_producer(watcher, watcher.device_id())
         assert len(watcher.producers()) == 2
-    launch(source(signaller(one.signalling, ca=one.ca, token=token, peer=mine))).wait_for_frames(20)
+    launch(source(signaller(one.signalling, ca=one.ca, token=token, peer=mine), deaf=True)).wait_for_frames(20)
 
 
 def test_a_talkers_sound_reaches_the_device_and_a_stock_consumer_by_its_peer_id(device: Start, launch: Run, tmp_path: Path) -> None:

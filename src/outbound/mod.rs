@@ -251,7 +251,6 @@ impl Task {
     }
 
     async fn wait(&mut self, inbox: &mut mpsc::UnboundedReceiver<Command>) -> Woken {
-        let registered = *self.sending.registered.borrow();
         let deadlines = [self.sending.next_deadline(), self.active.as_ref().and_then(|active| active.idle_at)];
         let deadline = deadlines.into_iter().flatten().min();
         let active = self.active.is_some();
@@ -265,7 +264,7 @@ impl Task {
             Some(event) = self.sending.sink.pipeline.next() => Woken::Sink(event),
             Some(event) = async { mixer?.pipeline.next().await }, if active => Woken::Mixer(event),
             Some(fault) = async { faults?.recv().await }, if active => Woken::Fault(fault),
-            Ok(()) = self.sending.registered.changed(), if !registered => Woken::Registered,
+            Ok(()) = self.sending.registered.changed() => Woken::Registered,
             () = async { tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)).await }, if deadline.is_some() => Woken::Time,
         }
     }

@@ -314,17 +314,21 @@ impl Events {
     }
 
     async fn next(&mut self) -> Option<Value> {
-        loop {
-            if let Some((event, rest)) = self.text.split_once("\n\n") {
-                let event = event.strip_prefix("data: ").map(|data| serde_json::from_str(data).expect("JSON"));
-                self.text = rest.to_owned();
-                if event.is_some() {
-                    return event;
+        // One deadline for the whole: comments that keep the connection alive must not prolong it.
+        let next = async {
+            loop {
+                if let Some((event, rest)) = self.text.split_once("\n\n") {
+                    let event = event.strip_prefix("data: ").map(|data| serde_json::from_str(data).expect("JSON"));
+                    self.text = rest.to_owned();
+                    if event.is_some() {
+                        return event;
+                    }
+                } else {
+                    let frame = self.body.frame().await?.ok()?;
+                    self.text.push_str(std::str::from_utf8(frame.data_ref()?).expect("text"));
                 }
-            } else {
-                let frame = timeout(PATIENCE, self.body.frame()).await.expect("an event in time")?.ok()?;
-                self.text.push_str(std::str::from_utf8(frame.data_ref()?).expect("text"));
             }
-        }
+        };
+        timeout(PATIENCE, next).await.expect("an event in time")
     }
 }

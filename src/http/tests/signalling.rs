@@ -63,12 +63,16 @@ impl Socket {
     }
 
     pub async fn next(&mut self) -> Value {
-        loop {
-            let frame = timeout(PATIENCE, self.ws.next()).await.expect("a message in time").expect("not closed");
-            if let Message::Text(text) = frame.expect("a frame") {
-                return serde_json::from_str(&text).expect("JSON");
+        // One deadline for the whole: the server's pings must not prolong it.
+        let next = async {
+            loop {
+                let frame = self.ws.next().await.expect("not closed").expect("a frame");
+                if let Message::Text(text) = frame {
+                    return serde_json::from_str(&text).expect("JSON");
+                }
             }
-        }
+        };
+        timeout(PATIENCE, next).await.expect("a message in time")
     }
 
     /// Everything until an answer of this type.
@@ -101,14 +105,19 @@ impl Socket {
 
     /// Waits for the end and tells it: the close frame's code and reason, or `broken`.
     pub async fn closed(&mut self) -> String {
-        loop {
-            match timeout(PATIENCE, self.ws.next()).await.expect("an end in time") {
-                Some(Ok(Message::Close(Some(frame)))) => return format!("{} {}", u16::from(frame.code), frame.reason),
-                Some(Ok(_)) => {}
-                Some(Err(Error::ConnectionClosed)) | None => return "closed".into(),
-                Some(Err(_)) => return "broken".into(),
+        let end = async {
+            loop {
+                match self.ws.next().await {
+                    Some(Ok(Message::Close(Some(frame)))) => {
+                        return format!("{} {}", u16::from(frame.code), frame.reason);
+                    }
+                    Some(Ok(_)) => {}
+                    Some(Err(Error::ConnectionClosed)) | None => return "closed".into(),
+                    Some(Err(_)) => return "broken".into(),
+                }
             }
-        }
+        };
+        timeout(PATIENCE, end).await.expect("an end in time")
     }
 }
 

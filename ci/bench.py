@@ -1,0 +1,170 @@
+"""Figures of Duplex beside a stock webrtcsink with raw input: joins in Chromium, processor time by viewers.
+
+In: built programs, the real clip. Out: a table with ratios, ``ci/out/bench.json``. Never: a verdict on seconds of
+another run; traffic beyond loopback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import websockets
+from playwright.sync_api import Browser, sync_playwright
+
+from clip import fetch_clip
+from device import TOP, Device, wait_for
+
+EXAMPLES = TOP / "target/release/examples"
+CHROMIUM = ("--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
+            "--disable-sync --autoplay-policy=no-user-gesture-required").split()
+# Notes when the first frame was shown and when the first sound came out of the decoder.
+PROBE = """
+window.bench = {};
+document.addEventListener('DOMContentLoaded', () => document.querySelector('#picture')
+  .requestVideoFrameCallback(() => { bench.frame = performance.now(); }));
+const Stock = RTCPeerConnection;
+window.RTCPeerConnection = class extends Stock { constructor(...a) { super(...a); this.addEventListener('track', (e) => {
+  if (e.track.kind !== 'audio' || bench.context) return;
+  bench.context = new AudioContext(); const analyser = bench.context.createAnalyser(); analyser.fftSize = 256;
+  bench.context.createMediaStreamSource(new MediaStream([e.track])).connect(analyser);
+  const samples = new Float32Array(256);
+  const timer = setInterval(() => { analyser.getFloatTimeDomainData(samples);
+    if (samples.some((s) => Math.abs(s) > 0.003)) { bench.sound = performance.now(); clearInterval(timer); } }, 4); }); } };
+"""
+
+
+def joins(browser: Browser, device: Device, producer: str | None, count: int) -> dict[str, list[float]]:
+    """Opens the page so often; milliseconds from navigation to first frame and first sound."""
+    context = browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.add_init_script(PROBE)
+    if producer:
+        def answer(route: Any) -> None:
+            reply = route.fetch()
+            route.fulfill(response=reply, json={**reply.json(), "deviceId": producer})
+        page.route("**/api/v1/status", answer)
+        page.route("**/api/v1/events*", lambda route: route.abort())
+    frames, sounds = [], []
+    for number in range(count + 1):
+        page.goto(device.url)
+        page.wait_for_function("() => bench.frame && bench.sound", timeout=20_000)
+        if number:  # The first one fills the browser's caches.
+            frames.append(page.evaluate("() => bench.frame"))
+            sounds.append(page.evaluate("() => bench.sound"))
+        page.goto("about:blank")
+        time.sleep(0.7)
+    context.close()
+    return {"frame": frames, "sound": sounds}
+
+
+def cpu_of(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def load(pid: int, signalling: str, producer: str, viewers: int, seconds: int) -> float:
+    """Processor time of a process in per cent of a core, with so many viewers that decode nothing."""
+    if viewers == 0:
+        time.sleep(8)  # Past the idle grace.
+        before = cpu_of(pid)
+        time.sleep(seconds)
+        return (cpu_of(pid) - before) / seconds * 100
+    clients = subprocess.Popen([str(EXAMPLES / "receivers"), signalling, producer, str(viewers), str(seconds)], stdout=subprocess.PIPE, text=True)
+    assert clients.stdout
+    clients.stdout.readline()  # "counting"
+    before, began = cpu_of(pid), time.monotonic()
+    report = json.loads(clients.stdout.readline())
+    used = (cpu_of(pid) - before) / (time.monotonic() - began) * 100
+    clients.wait(20)
+    assert report["packets_per_second"] > 30, f"viewers received too little: {report}"
+    return used
+
+
+def producers(signalling: str) -> list[str]:
+    """Peer ids of the producers that a viewer sees."""
+    async def ask() -> list[str]:
+        async with websockets.connect(signalling) as socket:
+            await socket.send(json.dumps({"type": "list"}))
+            async for text in socket:
+                message = json.loads(text)
+                if message["type"] == "list":
+                    return [producer["id"] for producer in message["producers"]]
+        return []
+    return asyncio.run(ask())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    count, seconds = (5, 6) if quick else (10, 12)
+    clip = fetch_clip()
+    result: dict[str, Any] = {"machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()}}
+    with tempfile.TemporaryDirectory() as folder:
+        source = ["--video", f"file:{clip}", "--audio", f"file:{clip}"]
+        with Device(Path(folder), *source, picture_size="1280x720", plain=True) as device:
+            signalling = device.signalling.replace("localhost", "127.0.0.1")
+            assert device.process
+            (own,) = producers(signalling)
+            say("processor time of Duplex")
+            ours = {str(n): load(device.process.pid, signalling, own, n, seconds) for n in (0, 1, 4)}
+            stock = subprocess.Popen([str(EXAMPLES / "stock_sink"), signalling, str(clip)])
+            try:
+                wait_for("the stock producer", lambda: len(producers(signalling)) == 2, 15, 0.5)
+                (other,) = set(producers(signalling)) - {own}
+                say("processor time of stock webrtcsink")
+                theirs = {str(n): load(stock.pid, signalling, other, n, seconds) for n in (0, 1, 4)}
+                with sync_playwright() as playwright:
+                    browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+                    say("joins of stock webrtcsink")
+                    their_joins = joins(browser, device, other, count)
+                    stock.terminate()
+                    stock.wait(10)
+                    say("joins of Duplex")
+                    our_joins = joins(browser, device, None, count)
+                    browser.close()
+            finally:
+                if stock.poll() is None:
+                    stock.kill()
+                    stock.wait(10)
+    result |= {"cpu": {"duplex": ours, "stock": theirs}, "joins_ms": {"duplex": our_joins, "stock": their_joins}}
+    out = TOP / "ci/out/bench.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1))
+    table(result)
+
+
+def say(text: str) -> None:
+    print(f"... {text}", flush=True)
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def table(result: dict[str, Any]) -> None:
+    rows = []
+    for what, name in (("frame", "navigation to first frame"), ("sound", "navigation to first sound")):
+        ours, stock = (result["joins_ms"][who][what] for who in ("duplex", "stock"))
+        rows += [(f"{name}, median, ms", statistics.median(ours), statistics.median(stock)), (f"{name}, max, ms", max(ours), max(stock))]
+    rows += [(f"processor, {n} viewers, % of a core", result["cpu"]["duplex"][n], result["cpu"]["stock"][n]) for n in ("0", "1", "4")]
+    print(f"\n{'':38} {'Duplex':>8} {'stock':>8} {'ratio':>6}")
+    for name, ours, stock in rows:
+        ratio = f"{ours / stock:6.2f}" if stock else "     -"
+        print(f"{name:38} {ours:8.1f} {stock:8.1f} {ratio}")
+    print(f"\n{result['machine']['cores']} cores, {result['machine']['processor']}; 720p30 of bigbuckbunny.mp4, VP8; stock: raw input, VP8")
+
+
+if __name__ == "__main__":
+    main()

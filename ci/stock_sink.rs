@@ -1,0 +1,62 @@
+//! The baseline of measurements: a stock `webrtcsink` with raw input, as gst-plugin-webrtc delivers it.
+//!
+//! In: a signalling address and a file. Out: a producer; its peer id is what the signalling server lists. Never: a
+//! setting of `webrtcsink` but those that keep it on this machine, to VP8 and to the bit rate of the comparison.
+//!
+//! The file is decoded, scaled and looped by Duplex's own source, so that what differs is the sending alone.
+//!
+//! `stock_sink ws://127.0.0.1:PORT FILE`
+
+use duplex::bridge;
+use duplex::config::VideoCodec;
+use duplex::outbound::encoder::Format;
+use duplex::outbound::source;
+use duplex::pipeline::{Event, Pipeline};
+use gst::glib;
+use gst::prelude::*;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [uri, file] = words.as_slice() else { return Err("usage: stock_sink SIGNALLING FILE".into()) };
+    duplex::init_gstreamer()?;
+    let format =
+        Format { width: 1280, height: 720, framerate: 30, codec: VideoCodec::Vp8, video_bitrate: 2000, audio_bitrate: 64 };
+    let mut sending = Pipeline::on_common_time("stock");
+    let picture = bridge::inlet(&format.raw_video(), 2, gst::ClockTime::ZERO)?;
+    let sound = bridge::inlet(&Format::raw_audio(), 20, gst::ClockTime::ZERO)?;
+    let sink = gst::ElementFactory::make("webrtcsink").build()?;
+    sink.set_property("stun-server", None::<String>);
+    sink.set_property("video-caps", gst::Caps::new_empty_simple("video/x-vp8"));
+    sink.set_property("audio-caps", gst::Caps::new_empty_simple("audio/x-opus"));
+    sink.set_property("start-bitrate", 2_000_000u32);
+    sink.set_property("max-bitrate", 2_000_000u32);
+    sink.property::<glib::Object>("signaller").set_property("uri", uri);
+    sending.inner().add_many([picture.upcast_ref(), sound.upcast_ref(), &sink])?;
+    picture.link_pads(Some("src"), &sink, Some("video_%u"))?;
+    sound.link_pads(Some("src"), &sink, Some("audio_%u"))?;
+    sending.play().await?;
+
+    let mut clip = source::file(std::path::Path::new(file), Some(&format), true)?;
+    for (outlet, inlet) in [(&clip.video, &picture), (&clip.audio, &sound)] {
+        if let Some(outlet) = outlet {
+            bridge::join(outlet, &[inlet], || {});
+        }
+    }
+    clip.pipeline.preroll(std::time::Duration::from_secs(10)).await?;
+    clip.pipeline.inner().seek_simple(gst::SeekFlags::SEGMENT | gst::SeekFlags::FLUSH, gst::ClockTime::ZERO)?;
+    clip.pipeline.play().await?;
+    loop {
+        tokio::select! {
+            event = clip.pipeline.next() => match event {
+                Some(Event::SegmentDone) => clip.pipeline.inner().seek_simple(gst::SeekFlags::SEGMENT, gst::ClockTime::ZERO)?,
+                Some(Event::Error { message, .. }) => return Err(message.into()),
+                Some(Event::Eos) | None => return Err("the file ended".into()),
+                Some(_) => {}
+            },
+            event = sending.next() => if let Some(Event::Error { message, .. }) = event {
+                return Err(message.into());
+            },
+        }
+    }
+}

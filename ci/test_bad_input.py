@@ -1,0 +1,219 @@
+"""What bad input gets: one sentence, an exit code, nothing half-started; or, for devices that are absent, a card and a warning."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from device import DUPLEX, Device
+from peer import Peer
+from stock import Launch, listening_port, signaller, source
+
+Start = Callable[..., Device]
+Run = Callable[[str], Launch]
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DUPLEX_")}
+
+
+def duplex(*words: str | Path, **more: object) -> subprocess.CompletedProcess[str]:
+    """A command that must end by itself."""
+    return subprocess.run([DUPLEX, *words], capture_output=True, text=True, timeout=30, env=CLEAN, stdin=subprocess.DEVNULL, **more)  # type: ignore[call-overload]
+
+
+def one_sentence(done: subprocess.CompletedProcess[str], code: int, *words: str) -> str:
+    """The one line that a refusal prints; it contains the words."""
+    complaints = [line for line in done.stderr.splitlines() if line.startswith("duplex: ")]
+    assert done.returncode == code and len(complaints) == 1 and "ready" not in done.stdout, (done.returncode, done.stdout, done.stderr)
+    assert complaints[0] == done.stderr.splitlines()[-1]
+    for word in words:
+        assert word in complaints[0], (word, complaints[0])
+    assert "panicked" not in done.stderr
+    return complaints[0]
+
+
+@pytest.mark.parametrize("command", ["run", "check-config"])
+def test_unknown_keys_and_wrong_values_are_refused_together(tmp_path: Path, command: str) -> None:
+    file = tmp_path / "duplex.toml"
+    file.write_text('vidoe = "test"\nwidth = 639\nvideo-codec = "av1"\nlisten = ["nowhere"]\nduck = "loud"\npassword = "hunter2"\n')
+    state = tmp_path / "state"
+    done = duplex(command, "--config", file, "--state-dir", state, "--talk-limit", "-3", "--framerate", "1000")
+    # A flag whose value begins with a dash is clap's to refuse, if it does; then the rest is asked for without it.
+    if "unexpected argument" in done.stderr:
+        done = duplex(command, "--config", file, "--state-dir", state, "--talk-limit", "forever", "--framerate", "1000")
+    lines = done.stderr.removeprefix("duplex: ").splitlines()
+    assert done.returncode == 2
+    assert len(lines) == 8, done.stderr
+    for key in ("vidoe", "width", "video-codec", "listen", "duck", "password", "talk-limit", "framerate"):
+        (line,) = [line for line in lines if re.match(rf"{key}\b", line)]
+        assert str(file) in line or f"--{key}" in line, line
+    text = "\n".join(lines)
+    assert "639" in text and "av1" in text and "1000" in text and "video" in text
+    assert "hunter2" not in text
+    assert not state.exists()
+
+
+@pytest.mark.parametrize(("text", "words"), [("width = ", ["line 1"]), ("\x00", ["not valid TOML"]), (None, ["No such file"])])
+def test_a_file_that_is_no_configuration(tmp_path: Path, text: str | None, words: list[str]) -> None:
+    file = tmp_path / "duplex.toml"
+    if text is not None:
+        file.write_text(text)
+    done = duplex("run", "--config", file)
+    assert done.returncode == 2 and str(file) in done.stderr and all(word in done.stderr for word in words), done.stderr
+
+
+@pytest.mark.parametrize("flags", [["--video", "file:MISSING"], ["--audio", "file:MISSING"], ["--video", "image:MISSING"], ["--video", "file:."], ["--sound", "file:MISSING/x.wav"]])
+def test_a_missing_file_is_refused_at_the_start(tmp_path: Path, flags: list[str]) -> None:
+    place = tmp_path / "not-there.mp4"
+    flags = [flag.replace("MISSING", str(place)).replace("file:.", f"file:{tmp_path}") if ":" in flag else flag for flag in flags]
+    done = duplex("run", "--listen", "127.0.0.1:0", "--state-dir", tmp_path / "state", *flags)
+    one_sentence(done, 2, flags[0].removeprefix("--"), str(tmp_path))
+    assert not (tmp_path / "state").exists()
+
+
+def faulty(device: Start, launch: Run, pattern: str, *flags: str) -> Device:
+    """A device that serves although a source is broken: it says so, and a viewer gets a card."""
+    one = device(*flags)
+    with Peer(one) as early:
+        early.device_id()
+    launch(source(signaller(one.signalling, ca=one.ca))).wait_for_frames(10)
+    one.wait_for_log(pattern)
+    return one
+
+
+@pytest.mark.parametrize("kind", ["video", "audio", "image"])
+def test_an_undecodable_file_gives_a_card_and_a_warning(device: Start, launch: Run, tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "noise.mp4"
+    file.write_bytes(os.urandom(20_000))
+    flags = {"video": ["--video", f"file:{file}"], "audio": ["--audio", f"file:{file}"], "image": ["--video", f"image:{file}"]}[kind]
+    one = faulty(device, launch, r"WARN.*source failed.*", *flags)
+    assert "noise.mp4" in one.log()
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [(["--video", "camera:/dev/video99"], "/dev/video99"), (["--audio", "microphone:hw:CARD=Nobody"], "Nobody"), (["--video", "camera:auto"], "camera"), (["--audio", "microphone:auto"], "microphone")],
+)
+def test_an_absent_camera_or_microphone_gives_a_card_and_a_warning(device: Start, launch: Run, flags: list[str], name: str) -> None:
+    one = faulty(device, launch, r"WARN.*source failed", *flags)
+    assert any("WARN" in line and name in line for line in one.lines), one.log()
+
+
+def test_an_absent_speaker_is_no_reason_not_to_start(device: Start, launch: Run) -> None:
+    one = device("--sound", "speaker:hw:CARD=Nobody")
+    with Peer(one) as early:
+        early.device_id()
+    launch(source(signaller(one.signalling, ca=one.ca))).wait_for_frames(5)
+
+
+@pytest.mark.parametrize("flag", ["--listen", "--help-listen"])
+def test_a_busy_port_starts_nothing(tmp_path: Path, flag: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        listen = [] if flag == "--listen" else ["--listen", "127.0.0.1:0"]
+        done = duplex("run", "--state-dir", tmp_path / "state", *listen, flag, address)
+        sentence = one_sentence(done, 1, address, "in use")
+    assert "listen" in sentence
+    assert not (tmp_path / "state/control.sock").exists()
+
+
+def test_a_second_service_with_the_same_state_folder_is_refused(device: Start) -> None:
+    one = device()
+    done = duplex("run", "--listen", "127.0.0.1:0", "--state-dir", one.state)
+    one_sentence(done, 1, "another duplex", str(one.state))
+    # And the first one still answers its commands.
+    assert "no running service" not in one.command("say", "hello").stderr
+
+
+def make_certificate(folder: Path, name: str, start: str, end: str) -> tuple[Path, Path]:
+    """A self-signed certificate with OpenSSL, valid between two times (YYYYMMDDHHMMSSZ)."""
+    key, request, certificate = (folder / f"{name}{end}" for end in ("-key.pem", ".csr", ".pem"))
+    run = lambda *words: subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True, cwd=folder)  # noqa: E731
+    run("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
+    key.chmod(0o600)
+    run("req", "-new", "-key", key, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-out", request)
+    (folder / "index.txt").write_text("")
+    (folder / "serial").write_text("01")
+    (folder / "ca.cnf").write_text(
+        "[ca]\ndefault_ca=d\n[d]\nnew_certs_dir=.\ndatabase=index.txt\nserial=serial\ndefault_md=sha256\npolicy=p\n"
+        "copy_extensions=copy\n[p]\ncommonName=supplied\n"
+    )
+    run("ca", "-batch", "-config", "ca.cnf", "-selfsign", "-keyfile", key, "-in", request, "-startdate", start, "-enddate", end, "-out", certificate, "-notext")
+    return certificate, key
+
+
+def no_port_opens(tmp_path: Path, cert: Path, key: Path, code: int, *words: str) -> None:
+    """Runs it, sees that it never listens, and reads its sentence."""
+    words_ = [DUPLEX, "run", "--listen", "127.0.0.1:0", "--state-dir", tmp_path / "state", "--cert", cert, "--key", key]
+    running = subprocess.Popen(words_, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=CLEAN)
+    try:
+        while running.poll() is None:
+            try:
+                assert listening_port(running.pid) is None
+            except FileNotFoundError:
+                break
+        out, err = running.communicate(timeout=20)
+    finally:
+        running.kill()
+        running.wait()
+    one_sentence(subprocess.CompletedProcess([], running.returncode, out, err), code, *words)
+
+
+def test_an_expired_certificate_opens_no_port(tmp_path: Path) -> None:
+    cert, key = make_certificate(tmp_path, "old", "20200101000000Z", "20200201000000Z")
+    no_port_opens(tmp_path, cert, key, 1, "no port was opened", "expired", str(cert))
+
+
+def test_a_certificate_of_the_future_opens_no_port(tmp_path: Path) -> None:
+    cert, key = make_certificate(tmp_path, "new", "20480101000000Z", "20480201000000Z")
+    no_port_opens(tmp_path, cert, key, 1, "no port was opened", str(cert))
+
+
+def test_a_certificate_with_another_key_opens_no_port(tmp_path: Path) -> None:
+    cert, _ = make_certificate(tmp_path, "one", "20250101000000Z", "20480201000000Z")
+    _, key = make_certificate(tmp_path, "two", "20250101000000Z", "20480201000000Z")
+    no_port_opens(tmp_path, cert, key, 1, "no port was opened", str(key))
+
+
+@pytest.mark.parametrize("spoilt", ["cert", "key"])
+def test_an_unreadable_certificate_opens_no_port(tmp_path: Path, spoilt: str) -> None:
+    cert, key = make_certificate(tmp_path, "one", "20250101000000Z", "20480201000000Z")
+    (cert if spoilt == "cert" else key).write_text("-----BEGIN NONSENSE-----\n")
+    no_port_opens(tmp_path, cert, key, 1, "no port was opened", str(cert if spoilt == "cert" else key))
+
+
+def test_a_missing_certificate_or_an_open_key_is_refused(tmp_path: Path) -> None:
+    cert, key = make_certificate(tmp_path, "one", "20250101000000Z", "20480201000000Z")
+    no_port_opens(tmp_path, tmp_path / "missing.pem", key, 2, "cert", "missing.pem")
+    key.chmod(0o644)
+    no_port_opens(tmp_path, cert, key, 2, "key", "chmod 600")
+
+
+def test_a_certificate_of_ones_own_is_served_and_offers_nothing_to_trust(device: Start, tmp_path: Path) -> None:
+    cert, key = make_certificate(tmp_path, "own", "20250101000000Z", "20480201000000Z")
+    one = device("--cert", str(cert), "--key", str(key))
+    shown = subprocess.run(["openssl", "s_client", "-connect", f"localhost:{one.port}"], input="", capture_output=True, text=True, timeout=20)
+    assert cert.read_text().split("-----")[2].strip() in shown.stdout
+    assert "fingerprint" not in one.log() and not one.ca.exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becoming another user takes root")
+def test_a_state_folder_of_another_user(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_mode & 0o001 == 0 and str(folder).startswith("/tmp/"):
+            folder.chmod(0o755)
+    program = tmp_path / "duplex"
+    program.write_bytes(DUPLEX.read_bytes())
+    program.chmod(0o755)
+    done = subprocess.run(
+        [program, "run", "--listen", "127.0.0.1:0", "--state-dir", state], user="nobody", group="nogroup", extra_groups=[],
+        cwd="/", capture_output=True, text=True, timeout=30, env={"PATH": "/usr/bin:/bin"},
+    )
+    one_sentence(done, 1, str(state), "ermission denied")
+    assert list(state.iterdir()) == []

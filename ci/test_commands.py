@@ -1,0 +1,254 @@
+"""The commands beside ``run``, and the plain help listener."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import stat
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Callable
+
+import numpy
+import pytest
+
+from device import DUPLEX, Device, wait_for
+from peer import Peer, call, set_password
+from stock import RATE, Launch, samples, signaller, source, wait_for_tone
+
+Start = Callable[..., Device]
+Run = Callable[[str], Launch]
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DUPLEX_")}
+COMMANDS = [
+    "run", "check-config", "sample-config", "doctor", "devices", "say", "play", "passwd", "token", "token new", "token list",
+    "token revoke", "pki", "pki init", "pki issue", "pki renew", "pki export", "pki show",
+]
+
+
+def duplex(*words: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run([DUPLEX, *words], input=text, capture_output=True, text=True, timeout=60, env=CLEAN)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches(command: str) -> None:
+    shown = duplex(*command.split(), "--help")
+    lines = shown.stdout.splitlines()
+    assert shown.returncode == 0 and shown.stderr == ""
+    # A sentence first, then how to call it, and no option or argument without a word on it.
+    assert len(lines[0].split()) >= 3 and f"Usage: duplex {command}" in shown.stdout
+    for index, line in enumerate(lines):
+        if line.startswith("      --") or line.startswith("  -"):
+            told = len(line.split("  ")) > 3 or (index + 1 < len(lines) and lines[index + 1].startswith("          "))
+            assert told, line
+    assert max(len(line) for line in lines) < 400
+
+
+def test_help_and_mistakes_at_the_top() -> None:
+    top = duplex("--help")
+    assert all(f"  {command} " in top.stdout for command in COMMANDS if " " not in command) and "localhost:8443" in top.stdout
+    assert duplex("--version").stdout.startswith("duplex ")
+    nothing = duplex()
+    assert nothing.returncode == 2 and "Usage" in nothing.stderr
+    wrong = duplex("rnu")
+    assert wrong.returncode == 2 and "run" in wrong.stderr
+    flag = duplex("run", "--vidoe", "test")
+    assert flag.returncode == 2 and "--video" in flag.stderr
+
+
+def test_the_sample_configuration_goes_round(tmp_path: Path) -> None:
+    sample = duplex("sample-config").stdout
+    file = tmp_path / "duplex.toml"
+    file.write_text(sample)
+    state = ("--state-dir", str(tmp_path / "state"))
+    assert tomllib.loads(sample) == {}
+    as_it_is = duplex("check-config", "--config", file, *state)
+    assert as_it_is.returncode == 0 and as_it_is.stdout == duplex("check-config", *state).stdout
+    # With every key uncommented it says the same, key by key.
+    keys = [line[1:] for line in sample.splitlines() if line.startswith("#") and not line.startswith("# ") and " = " in line]
+    file.write_text("\n".join(keys))
+    parsed = tomllib.loads(file.read_text())
+    assert len(parsed) == len(keys) > 30
+    spelt_out = duplex("check-config", "--config", file, *state)
+    assert spelt_out.returncode == 0, spelt_out.stderr
+    assert spelt_out.stdout == as_it_is.stdout
+    # Each key is a flag and is explained.
+    flags = duplex("run", "--help").stdout
+    for key in parsed:
+        assert f"--{key}" in flags
+        assert sample.split(f"\n#{key} = ")[0].splitlines()[-1].startswith("# ")
+
+
+def test_devices_lists_each_class() -> None:
+    shown = duplex("devices")
+    assert shown.returncode == 0
+    for word in ("camera", "microphone", "speaker"):
+        assert any(line.startswith(word) for line in shown.stdout.splitlines()), shown.stdout
+
+
+def test_doctor_is_content_and_names_what_is_missing(tmp_path: Path) -> None:
+    common = ("--state-dir", str(tmp_path / "state"), "--listen", "127.0.0.1:0")
+    good = duplex("doctor", *common, "--sound", "discard")
+    assert good.returncode == 0, good.stdout + good.stderr
+    bad = duplex("doctor", *common, "--video", "camera:/dev/video99", "--sound", "speaker:hw:CARD=Nobody")
+    text = bad.stdout
+    assert "/dev/video99" in text and "Nobody" in text
+    # An absent device is no failure of the service, but it is told.
+    lines = [line for line in text.splitlines() if "/dev/video99" in line]
+    assert lines and all(len(line.split()) > 4 for line in lines)
+
+
+def test_doctor_fails_over_a_busy_port(device: Start, tmp_path: Path) -> None:
+    one = device()
+    looked = duplex("doctor", "--listen", f"127.0.0.1:{one.port}", "--state-dir", tmp_path / "state", "--sound", "discard")
+    assert looked.returncode == 1 and str(one.port) in looked.stdout, looked.stdout
+
+
+def test_pki_from_the_root_to_pkcs12(tmp_path: Path) -> None:
+    place = ("--dir", str(tmp_path / "pki"))
+    early = duplex("pki", "issue", "door.local", *place)
+    assert early.returncode == 1 and "init" in early.stderr
+    assert duplex("pki", "init", *place).returncode == 0
+    again = duplex("pki", "init", *place)
+    assert again.returncode == 1 and "exists" in again.stderr.lower() or "already" in again.stderr, again.stderr
+    assert duplex("pki", "issue", "door.local", "192.0.2.7", *place).returncode == 0
+    bad = duplex("pki", "issue", "https://door.local/", *place)
+    assert bad.returncode != 0 and "https://door.local/" in bad.stderr
+    before = (tmp_path / "pki/server.pem").read_text()
+    assert duplex("pki", "renew", *place).returncode == 0 and (tmp_path / "pki/server.pem").read_text() != before
+    shown = duplex("pki", "show", *place).stdout
+    assert "door.local" in shown and "192.0.2.7" in shown and "SHA-256" in shown
+    for key in (tmp_path / "pki").glob("*key*"):
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    p12 = tmp_path / "server.p12"
+    assert duplex("pki", "export", "--p12", "--out", p12, "--password-file", "-", *place, text="a secret\n").returncode == 0
+    assert stat.S_IMODE(p12.stat().st_mode) == 0o600
+    opened = subprocess.run(["openssl", "pkcs12", "-in", p12, "-passin", "pass:a secret", "-nodes"], capture_output=True, text=True, timeout=20)
+    assert opened.returncode == 0 and "PRIVATE KEY" in opened.stdout
+    over = duplex("pki", "export", "--p12", "--out", p12, "--password-file", "-", *place, text="other\n")
+    assert over.returncode == 1 and str(p12) in over.stderr
+    verified = subprocess.run(["openssl", "verify", "-CAfile", tmp_path / "pki/ca.pem", tmp_path / "pki/server.pem"], capture_output=True, text=True, timeout=20)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    der = duplex("pki", "export", "--der", "--out", tmp_path / "ca.der", *place)
+    assert der.returncode == 0 and (tmp_path / "ca.der").read_bytes()[:1] == b"\x30"
+
+
+def test_passwd(tmp_path: Path) -> None:
+    place = ("--state-dir", str(tmp_path))
+    weak = duplex("passwd", *place, text="short\n")
+    assert weak.returncode == 1 and "10" in weak.stderr and "short" not in weak.stderr
+    assert duplex("passwd", *place, text="long enough it is\n").returncode == 0
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert files and all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in files)
+    assert all(b"long enough it is" not in file.read_bytes() for file in files) and any(b"$argon2id$" in file.read_bytes() for file in files)
+    assert duplex("passwd", "--remove", *place).returncode == 0
+    assert duplex("passwd", "--role", "king", *place, text="x\n").returncode == 2
+
+
+def test_tokens(tmp_path: Path) -> None:
+    place = ("--state-dir", str(tmp_path))
+    made = duplex("token", "new", "camera-1", "--may", "watch,talk", *place)
+    token = made.stdout.strip()
+    assert made.returncode == 0 and token.startswith("dpx_") and token not in made.stderr
+    listed = duplex("token", "list", *place).stdout
+    assert "camera-1" in listed and "watch" in listed and "talk" in listed and token not in listed
+    assert all(token.encode() not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert duplex("token", "new", "camera-1", "--may", "watch", *place).returncode == 1
+    assert duplex("token", "new", "x", "--may", "rule", *place).returncode == 2
+    assert duplex("token", "new", "../x", "--may", "watch", *place).returncode != 0
+    assert duplex("token", "new", "y", "--may", "watch", "--expires", "soon", *place).returncode != 0
+    assert duplex("token", "revoke", "camera-1", *place).returncode == 0
+    gone = duplex("token", "revoke", "camera-1", *place)
+    assert gone.returncode == 1 and "camera-1" in gone.stderr
+
+
+def test_say_and_play_without_a_service_and_without_a_viewer(device: Start, tmp_path: Path) -> None:
+    for words in (["say", "hello"], ["play", str(DUPLEX)]):
+        alone = duplex(*words, "--state-dir", tmp_path / "nobody")
+        assert alone.returncode == 1 and "no running service" in alone.stderr
+    one = device("--idle-grace", "0")
+    one.wait_for_log("the device can be called")
+    wait_for("nobody is listening", lambda: "nobody is listening" in one.command("say", "hello").stderr)
+    for words, sentence in ((["say", ""], "1 to 1000"), (["say", "x" * 1001], "1001"), (["play", str(tmp_path / "missing.wav")], "missing.wav"), (["play", str(tmp_path)], "not a file")):
+        refused = one.command(*words)
+        assert refused.returncode == 1 and sentence in refused.stderr and len(refused.stderr.splitlines()) == 1, refused
+
+
+def loudness(path: Path) -> float:
+    """Level of what is heard beside the 440 Hz tone in the last half second."""
+    sound = samples(path)[-RATE // 2:]
+    if len(sound) < RATE // 2:
+        return 0.0
+    spectrum = numpy.abs(numpy.fft.rfft(sound * numpy.hanning(len(sound)))) / len(sound)
+    hertz = numpy.fft.rfftfreq(len(sound), 1 / RATE)
+    return float(numpy.sqrt((spectrum[(hertz > 100) & (abs(hertz - 440) > 40)] ** 2).sum()))
+
+
+@pytest.mark.parametrize("what", ["say", "play"])
+def test_say_and_play_are_heard_over_the_tone(device: Start, launch: Run, tmp_path: Path, what: str) -> None:
+    one = device()
+    with Peer(one) as early:
+        early.device_id()
+    wav, file = tmp_path / "heard.wav", tmp_path / "high.wav"
+    launch(source(signaller(one.signalling, ca=one.ca), wav=wav))
+    wait_for_tone(wav, 440)
+    quiet = loudness(wav)
+    words = ["say", "This is the device. Good morning to everybody who is listening."]
+    if what == "play":
+        subprocess.run(["ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", "sine=frequency=2000:duration=3", str(file)], check=True, timeout=30)
+        words = ["play", str(file)]
+    done = one.command(*words)
+    assert done.returncode == 0, done.stderr
+    wait_for("something beside the tone is heard", lambda: loudness(wav) > max(4 * quiet, 0.003), 15)
+    # And only for its time: then there is the tone alone again.
+    wait_for("the tone alone again", lambda: loudness(wav) < max(2 * quiet, 0.001), 20)
+    wait_for_tone(wav, 440)
+
+
+def test_play_refuses_what_is_no_sound_and_the_service_goes_on(device: Start, launch: Run, tmp_path: Path) -> None:
+    one = device()
+    with Peer(one) as early:
+        early.device_id()
+    receiver = launch(source(signaller(one.signalling, ca=one.ca)))
+    receiver.wait_for_frames(5)
+    noise = tmp_path / "noise.wav"
+    noise.write_bytes(os.urandom(5000))
+    refused = one.command("play", str(noise))
+    assert refused.returncode == 1 and "noise.wav" in refused.stderr and len(refused.stderr.splitlines()) == 1, refused
+    receiver.wait_for_frames(receiver.frames() + 10)
+
+
+def test_the_plain_listener_offers_the_ca_and_a_redirect_and_nothing_else(device: Start) -> None:
+    one = device("--help-listen", "127.0.0.1:0")
+    set_password(one)
+    port = int(one.wait_for_log(r"over plain HTTP: http://127\.0\.0\.1:(\d+)/trust")[1])
+
+    def get(path: str, method: str = "GET", host: str | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        return call(one, method, path, headers=headers, port=port, plain=True, host=host)
+
+    status, _, pem = get("/ca.pem")
+    assert status == 200 and pem.decode() == one.ca.read_text()
+    ssl.create_default_context(cadata=pem.decode())
+    assert ssl.DER_cert_to_PEM_cert(get("/ca.der")[2]).split() == pem.decode().split()
+    status, headers, profile = get("/ca.mobileconfig")
+    assert status == 200 and headers["content-type"] == "application/x-apple-aspen-config" and b"com.apple.security.root" in profile
+    status, headers, page = get("/trust")
+    shown = one.wait_for_log(r"fingerprint +((?:[0-9A-F]{2}:){31}[0-9A-F]{2})")[1]
+    assert status == 200 and shown in page.decode() and "text/html" in headers["content-type"]
+    for path in ("/", "/index.html", "/api/v1/status", "/signalling", "/assets/x.js", "/trust/../api/v1/status", "/gstwebrtc-api/?a=b"):
+        status, headers, body = get(path)
+        assert status == 308 and headers["location"].startswith(f"https://localhost:{one.port}/") and b"{" not in body, (path, status)
+    assert get("/gstwebrtc-api/?a=b")[1]["location"] == f"https://localhost:{one.port}/gstwebrtc-api/?a=b"
+    assert get("/api/v1/sign-in", "POST")[0] == 308
+    assert get("/", host="evil.example")[0] == 421
+    assert get("/signalling", Connection="Upgrade", Upgrade="websocket", **{"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="})[0] == 308
+    # The same pages over TLS.
+    assert call(one, "GET", "/ca.pem")[2] == pem and call(one, "GET", "/trust")[0] == 200
+
+
+def test_without_being_asked_there_is_no_plain_listener(device: Start) -> None:
+    one = device()
+    assert "over plain HTTP" not in one.log()
+    status = json.loads(call(one, "GET", "/api/v1/status")[2])
+    assert status["access"]["open"] is True
