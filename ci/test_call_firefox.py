@@ -15,6 +15,7 @@ from firefox import Firefox
 from test_call_chromium import ffprobe, wait_corner
 
 Start = Callable[..., Device]
+FAKE_HZ = 1000.0
 
 
 def test_call(device: Start, tmp_path: Path) -> None:
@@ -47,9 +48,6 @@ def test_call(device: Start, tmp_path: Path) -> None:
         page.wait_tone(440)
     streams = [stream for file in folder.glob("*.mkv") for stream in ffprobe(file)]
     assert sum(int(one["nb_read_frames"]) for one in streams if one["codec_type"] == "video") > 25
-
-
-FAKE_HZ = 1000.0
 
 
 def test_without_the_ca_there_is_no_page(device: Start, tmp_path: Path) -> None:

