@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
 
 from clip import fetch_clip
-from device import Device
+from device import TOP, Device
 from stock import Launch, Program
 
 

@@ -62,7 +62,8 @@ def test_an_oversize_message_ends_its_sender_only(busy: tuple[Device, Launch], s
         except ConnectionClosed:
             pass
         code, reason = sender.closed()
-        assert code == 1008 and "65536" in reason, (code, reason)
+        # Bytes still on their way when the door closes reset the connection, and may take the reason with them.
+        assert (code == 1008 and "65536" in reason) or code == 1006, (code, reason)
     one.wait_for_log("signalling message refused.*65536")
 
 
@@ -111,6 +112,8 @@ def test_more_viewers_and_more_peers_than_allowed_are_refused(device: Start, lau
                 Peer(one)
             assert full.value.rcvd and full.value.rcvd.code == 1013 and "too many peers (3)" in full.value.rcvd.reason
         first.send(type="endSession", sessionId=session)
+        # Served in order: after this answer the place is free.
+        first.producers()
         second.watch(device_id)
     one.wait_for_log("too many peers")
     still_serves(one, launch)
@@ -127,7 +130,7 @@ def test_too_many_ice_candidates_are_refused(busy: tuple[Device, Launch]) -> Non
         assert "too many ICE candidates (256)" in peer.refused(type="peer", sessionId=session, ice={"candidate": CANDIDATE, "sdpMLineIndex": 0})
 
 
-def answer_to(offer: str, *, kind: str = "answer") -> str:
+def answer_to(offer: str) -> str:
     """A plausible answer: the offer's own lines with the roles turned round."""
     return offer.replace("a=setup:actpass", "a=setup:active").replace("a=sendonly", "a=recvonly").replace("a=sendrecv", "a=recvonly")
 
@@ -208,6 +211,19 @@ def test_an_answer_and_then_the_end(busy: tuple[Device, Launch]) -> None:
         peer.send(type="startSession", peerId=device_id)
         peer.send(type="endSession", sessionId=peer.expect("sessionStarted")["sessionId"])
         peer.producers()
+
+
+def test_viewers_that_answer_and_leave_at_once(busy: tuple[Device, Launch]) -> None:
+    """The end of a session meets the handling of its answer; the next viewer must still get an offer."""
+    one, _ = busy
+    for turn in range(40):
+        with Peer(one) as peer:
+            session, offer = peer.watch(peer.device_id())
+            spoil = (HOSTILE_SDP[4], HOSTILE_SDP[8], answer_to)[turn % 3]
+            for _ in range(2):
+                peer.send(type="peer", sessionId=session, sdp={"type": "answer", "sdp": spoil(offer)})
+            peer.send(type="peer", sessionId=session, ice={"candidate": CANDIDATE, "sdpMLineIndex": 0})
+            peer.producers()
 
 
 def test_four_sessions_and_gone(busy: tuple[Device, Launch]) -> None:

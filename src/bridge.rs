@@ -74,6 +74,13 @@ pub fn join(outlet: &gst_app::AppSink, inlets: &[&gst_app::AppSrc], on_first: im
     );
 }
 
+/// Ends what [`join`] began: the outlet's buffers go nowhere.
+pub fn part(outlet: &gst_app::AppSink) {
+    outlet.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(|sink| {
+        sink.pull_sample().map(|_| gst::FlowSuccess::Ok).map_err(|_| gst::FlowError::Eos)
+    }).build());
+}
+
 /// Sends key-frame requests that reach `inlet` from downstream on to whatever feeds `outlet`.
 pub fn forward_key_frame_requests(inlet: &gst_app::AppSrc, outlet: &gst_app::AppSink) {
     let (Some(src), Some(sink)) = (inlet.static_pad("src"), outlet.static_pad("sink")) else {

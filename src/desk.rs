@@ -266,6 +266,8 @@ impl Task {
                 }
                 Effect::Stop { peer, reason } => {
                     tracing::info!(peer, reason, "turn ends");
+                    // Before the media goes: the talker's page shall know why.
+                    self.tell_turns();
                     self.end_talk().await;
                 }
                 Effect::Changed => self.tell_turns(),

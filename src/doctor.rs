@@ -102,12 +102,14 @@ fn certificate(config: &Config, find: &mut impl FnMut(&str, Verdict, String)) {
     }
     let loaded = match (&config.cert, &config.key) {
         (Some(cert), Some(key)) => duplex_pki::Identity::load(cert, key, now),
-        _ => match duplex_pki::Store::open(config.state_dir.join("pki")).and_then(|store| store.identity(now)) {
-            Err(error) if error.is_not_found() => {
-                return find("certificate", Verdict::Good, "none yet: the service makes a CA and a certificate at start".into());
+        _ => {
+            let none = "none yet: the service makes a CA and a certificate at start";
+            match duplex_pki::Store::open(config.state_dir.join("pki")) {
+                Ok(store) if !store.certificate_path().exists() => return find("certificate", Verdict::Good, none.into()),
+                Ok(store) => store.identity(now),
+                Err(error) => Err(error),
             }
-            other => other,
-        },
+        }
     };
     match loaded {
         Ok(identity) => {

@@ -25,6 +25,7 @@ pub mod inbound;
 pub mod outbound;
 pub mod picture_slot;
 pub mod pipeline;
+pub mod sdp_check;
 pub mod session;
 pub mod signaller;
 pub mod signalling;

@@ -6,6 +6,7 @@
 //! end the whole element); a remote's broken message ends that remote's session, no other.
 
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use gst::glib;
 use gst::prelude::*;
@@ -13,6 +14,7 @@ use gst::subclass::prelude::*;
 use gst_webrtc::{WebRTCSDPType, WebRTCSessionDescription};
 use gstrswebrtc::signaller::{Signallable, SignallableImpl};
 
+use crate::sdp_check;
 use crate::signalling::hub::{Hub, Peer, PeerSender};
 use crate::signalling::wire;
 use crate::signalling::{Kind, PeerId};
@@ -54,11 +56,16 @@ impl InProcessSignaller {
         self.imp().lock().registered.subscribe()
     }
 
+    /// Becomes true when the element has left a request for a session without an offer for [`OFFER`]: it hangs.
+    pub fn stuck(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.imp().lock().stuck.subscribe()
+    }
+
     /// Ends the session that `peer` has with this element, if it has one.
     pub fn end_session_with(&self, peer: &str) {
         let ended: Vec<String> = {
             let state = self.imp().lock();
-            state.sessions.iter().filter(|(_, other)| other == peer).map(|(id, _)| id.clone()).collect()
+            state.sessions.iter().filter(|session| session.peer == peer).map(|session| session.id.clone()).collect()
         };
         for session in ended {
             self.send(wire::IncomingMessage::EndSession(wire::EndSessionMessage { session_id: session.clone() }));
@@ -81,9 +88,45 @@ impl InProcessSignaller {
         }
     }
 
+    /// Lets the element go of a session; not while it may still be at work on the answer, see [`SETTLE`].
     fn session_over(&self, session: &str) {
-        self.imp().lock().sessions.retain(|(id, _)| id != session);
-        self.emit_by_name::<bool>("session-ended", &[&session]);
+        let (wait, runtime) = {
+            let mut state = self.imp().lock();
+            let answered = state.sessions.iter().find(|known| known.id == session).and_then(|known| known.answered);
+            state.sessions.retain(|known| known.id != session);
+            let wait = answered.map(|at| SETTLE.saturating_sub(at.elapsed())).filter(|wait| !wait.is_zero());
+            (wait, state.joined.as_ref().map(|(_, _, runtime)| runtime.clone()))
+        };
+        let (Some(wait), Some(runtime)) = (wait, runtime) else {
+            self.emit_by_name::<bool>("session-ended", &[&session]);
+            return;
+        };
+        let (weak, session) = (self.downgrade(), session.to_owned());
+        runtime.spawn(async move {
+            tokio::time::sleep(wait).await;
+            let ended = tokio::task::spawn_blocking(move || {
+                if let Some(object) = weak.upgrade() {
+                    object.emit_by_name::<bool>("session-ended", &[&session]);
+                }
+            });
+            if ended.await.is_err() {
+                tracing::error!("ending a session made the WebRTC element panic");
+            }
+        });
+    }
+
+    /// Looks whether a requested session gets its offer.
+    fn expect_offer(&self, session: &str) {
+        let Some(runtime) = self.imp().lock().joined.as_ref().map(|(_, _, runtime)| runtime.clone()) else { return };
+        let (weak, session) = (self.downgrade(), session.to_owned());
+        runtime.spawn(async move {
+            tokio::time::sleep(OFFER).await;
+            let Some(object) = weak.upgrade() else { return };
+            let state = object.imp().lock();
+            if state.sessions.iter().any(|known| known.id == session && !known.offered) {
+                state.stuck.send_replace(true);
+            }
+        });
     }
 
     /// One message from the hub.
@@ -108,11 +151,13 @@ impl InProcessSignaller {
                     Ok(offer) => offer,
                     Err(reason) => return self.refuse(&session_id, reason),
                 };
-                self.imp().lock().sessions.push((session_id.clone(), peer_id.clone()));
+                // A consumer that brought its own offer gets an answer instead.
+                self.remember(&session_id, &peer_id, false);
+                self.expect_offer(&session_id);
                 self.emit_by_name::<()>("session-requested", &[&session_id, &peer_id, &offer]);
             }
             wire::OutgoingMessage::SessionStarted { peer_id, session_id } => {
-                self.imp().lock().sessions.push((session_id.clone(), peer_id.clone()));
+                self.remember(&session_id, &peer_id, true);
                 self.emit_by_name::<()>("session-started", &[&session_id, &peer_id]);
             }
             wire::OutgoingMessage::EndSession(end) => self.session_over(&end.session_id),
@@ -122,8 +167,9 @@ impl InProcessSignaller {
                         wire::SdpMessage::Offer { sdp } => description(WebRTCSDPType::Offer, &sdp),
                         wire::SdpMessage::Answer { sdp } => description(WebRTCSDPType::Answer, &sdp),
                     };
-                    match parsed {
-                        Ok(parsed) => self.emit_by_name::<()>("session-description", &[&session_id, &parsed]),
+                    match parsed.and_then(|parsed| self.accept(&session_id, parsed)) {
+                        Ok(Some(parsed)) => self.emit_by_name::<()>("session-description", &[&session_id, &parsed]),
+                        Ok(None) => {}
                         Err(reason) => self.refuse(&session_id, reason),
                     }
                 }
@@ -138,6 +184,26 @@ impl InProcessSignaller {
         }
     }
 
+    fn remember(&self, session: &str, peer: &str, offered: bool) {
+        let known = Session { id: session.to_owned(), peer: peer.to_owned(), offered, offer: None, answered: None };
+        self.imp().lock().sessions.push(known);
+    }
+
+    /// Notes that a session was described by its peer. `None`: it already was, or is over; one description is taken.
+    fn accept(&self, session: &str, sdp: WebRTCSessionDescription) -> Result<Option<WebRTCSessionDescription>, &'static str> {
+        let mut state = self.imp().lock();
+        let Some(known) = state.sessions.iter_mut().find(|known| known.id == session) else { return Ok(None) };
+        if known.answered.replace(Instant::now()).is_some() {
+            return Ok(None);
+        }
+        match (&known.offer, sdp.type_()) {
+            (Some(offer), WebRTCSDPType::Answer) => sdp_check::answers(&sdp.sdp(), offer)?,
+            (None, WebRTCSDPType::Answer) => return Err("an answer came before there was an offer"),
+            _ => {}
+        }
+        Ok(Some(sdp))
+    }
+
     fn refuse(&self, session: &str, reason: &'static str) {
         tracing::warn!(session, reason, "ending a session over a broken description");
         self.send(wire::IncomingMessage::EndSession(wire::EndSessionMessage { session_id: session.to_owned() }));
@@ -145,13 +211,16 @@ impl InProcessSignaller {
     }
 }
 
-/// Parses an SDP; the error names the rule, never the text.
+/// How long after a peer's description its session is kept even if the peer has left. webrtcsink takes an answer in on a
+/// thread of webrtcbin's; when the session is torn down meanwhile, that thread waits for itself, with webrtcsink's lock
+/// held, and every other session stops (gst-plugin-webrtc 0.15.4, GStreamer 1.22).
+const SETTLE: Duration = Duration::from_millis(1500);
+/// A session that was asked for has its offer within this, or the element hangs. Usually it takes 10 ms.
+const OFFER: Duration = Duration::from_secs(8);
+
+/// Parses and checks a peer's description; the error names the rule, never the text.
 fn description(kind: WebRTCSDPType, sdp: &str) -> Result<WebRTCSessionDescription, &'static str> {
-    let parsed = gst_sdp::SDPMessage::parse_buffer(sdp.as_bytes()).map_err(|_| "the SDP does not parse")?;
-    if parsed.medias_len() == 0 {
-        return Err("the SDP has no media");
-    }
-    Ok(WebRTCSessionDescription::new(kind, parsed))
+    Ok(WebRTCSessionDescription::new(kind, sdp_check::parse(sdp)?))
 }
 
 async fn receive(object: glib::WeakRef<InProcessSignaller>, role: Role, mut peer: Peer) {
@@ -166,6 +235,8 @@ async fn receive(object: glib::WeakRef<InProcessSignaller>, role: Role, mut peer
     }
 }
 
+use imp::Session;
+
 mod imp {
     use super::*;
 
@@ -174,9 +245,20 @@ mod imp {
         pub joined: Option<(Hub, Role, tokio::runtime::Handle)>,
         pub sender: Option<PeerSender>,
         pub task: Option<tokio::task::JoinHandle<()>>,
-        /// (session id, other peer's id)
-        pub sessions: Vec<(String, PeerId)>,
+        pub sessions: Vec<Session>,
         pub registered: tokio::sync::watch::Sender<bool>,
+        pub stuck: tokio::sync::watch::Sender<bool>,
+    }
+
+    pub struct Session {
+        pub id: String,
+        pub peer: PeerId,
+        /// The element has sent its description, or need not.
+        pub offered: bool,
+        /// The element's own offer.
+        pub offer: Option<gst_sdp::SDPMessage>,
+        /// When the peer's description came.
+        pub answered: Option<Instant>,
     }
 
     #[derive(Default)]
@@ -260,6 +342,12 @@ mod imp {
         }
 
         fn send_sdp(&self, session: &str, sdp: &WebRTCSessionDescription) {
+            if let Some(known) = self.lock().sessions.iter_mut().find(|known| known.id == session) {
+                known.offered = true;
+                if sdp.type_() == WebRTCSDPType::Offer {
+                    known.offer = Some(sdp.sdp().to_owned());
+                }
+            }
             let text = sdp.sdp().to_string();
             let sdp = match sdp.type_() {
                 WebRTCSDPType::Offer => wire::SdpMessage::Offer { sdp: text },
@@ -279,7 +367,7 @@ mod imp {
         }
 
         fn end_session(&self, session: &str) {
-            self.lock().sessions.retain(|(id, _)| id != session);
+            self.lock().sessions.retain(|known| known.id != session);
             self.obj().send(wire::IncomingMessage::EndSession(wire::EndSessionMessage { session_id: session.to_owned() }));
         }
     }

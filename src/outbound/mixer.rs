@@ -65,7 +65,6 @@ impl Mixer {
 
         let audiomixer = make("audiomixer")?;
         audiomixer.set_property("output-buffer-duration", gst::ClockTime::from_mseconds(10).nseconds());
-        audiomixer.set_property("ignore-inactive-pads", true);
         // The pipeline's running time is the process's: without this the mixer would first make up for all the time
         // since the process began.
         audiomixer.set_property_from_str("start-time-selection", "first");
@@ -145,7 +144,7 @@ fn link_to(element: &gst::Element, pad: &gst::Pad) -> Result<(), Error> {
 /// Blends the slot's picture into a corner of each frame, when there is one.
 fn draw_talker(composition: &gst::Element, format: &Format, overlay: &Overlay, slot: PictureSlot) {
     let (frame_width, frame_height) = (format.width, format.height);
-    let overlay = overlay.clone();
+    let overlay = *overlay;
     composition.connect("draw", false, move |_| {
         let drawn = slot.latest().map(|picture| {
             let (x, y) = place(&overlay, (frame_width, frame_height), (picture.width, picture.height));

@@ -135,6 +135,7 @@ struct Sending {
     sink: WebrtcSink,
     changes: mpsc::UnboundedReceiver<Change>,
     registered: tokio::sync::watch::Receiver<bool>,
+    stuck: tokio::sync::watch::Receiver<bool>,
     /// By when it must have registered.
     register_by: Instant,
     /// By peer: the time by which it must be connected, `None` once it is.
@@ -145,12 +146,12 @@ struct Sending {
 impl Sending {
     fn new(settings: &Settings, hub: &Hub) -> Result<Self, Error> {
         let signaller = InProcessSignaller::producer(hub.clone(), &settings.name);
-        let registered = signaller.registered();
+        let (registered, stuck) = (signaller.registered(), signaller.stuck());
         let (tx, changes) = mpsc::unbounded_channel();
         let (video, audio) = (settings.format.encoded_video(), Format::encoded_audio());
         let sink = WebrtcSink::new(&video, &audio, &settings.ice, signaller, tx)?;
         let register_by = Instant::now() + REGISTER;
-        Ok(Self { sink, changes, registered, register_by, viewers: HashMap::new(), ration: Arc::default() })
+        Ok(Self { sink, changes, registered, stuck, register_by, viewers: HashMap::new(), ration: Arc::default() })
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -174,6 +175,9 @@ struct Active {
 
 impl Drop for Active {
     fn drop(&mut self) {
+        // The mixer stops in its own time, and must not feed what a next one feeds.
+        bridge::part(&self.mixer.video_out);
+        bridge::part(&self.mixer.audio_out);
         self.feeds.iter().for_each(JoinHandle::abort);
         self.announcements.values().for_each(|(_, task)| task.abort());
     }
@@ -198,11 +202,14 @@ enum Woken {
     Mixer(Event),
     Fault(Fault),
     Registered,
+    Stuck,
     Time,
 }
 
 /// webrtcsink registers within this, or is built anew. It takes a tenth of a second on a laptop.
 const REGISTER: Duration = Duration::from_secs(20);
+/// Longest wait for a pipeline to stop; one that hangs is left behind.
+const STOP: Duration = Duration::from_secs(5);
 /// Wait before a broken pipeline is built anew.
 const REBUILD: Duration = Duration::from_secs(1);
 
@@ -244,6 +251,10 @@ impl Task {
                         self.deactivate().await;
                     }
                 }
+                Woken::Stuck => {
+                    tracing::error!("the sending pipeline hangs; building it anew, viewers join again");
+                    self.rebuild().await;
+                }
                 Woken::Time => self.deadlines().await,
                 Woken::Sink(_) | Woken::Mixer(_) => {}
             }
@@ -265,6 +276,7 @@ impl Task {
             Some(event) = async { mixer?.pipeline.next().await }, if active => Woken::Mixer(event),
             Some(fault) = async { faults?.recv().await }, if active => Woken::Fault(fault),
             Ok(()) = self.sending.registered.changed() => Woken::Registered,
+            Ok(()) = self.sending.stuck.changed() => Woken::Stuck,
             () = async { tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)).await }, if deadline.is_some() => Woken::Time,
         }
     }
@@ -292,7 +304,9 @@ impl Task {
         match Sending::new(&self.settings, &self.hub) {
             Ok(fresh) => {
                 let old = std::mem::replace(&mut self.sending, fresh);
-                old.sink.pipeline.stop().await;
+                if tokio::time::timeout(STOP, old.sink.pipeline.stop()).await.is_err() {
+                    tracing::error!("the old sending pipeline does not stop; it is left behind");
+                }
                 self.report(Report::Viewers(0));
                 self.start_sending().await;
             }
@@ -369,10 +383,13 @@ impl Task {
             return Err(Error::Input("nobody is listening: nothing was played".into()));
         };
         let mut source = match sound {
-            Sound::Speech(text) => source::speech(&text, End::Never)?,
-            Sound::File(path) => source::file(&path, None, true)?,
+            Sound::Speech(ref text) => source::speech(text, End::Never)?,
+            Sound::File(ref path) => source::file(path, None, true)?,
         };
-        source.pipeline.preroll(Duration::from_secs(5)).await?;
+        source.pipeline.preroll(Duration::from_secs(5)).await.map_err(|error| match &sound {
+            Sound::Speech(_) => error,
+            Sound::File(path) => Error::Input(format!("cannot play {}: {error}", path.display())),
+        })?;
         let announcement = active.mixer.announce()?;
         if let Some(outlet) = &source.audio {
             bridge::join(outlet, &[&announcement.inlet], || {});
@@ -479,8 +496,8 @@ impl Task {
     async fn stop(&mut self) {
         self.deactivate().await;
         let inner = self.sending.sink.pipeline.inner().clone();
-        let stopped = tokio::task::spawn_blocking(move || crate::pipeline::to_null(&inner)).await;
-        if stopped.is_err() {
+        let stopping = tokio::task::spawn_blocking(move || crate::pipeline::to_null(&inner));
+        if !matches!(tokio::time::timeout(STOP, stopping).await, Ok(Ok(()))) {
             tracing::error!("the sending pipeline did not stop cleanly");
         }
     }

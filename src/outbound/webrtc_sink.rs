@@ -82,6 +82,7 @@ fn watch_sessions(sink: &gst::Element, changes: mpsc::UnboundedSender<Change>) {
         let peer = values.get(1)?.get::<String>().ok()?;
         let webrtcbin = values.get(2)?.get::<gst::Element>().ok()?;
         quiet_ice(&webrtcbin);
+        no_old_sound(&webrtcbin);
         watch_transport(&webrtcbin, peer.clone(), joined.clone());
         joined(Change::Joined(peer));
         None
@@ -91,4 +92,23 @@ fn watch_sessions(sink: &gst::Element, changes: mpsc::UnboundedSender<Change>) {
         tell(Change::Left(peer));
         None
     });
+}
+
+/// Discards sound until the transport is up. It would wait inside and come all at once, and a browser would then play
+/// it half a second late for the next seconds. (The picture's first frames are wanted: the key frame is among them.)
+fn no_old_sound(webrtcbin: &gst::Element) {
+    let bin = webrtcbin.downgrade();
+    for pad in webrtcbin.sink_pads() {
+        let bin = bin.clone();
+        pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |pad, _| {
+            let is_sound = pad
+                .current_caps()
+                .is_some_and(|caps| caps.structure(0).is_some_and(|s| s.get::<&str>("media").is_ok_and(|media| media == "audio")));
+            let connected = bin.upgrade().is_none_or(|bin| {
+                bin.property::<gst_webrtc::WebRTCPeerConnectionState>("connection-state")
+                    == gst_webrtc::WebRTCPeerConnectionState::Connected
+            });
+            if connected || !is_sound { gst::PadProbeReturn::Remove } else { bridge::DISCARD }
+        });
+    }
 }
