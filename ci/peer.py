@@ -30,15 +30,27 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
+def open_socket(device: Device, headers: dict[str, str], origin: str | None, path: str) -> ClientConnection:
+    """Connects. About one TLS connection in 500 of this client never sends its request (seen in the bytes that
+    the kernel counted), so a silent one is tried again."""
+    for attempt in range(3):
+        try:
+            return connect(
+                f"{device.signalling}{path}", ssl=tls(device), additional_headers=headers, origin=origin,  # type: ignore[arg-type]
+                open_timeout=4, close_timeout=1, max_size=None, compression=None,
+            )
+        except TimeoutError:
+            if attempt == 2:
+                raise
+    raise AssertionError("unreachable")
+
+
 class Peer:
     """One WebSocket to the signalling server; ``origin`` as a browser would send it."""
 
     def __init__(self, device: Device, headers: dict[str, str] | None = None, *, origin: str | None = None, path: str = "/signalling"):
         self.stack = ExitStack()
-        self.socket: ClientConnection = self.stack.enter_context(connect(
-            f"{device.signalling}{path}", ssl=tls(device), additional_headers=headers or {}, origin=origin,  # type: ignore[arg-type]
-            open_timeout=10, close_timeout=1, max_size=None, compression=None,
-        ))
+        self.socket: ClientConnection = self.stack.enter_context(open_socket(device, headers or {}, origin, path))
         self.seen: list[Message] = []
         self.id: str = self.expect("welcome")["peerId"]
 
