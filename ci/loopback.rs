@@ -39,7 +39,9 @@ async fn watch(uri: &str) -> Result<(), String> {
     let (seen, mut arrivals) = mpsc::unbounded_channel();
     let weak = pipeline.downgrade();
     source.connect_pad_added(move |_, pad| {
-        let (Some(pipeline), Ok(sink)) = (weak.upgrade(), gst::ElementFactory::make("fakesink").property("sync", false).build()) else {
+        let (Some(pipeline), Ok(sink)) =
+            (weak.upgrade(), gst::ElementFactory::make("fakesink").property("sync", false).build())
+        else {
             return;
         };
         let (seen, kind, first) = (seen.clone(), pad.name().starts_with("video"), AtomicUsize::new(0));
@@ -67,7 +69,9 @@ async fn watch(uri: &str) -> Result<(), String> {
         }
         Ok(())
     };
-    let result = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap_or_else(|_| Err("no media within 20 s".into()));
+    let result = tokio::time::timeout(Duration::from_secs(20), both)
+        .await
+        .unwrap_or_else(|_| Err("no media within 20 s".into()));
     tokio::task::spawn_blocking(move || pipeline.set_state(gst::State::Null)).await.expect("join").expect("stop");
     result
 }
@@ -77,11 +81,18 @@ fn fifty_sessions_leave_nothing_behind() {
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
     runtime.block_on(async {
         let state = tempfile::tempdir().expect("folder");
-        let flags = [("listen", "127.0.0.1:0"), ("plain", "true"), ("width", "320"), ("height", "240"), ("framerate", "15"), ("sound", "discard")]
-            .into_iter()
-            .fold(Flags::default(), |flags, (key, value)| flags.with(key, value))
-            .with("idle-grace", "1")
-            .with("state-dir", state.path().to_str().expect("UTF-8"));
+        let flags = [
+            ("listen", "127.0.0.1:0"),
+            ("plain", "true"),
+            ("width", "320"),
+            ("height", "240"),
+            ("framerate", "15"),
+            ("sound", "discard"),
+        ]
+        .into_iter()
+        .fold(Flags::default(), |flags, (key, value)| flags.with(key, value))
+        .with("idle-grace", "1")
+        .with("state-dir", state.path().to_str().expect("UTF-8"));
         let config = config::load(&flags, |_| None).expect("configuration");
         let (ready, url) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -115,7 +126,12 @@ fn fifty_sessions_leave_nothing_behind() {
         println!("before {before:?}\nafter  {after:?}");
         assert_eq!(failed.load(Ordering::Relaxed), 0, "sessions failed");
         assert!(after.threads <= before.threads, "threads: {} before, {} after", before.threads, after.threads);
-        assert!(after.descriptors <= before.descriptors, "descriptors: {} before, {} after", before.descriptors, after.descriptors);
+        assert!(
+            after.descriptors <= before.descriptors,
+            "descriptors: {} before, {} after",
+            before.descriptors,
+            after.descriptors
+        );
 
         stop.send(()).ok();
         service.await.expect("join").expect("the service ends well");

@@ -36,7 +36,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         source.connect_pad_added(move |_, pad| {
             let Some(pipeline) = weak.upgrade() else { return };
             // RTP is asked for, so that webrtcsrc brings no decoder.
-            let made = gst::ElementFactory::make("capsfilter").property("caps", gst::Caps::new_empty_simple("application/x-rtp")).build();
+            let made = gst::ElementFactory::make("capsfilter")
+                .property("caps", gst::Caps::new_empty_simple("application/x-rtp"))
+                .build();
             let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build();
             let (Ok(filter), Ok(sink)) = (made, sink) else { return };
             let video = pad.name().starts_with("video");

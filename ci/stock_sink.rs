@@ -20,8 +20,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [uri, file] = words.as_slice() else { return Err("usage: stock_sink SIGNALLING FILE".into()) };
     duplex::init_gstreamer()?;
-    let format =
-        Format { width: 1280, height: 720, framerate: 30, codec: VideoCodec::Vp8, video_bitrate: 2000, audio_bitrate: 64 };
+    let format = Format {
+        width: 1280,
+        height: 720,
+        framerate: 30,
+        codec: VideoCodec::Vp8,
+        video_bitrate: 2000,
+        audio_bitrate: 64,
+    };
     let mut sending = Pipeline::on_common_time("stock");
     let picture = bridge::inlet(&format.raw_video(), 2, gst::ClockTime::ZERO)?;
     let sound = bridge::inlet(&Format::raw_audio(), 20, gst::ClockTime::ZERO)?;

@@ -76,9 +76,11 @@ pub fn join(outlet: &gst_app::AppSink, inlets: &[&gst_app::AppSrc], on_first: im
 
 /// Ends what [`join`] began: the outlet's buffers go nowhere.
 pub fn part(outlet: &gst_app::AppSink) {
-    outlet.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(|sink| {
-        sink.pull_sample().map(|_| gst::FlowSuccess::Ok).map_err(|_| gst::FlowError::Eos)
-    }).build());
+    outlet.set_callbacks(
+        gst_app::AppSinkCallbacks::builder()
+            .new_sample(|sink| sink.pull_sample().map(|_| gst::FlowSuccess::Ok).map_err(|_| gst::FlowError::Eos))
+            .build(),
+    );
 }
 
 /// Sends key-frame requests that reach `inlet` from downstream on to whatever feeds `outlet`.

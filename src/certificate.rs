@@ -81,7 +81,9 @@ impl Keeper {
                     if shown.as_ref() != Some(&fingerprint) {
                         match self.tls.swap(identity) {
                             Ok(()) => shown = Some(fingerprint),
-                            Err(error) => tracing::error!(%error, "the new certificate cannot be used; the old one stays"),
+                            Err(error) => {
+                                tracing::error!(%error, "the new certificate cannot be used; the old one stays")
+                            }
                         }
                     }
                 }

@@ -143,7 +143,12 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Ask>, mut inputs: Inputs, mut inbound: mpsc::UnboundedReceiver<inbound::Report>) {
+    async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Ask>,
+        mut inputs: Inputs,
+        mut inbound: mpsc::UnboundedReceiver<inbound::Report>,
+    ) {
         loop {
             let deadline = self.lock.next_deadline().map(tokio::time::Instant::from_std);
             tokio::select! {
@@ -188,7 +193,10 @@ impl Task {
                     Event::Talk { talk: self.lock.state_of(&peer) },
                     Event::Viewers { count: self.viewers },
                 ];
-                let faults = self.faults.iter().map(|(part, message)| Event::Fault { part: *part, message: Some(message.clone()) });
+                let faults = self
+                    .faults
+                    .iter()
+                    .map(|(part, message)| Event::Fault { part: *part, message: Some(message.clone()) });
                 for event in first.into_iter().chain(faults) {
                     tx.try_send(event).ok();
                 }
@@ -232,7 +240,9 @@ impl Task {
                 self.tell_all(&Event::Viewers { count: self.viewers });
             }
             outbound::Report::Fault(part, message) => self.fault(part, message),
-            outbound::Report::CallFailed { peer } => self.tell(&peer, Event::CallFailed { message: NO_MEDIA.to_owned() }),
+            outbound::Report::CallFailed { peer } => {
+                self.tell(&peer, Event::CallFailed { message: NO_MEDIA.to_owned() })
+            }
         }
     }
 
@@ -243,7 +253,12 @@ impl Task {
             inbound::Report::Over(peer, reason) => {
                 if let Some(reason) = reason {
                     tracing::warn!(peer, reason, "a talk ended early");
-                    self.tell(&peer, Event::CallFailed { message: format!("The device could not take your sound and picture: {reason}.") });
+                    self.tell(
+                        &peer,
+                        Event::CallFailed {
+                            message: format!("The device could not take your sound and picture: {reason}."),
+                        },
+                    );
                 }
                 if self.talk.as_ref().is_some_and(|(talker, _)| *talker == peer) {
                     self.talk = None;
@@ -260,7 +275,13 @@ impl Task {
             match effect {
                 Effect::Start { peer } => {
                     self.end_talk().await;
-                    let talk = Talk::start(&peer, &self.parts.inbound, self.parts.hub.clone(), self.parts.slot.clone(), self.reports.clone());
+                    let talk = Talk::start(
+                        &peer,
+                        &self.parts.inbound,
+                        self.parts.hub.clone(),
+                        self.parts.slot.clone(),
+                        self.reports.clone(),
+                    );
                     self.talk = Some((peer, talk));
                     self.parts.outbound.duck(true);
                 }

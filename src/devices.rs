@@ -81,7 +81,10 @@ pub enum Error {
 /// The devices of a class.
 pub fn list(class: Class) -> Vec<Device> {
     match class {
-        Class::Camera => monitored(class).iter().map(|device| Device { name: name_of(device), description: device.display_name().to_string() }).collect(),
+        Class::Camera => monitored(class)
+            .iter()
+            .map(|device| Device { name: name_of(device), description: device.display_name().to_string() })
+            .collect(),
         Class::Microphone | Class::Speaker => alsa(class),
     }
 }
@@ -95,13 +98,11 @@ pub fn element(class: Class, name: Option<&str>) -> Result<gst::Element, Error> 
         .into_iter()
         .find(|device| name.is_none_or(|name| name == name_of(device) || name == device.display_name()));
     match (chosen, name) {
-        (Some(device), _) => {
-            device.create_element(None).map_err(|error| Error::Open {
-                class,
-                name: device.display_name().to_string(),
-                reason: error.to_string(),
-            })
-        }
+        (Some(device), _) => device.create_element(None).map_err(|error| Error::Open {
+            class,
+            name: device.display_name().to_string(),
+            reason: error.to_string(),
+        }),
         (None, Some(name)) => Err(Error::NotThere { class, name: name.to_owned() }),
         (None, None) => Err(Error::None { class }),
     }

@@ -45,7 +45,8 @@ impl fmt::Display for Finding {
 /// Looks at everything this configuration needs.
 pub fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut find = |what: &str, verdict, detail: String| findings.push(Finding { verdict, what: what.to_owned(), detail });
+    let mut find =
+        |what: &str, verdict, detail: String| findings.push(Finding { verdict, what: what.to_owned(), detail });
     for factory in elements(config) {
         match pipeline::make(factory) {
             Ok(_) => find(&format!("element {factory}"), Verdict::Good, "there".into()),
@@ -54,7 +55,9 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     }
     for (class, name, wanted) in wanted_devices(config) {
         let present = devices::list(class);
-        let there = present.iter().any(|device| name.as_deref().is_none_or(|name| device.name == name || device.description == name))
+        let there = present
+            .iter()
+            .any(|device| name.as_deref().is_none_or(|name| device.name == name || device.description == name))
             || name.as_deref().is_some_and(|name| name.starts_with('/') && std::path::Path::new(name).exists());
         let listed = present.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(", ");
         match (there, wanted) {
@@ -105,7 +108,9 @@ fn certificate(config: &Config, find: &mut impl FnMut(&str, Verdict, String)) {
         _ => {
             let none = "none yet: the service makes a CA and a certificate at start";
             match duplex_pki::Store::open(config.state_dir.join("pki")) {
-                Ok(store) if !store.certificate_path().exists() => return find("certificate", Verdict::Good, none.into()),
+                Ok(store) if !store.certificate_path().exists() => {
+                    return find("certificate", Verdict::Good, none.into());
+                }
                 Ok(store) => store.identity(now),
                 Err(error) => Err(error),
             }
@@ -123,9 +128,27 @@ fn certificate(config: &Config, find: &mut impl FnMut(&str, Verdict, String)) {
 /// The element factories a configuration needs.
 fn elements(config: &Config) -> Vec<&'static str> {
     let mut needed = vec![
-        "webrtcsink", "webrtcsrc", "webrtcbin", "nicesink", "dtlsdec", "srtpdec", "rtpbin", "appsrc", "appsink", "audiomixer",
-        "opusenc", "opusdec", "overlaycomposition", "videoconvert", "videoscale", "videorate", "audioconvert", "audioresample",
-        "textoverlay", "rtpopusdepay", "rtpvp8depay",
+        "webrtcsink",
+        "webrtcsrc",
+        "webrtcbin",
+        "nicesink",
+        "dtlsdec",
+        "srtpdec",
+        "rtpbin",
+        "appsrc",
+        "appsink",
+        "audiomixer",
+        "opusenc",
+        "opusdec",
+        "overlaycomposition",
+        "videoconvert",
+        "videoscale",
+        "videorate",
+        "audioconvert",
+        "audioresample",
+        "textoverlay",
+        "rtpopusdepay",
+        "rtpvp8depay",
     ];
     needed.extend(match config.video_codec {
         VideoCodec::Vp8 => ["vp8enc", "rtpvp8pay"],

@@ -159,7 +159,8 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
     let (hub, notices) = signalling::hub::Hub::spawn(limits);
     let slot = picture_slot::PictureSlot::default();
     let ice = ice_uris(&config.ice_servers)?;
-    let (outbound, reports) = outbound::Outbound::start(outbound_settings(&config, ice.clone()), hub.clone(), slot.clone())?;
+    let (outbound, reports) =
+        outbound::Outbound::start(outbound_settings(&config, ice.clone()), hub.clone(), slot.clone())?;
     let control = control::serve(&config.state_dir, outbound.clone())?;
     let desk = desk::Desk::start(
         status(&config)?,
@@ -180,7 +181,12 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
     let main = tokio::spawn(http::serve(listeners, tls, http::router(state), stopped()));
     let help_address = help.as_ref().and_then(|listener| listener.local_addr().ok());
     let helper = help.map(|listener| {
-        tokio::spawn(http::serve(vec![listener], None, http::help_router(trust, allowed.clone(), first.port()), stopped()))
+        tokio::spawn(http::serve(
+            vec![listener],
+            None,
+            http::help_router(trust, allowed.clone(), first.port()),
+            stopped(),
+        ))
     });
     let ca = keeper.as_ref().and_then(|keeper| keeper.ca_file.clone());
     let renewal = keeper.map(|keeper| tokio::spawn(keeper.keep(config.clone(), allowed)));
@@ -290,7 +296,8 @@ fn inbound_settings(config: &Config, ice: IceUris) -> inbound::Settings {
         picture: config.picture.clone(),
         overlay_width: (f64::from(config.width) * config.overlay.size) as u32,
         record_max_size: config.record_max_size << 20,
-        record_max_age: (config.record_max_age > 0).then(|| Duration::from_secs(u64::from(config.record_max_age) * 86_400)),
+        record_max_age: (config.record_max_age > 0)
+            .then(|| Duration::from_secs(u64::from(config.record_max_age) * 86_400)),
         ice,
         jitter: JITTER,
         negotiation_timeout: Duration::from_secs(config.negotiation_timeout.into()),
@@ -361,7 +368,11 @@ mod tests {
         std::fs::write(&file, "p@ss:word\nsecond line").unwrap();
         let servers = [
             IceServer { urls: "stun:stun.example".into(), username: None, credential_file: None },
-            IceServer { urls: "turn:turn.example:3478?transport=udp".into(), username: Some("u".into()), credential_file: Some(file.clone()) },
+            IceServer {
+                urls: "turn:turn.example:3478?transport=udp".into(),
+                username: Some("u".into()),
+                credential_file: Some(file.clone()),
+            },
         ];
         let uris = ice_uris(&servers).unwrap();
         std::fs::remove_file(file).unwrap();

@@ -13,7 +13,12 @@ use duplex::{cli_auth, control, devices, doctor};
 
 /// A two-way WebRTC audio and video appliance: a browser sees and hears this device, and talks back.
 #[derive(Parser)]
-#[command(version, about, arg_required_else_help = true, after_help = "First steps: `duplex run`, then open https://localhost:8443/ in a browser.\n`duplex doctor` says what is missing.")]
+#[command(
+    version,
+    about,
+    arg_required_else_help = true,
+    after_help = "First steps: `duplex run`, then open https://localhost:8443/ in a browser.\n`duplex doctor` says what is missing."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -117,7 +122,8 @@ fn load(flags: &Flags) -> Result<Config, config::Error> {
 
 fn run(config: Config) -> anyhow::Result<()> {
     log_to_stderr(&config)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the async runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the async runtime")?;
     let result = runtime.block_on(async {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         let shutdown = async move {

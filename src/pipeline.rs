@@ -189,7 +189,10 @@ pub fn make(factory: &str) -> Result<gst::Element, Error> {
 
 /// Debian package that has an element factory.
 pub fn package_of(factory: &str) -> &'static str {
-    PACKAGES.iter().find(|(names, _)| names.contains(&factory)).map_or("gstreamer1.0-plugins-base", |(_, package)| package)
+    PACKAGES
+        .iter()
+        .find(|(names, _)| names.contains(&factory))
+        .map_or("gstreamer1.0-plugins-base", |(_, package)| package)
 }
 
 /// The system clock that every pipeline uses.
@@ -243,8 +246,43 @@ fn translate(message: &gst::Message, pipeline: &gst::glib::WeakRef<gst::Pipeline
 
 /// Factories outside gstreamer1.0-plugins-base, by Debian package.
 const PACKAGES: &[(&[&str], &str)] = &[
-    (&["vp8enc", "vp8dec", "matroskamux", "rtpvp8pay", "rtpvp8depay", "rtph264pay", "rtph264depay", "rtpopuspay", "rtpopusdepay", "rtpbin", "v4l2src", "wavenc", "level", "rtpjitterbuffer", "imagefreeze", "pngdec", "jpegdec"], "gstreamer1.0-plugins-good"),
-    (&["webrtcbin", "opusparse", "dtlsenc", "dtlsdec", "srtpenc", "srtpdec", "sctpenc", "h264parse", "timecodestamper", "webrtcdsp"], "gstreamer1.0-plugins-bad"),
+    (
+        &[
+            "vp8enc",
+            "vp8dec",
+            "matroskamux",
+            "rtpvp8pay",
+            "rtpvp8depay",
+            "rtph264pay",
+            "rtph264depay",
+            "rtpopuspay",
+            "rtpopusdepay",
+            "rtpbin",
+            "v4l2src",
+            "wavenc",
+            "level",
+            "rtpjitterbuffer",
+            "imagefreeze",
+            "pngdec",
+            "jpegdec",
+        ],
+        "gstreamer1.0-plugins-good",
+    ),
+    (
+        &[
+            "webrtcbin",
+            "opusparse",
+            "dtlsenc",
+            "dtlsdec",
+            "srtpenc",
+            "srtpdec",
+            "sctpenc",
+            "h264parse",
+            "timecodestamper",
+            "webrtcdsp",
+        ],
+        "gstreamer1.0-plugins-bad",
+    ),
     (&["x264enc"], "gstreamer1.0-plugins-ugly"),
     (&["avdec_h264", "avdec_aac"], "gstreamer1.0-libav"),
     (&["nicesrc", "nicesink"], "gstreamer1.0-nice"),

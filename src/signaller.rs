@@ -135,16 +135,16 @@ impl InProcessSignaller {
             wire::OutgoingMessage::Welcome { .. } => {
                 self.imp().lock().registered.send_replace(true);
                 self.send(match role {
-                Role::Producer { meta } => wire::IncomingMessage::SetPeerStatus(wire::PeerStatus {
-                    roles: vec![wire::PeerRole::Producer],
-                    meta: Some(meta.clone()),
-                    peer_id: None,
-                }),
-                Role::Consumer { talker } => wire::IncomingMessage::StartSession(wire::StartSessionMessage {
-                    peer_id: talker.clone(),
-                    offer: None,
-                }),
-            });
+                    Role::Producer { meta } => wire::IncomingMessage::SetPeerStatus(wire::PeerStatus {
+                        roles: vec![wire::PeerRole::Producer],
+                        meta: Some(meta.clone()),
+                        peer_id: None,
+                    }),
+                    Role::Consumer { talker } => wire::IncomingMessage::StartSession(wire::StartSessionMessage {
+                        peer_id: talker.clone(),
+                        offer: None,
+                    }),
+                });
             }
             wire::OutgoingMessage::StartSession { peer_id, session_id, offer } => {
                 let offer = match offer.map(|sdp| description(WebRTCSDPType::Offer, &sdp)).transpose() {
@@ -174,10 +174,15 @@ impl InProcessSignaller {
                     }
                 }
                 wire::PeerMessageInner::Ice { candidate, sdp_m_line_index } => {
-                    self.emit_by_name::<()>("handle-ice", &[&session_id, &sdp_m_line_index, &None::<String>, &candidate]);
+                    self.emit_by_name::<()>(
+                        "handle-ice",
+                        &[&session_id, &sdp_m_line_index, &None::<String>, &candidate],
+                    );
                 }
             },
-            wire::OutgoingMessage::Error { details } => tracing::warn!(%details, "the signalling hub refused the device"),
+            wire::OutgoingMessage::Error { details } => {
+                tracing::warn!(%details, "the signalling hub refused the device")
+            }
             wire::OutgoingMessage::PeerStatusChanged(_)
             | wire::OutgoingMessage::List { .. }
             | wire::OutgoingMessage::ListConsumers { .. } => {}
@@ -190,7 +195,11 @@ impl InProcessSignaller {
     }
 
     /// Notes that a session was described by its peer. `None`: it already was, or is over; one description is taken.
-    fn accept(&self, session: &str, sdp: WebRTCSessionDescription) -> Result<Option<WebRTCSessionDescription>, &'static str> {
+    fn accept(
+        &self,
+        session: &str,
+        sdp: WebRTCSessionDescription,
+    ) -> Result<Option<WebRTCSessionDescription>, &'static str> {
         let mut state = self.imp().lock();
         let Some(known) = state.sessions.iter_mut().find(|known| known.id == session) else { return Ok(None) };
         if known.answered.replace(Instant::now()).is_some() {
@@ -368,7 +377,8 @@ mod imp {
 
         fn end_session(&self, session: &str) {
             self.lock().sessions.retain(|known| known.id != session);
-            self.obj().send(wire::IncomingMessage::EndSession(wire::EndSessionMessage { session_id: session.to_owned() }));
+            self.obj()
+                .send(wire::IncomingMessage::EndSession(wire::EndSessionMessage { session_id: session.to_owned() }));
         }
     }
 }

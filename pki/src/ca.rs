@@ -32,15 +32,8 @@ impl Ca {
     /// [`Error::NoCa`] if there is none; otherwise what is wrong with the file.
     pub fn load(dir: &Path) -> Result<Self> {
         let path = dir.join(CERTIFICATE);
-        let bytes = files::read(&path).map_err(|error| {
-            if error.is_not_found() {
-                Error::NoCa {
-                    dir: dir.to_owned(),
-                }
-            } else {
-                error
-            }
-        })?;
+        let bytes = files::read(&path)
+            .map_err(|error| if error.is_not_found() { Error::NoCa { dir: dir.to_owned() } } else { error })?;
         let der = certificates(&bytes, &path)?.swap_remove(0);
         let facts = Facts::of(&der, &path)?;
         if !facts.is_ca {
@@ -207,9 +200,7 @@ fn uuid(bytes: &[u8]) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

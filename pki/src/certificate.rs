@@ -29,23 +29,10 @@ impl Facts {
     /// Reads the facts out of `der`; `path` is where it came from.
     pub fn of(der: &CertificateDer<'_>, path: &Path) -> Result<Self> {
         let certificate = parse(der, path)?;
-        let is_ca = certificate
-            .basic_constraints()
-            .map_err(|error| bad(path, error))?
-            .is_some_and(|found| found.value.ca);
-        let san = certificate
-            .subject_alternative_name()
-            .map_err(|error| bad(path, error))?;
-        let names = san
-            .map(|found| {
-                found
-                    .value
-                    .general_names
-                    .iter()
-                    .filter_map(to_name)
-                    .collect()
-            })
-            .unwrap_or_default();
+        let is_ca =
+            certificate.basic_constraints().map_err(|error| bad(path, error))?.is_some_and(|found| found.value.ca);
+        let san = certificate.subject_alternative_name().map_err(|error| bad(path, error))?;
+        let names = san.map(|found| found.value.general_names.iter().filter_map(to_name).collect()).unwrap_or_default();
         Ok(Self {
             subject: certificate.subject().to_string(),
             common_name: certificate
@@ -65,10 +52,8 @@ impl Facts {
 
 /// Whether `issuer` signed `subject`, by name and by signature; validity is not looked at.
 pub(crate) fn signed_by(subject: &CertificateDer<'_>, issuer: &CertificateDer<'_>) -> bool {
-    let (Ok((_, subject)), Ok((_, issuer))) = (
-        X509Certificate::from_der(subject),
-        X509Certificate::from_der(issuer),
-    ) else {
+    let (Ok((_, subject)), Ok((_, issuer))) = (X509Certificate::from_der(subject), X509Certificate::from_der(issuer))
+    else {
         return false;
     };
     subject.issuer().as_raw() == issuer.subject().as_raw()
@@ -78,11 +63,7 @@ pub(crate) fn signed_by(subject: &CertificateDer<'_>, issuer: &CertificateDer<'_
 /// SHA-256 over the DER, as browsers and phones show it: `AA:BB:…`, 32 pairs.
 pub(crate) fn fingerprint(der: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, der);
-    let pairs: Vec<String> = digest
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02X}"))
-        .collect();
+    let pairs: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
     pairs.join(":")
 }
 
@@ -97,8 +78,7 @@ pub(crate) fn to_pem(label: &str, der: &[u8]) -> String {
 /// Base64 in lines of `width` characters, each after `indent` and ending in a newline.
 pub(crate) fn base64_lines(bytes: &[u8], width: usize, indent: &str) -> String {
     let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
-    let mut lines =
-        String::with_capacity(encoded.len() + encoded.len() / width * (indent.len() + 1) + 80);
+    let mut lines = String::with_capacity(encoded.len() + encoded.len() / width * (indent.len() + 1) + 80);
     for (index, character) in encoded.chars().enumerate() {
         if index % width == 0 {
             lines.push_str(if index == 0 { "" } else { "\n" });
@@ -113,9 +93,7 @@ pub(crate) fn base64_lines(bytes: &[u8], width: usize, indent: &str) -> String {
 /// A time as people read it, in UTC to the minute.
 pub(crate) fn readable(time: SystemTime) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
-    OffsetDateTime::from(time)
-        .format(format)
-        .unwrap_or_else(|_| "an unknown time".to_owned())
+    OffsetDateTime::from(time).format(format).unwrap_or_else(|_| "an unknown time".to_owned())
 }
 
 fn parse<'a>(der: &'a CertificateDer<'_>, path: &Path) -> Result<X509Certificate<'a>> {
@@ -127,10 +105,7 @@ fn parse<'a>(der: &'a CertificateDer<'_>, path: &Path) -> Result<X509Certificate
 }
 
 fn bad(path: &Path, detail: impl std::fmt::Display) -> Error {
-    Error::BadCertificate {
-        path: path.to_owned(),
-        detail: detail.to_string(),
-    }
+    Error::BadCertificate { path: path.to_owned(), detail: detail.to_string() }
 }
 
 /// Host names and addresses; other kinds (mail, URI) and malformed ones name no host and are left out.
@@ -138,12 +113,8 @@ fn to_name(name: &GeneralName<'_>) -> Option<Name> {
     match name {
         GeneralName::DNSName(text) => text.parse().ok(),
         GeneralName::IPAddress(octets) => match octets.len() {
-            4 => <[u8; 4]>::try_from(*octets)
-                .ok()
-                .map(|octets| Name::from(IpAddr::V4(Ipv4Addr::from(octets)))),
-            16 => <[u8; 16]>::try_from(*octets)
-                .ok()
-                .map(|octets| Name::from(IpAddr::V6(Ipv6Addr::from(octets)))),
+            4 => <[u8; 4]>::try_from(*octets).ok().map(|octets| Name::from(IpAddr::V4(Ipv4Addr::from(octets)))),
+            16 => <[u8; 16]>::try_from(*octets).ok().map(|octets| Name::from(IpAddr::V6(Ipv6Addr::from(octets)))),
             _ => None,
         },
         _ => None,
@@ -167,17 +138,8 @@ mod tests {
 
     #[test]
     fn pem_has_full_lines_and_one_newline_at_the_end() {
-        assert_eq!(
-            to_pem("X", &[0; 48]),
-            format!("-----BEGIN X-----\n{}\n-----END X-----\n", "A".repeat(64))
-        );
-        assert_eq!(
-            to_pem("X", &[0; 49]),
-            format!(
-                "-----BEGIN X-----\n{}\nAA==\n-----END X-----\n",
-                "A".repeat(64)
-            )
-        );
+        assert_eq!(to_pem("X", &[0; 48]), format!("-----BEGIN X-----\n{}\n-----END X-----\n", "A".repeat(64)));
+        assert_eq!(to_pem("X", &[0; 49]), format!("-----BEGIN X-----\n{}\nAA==\n-----END X-----\n", "A".repeat(64)));
     }
 
     #[test]
@@ -189,9 +151,6 @@ mod tests {
 
     #[test]
     fn times_are_readable() {
-        assert_eq!(
-            readable(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_340_700)),
-            "2026-11-22 09:45 UTC"
-        );
+        assert_eq!(readable(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_340_700)), "2026-11-22 09:45 UTC");
     }
 }

@@ -5,9 +5,7 @@
 
 use crate::certificate::readable;
 use crate::show::describe;
-use crate::{
-    Error, Export, Identity, InitOptions, MAX_SERVER_DAYS, Name, Result, Store, files, name,
-};
+use crate::{Error, Export, Identity, InitOptions, MAX_SERVER_DAYS, Name, Result, Store, files, name};
 use clap::{Args, Subcommand};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -72,12 +70,7 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
         /// Where the PKCS#12 password is: the first line of FILE, - for standard input, /dev/null for an empty one
-        #[arg(
-            long,
-            value_name = "FILE",
-            requires = "p12",
-            required_if_eq("p12", "true")
-        )]
+        #[arg(long, value_name = "FILE", requires = "p12", required_if_eq("p12", "true"))]
         password_file: Option<PathBuf>,
     },
     /// Show the root and the server certificate: names, validity, fingerprints
@@ -119,20 +112,9 @@ pub fn run(command: Command, default_dir: &Path) -> Result<()> {
     let now = SystemTime::now();
     let open = |store: StoreDir| Store::open(store.dir.unwrap_or_else(|| default_dir.to_owned()));
     match command {
-        Command::Init {
-            store,
-            common_name,
-            days,
-        } => {
+        Command::Init { store, common_name, days } => {
             let store = open(store)?;
-            let ca = store.init(
-                &InitOptions {
-                    common_name,
-                    host: host_name(),
-                    days,
-                },
-                now,
-            )?;
+            let ca = store.init(&InitOptions { common_name, host: host_name(), days }, now)?;
             say(&format!(
                 "made the certificate authority {:?}, valid until {}\nSHA-256 {}\nlet clients trust {}, and keep its key secret\n",
                 ca.common_name(),
@@ -149,18 +131,11 @@ pub fn run(command: Command, default_dir: &Path) -> Result<()> {
             let store = open(store)?;
             report(&store, &store.renew(now)?)
         }
-        Command::Export {
-            store,
-            format,
-            out,
-            password_file,
-        } => {
+        Command::Export { store, format, out, password_file } => {
             let store = open(store)?;
             let format = match (format, password_file) {
                 (Format { der: true, .. }, _) => Export::Der,
-                (Format { p12: true, .. }, Some(file)) => Export::P12 {
-                    password: read_password(&file)?,
-                },
+                (Format { p12: true, .. }, Some(file)) => Export::P12 { password: read_password(&file)? },
                 _ => Export::Pem,
             };
             if out == Path::new("-") {
@@ -195,24 +170,15 @@ fn host_name() -> Option<String> {
 fn read_password(path: &Path) -> Result<String> {
     let bytes = if path == Path::new("-") {
         let mut bytes = Vec::new();
-        io::stdin()
-            .lock()
-            .take(4096)
-            .read_to_end(&mut bytes)
-            .map_err(Error::Stdio)?;
+        io::stdin().lock().take(4096).read_to_end(&mut bytes).map_err(Error::Stdio)?;
         bytes
     } else {
         files::read_secret(path)?
     };
-    let line = bytes
-        .split(|byte| *byte == b'\n')
-        .next()
-        .unwrap_or_default();
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    String::from_utf8(line.to_vec()).map_err(|_| Error::Crypto {
-        action: "read the password",
-        detail: "it is not UTF-8".to_owned(),
-    })
+    String::from_utf8(line.to_vec())
+        .map_err(|_| Error::Crypto { action: "read the password", detail: "it is not UTF-8".to_owned() })
 }
 
 fn say(text: &str) -> Result<()> {
@@ -221,7 +187,5 @@ fn say(text: &str) -> Result<()> {
 
 fn write_out(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(bytes)
-        .and_then(|()| out.flush())
-        .map_err(Error::Stdio)
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(Error::Stdio)
 }

@@ -79,10 +79,9 @@ impl fmt::Display for Ensured {
         let until = readable(self.identity.not_after);
         match &self.action {
             Action::Kept => write!(f, "kept the certificate for {names}, valid until {until}"),
-            Action::Issued(reason) => write!(
-                f,
-                "issued a certificate for {names}, valid until {until}, because {reason}"
-            ),
+            Action::Issued(reason) => {
+                write!(f, "issued a certificate for {names}, valid until {until}, because {reason}")
+            }
             Action::CaMade(reason) => write!(
                 f,
                 "made the certificate authority {:?} with SHA-256 fingerprint {} and issued a certificate for {names}, valid until {until}, because {reason}",
@@ -111,11 +110,9 @@ impl fmt::Display for Reason {
             Self::Names { added, removed } => {
                 write!(f, "{} came and {} went away", list(added), list(removed))
             }
-            Self::Ageing { not_after } => write!(
-                f,
-                "less than a third of its life was left (until {})",
-                readable(*not_after)
-            ),
+            Self::Ageing { not_after } => {
+                write!(f, "less than a third of its life was left (until {})", readable(*not_after))
+            }
             Self::OtherCa => f.write_str("another certificate authority had signed it"),
             Self::Unusable(error) => write!(f, "the one in place could not be used ({error})"),
         }
@@ -140,21 +137,13 @@ impl Store {
             return Err(Error::NoNamesGiven);
         }
         if let Finding::Fits(ca, identity) = self.find(names, now)? {
-            return Ok(Ensured {
-                identity,
-                ca,
-                action: Action::Kept,
-            });
+            return Ok(Ensured { identity, ca, action: Action::Kept });
         }
         let locked = files::lock(self.dir());
         // Another process may have issued one before this one got the lock, so look again.
         let (reason, in_use) = match self.find(names, now)? {
             Finding::Fits(ca, identity) => {
-                return Ok(Ensured {
-                    identity,
-                    ca,
-                    action: Action::Kept,
-                });
+                return Ok(Ensured { identity, ca, action: Action::Kept });
             }
             Finding::Due(reason, in_use) => (reason, in_use),
         };
@@ -165,22 +154,13 @@ impl Store {
         });
         match (issued, in_use) {
             (Ok((ca, identity)), _) => {
-                let action = if matches!(reason, Reason::NoCa) {
-                    Action::CaMade(reason)
-                } else {
-                    Action::Issued(reason)
-                };
-                Ok(Ensured {
-                    identity,
-                    ca,
-                    action,
-                })
+                let action =
+                    if matches!(reason, Reason::NoCa) { Action::CaMade(reason) } else { Action::Issued(reason) };
+                Ok(Ensured { identity, ca, action })
             }
-            (Err(error), Some((ca, identity))) => Ok(Ensured {
-                identity,
-                ca,
-                action: Action::KeptDespite { reason, error },
-            }),
+            (Err(error), Some((ca, identity))) => {
+                Ok(Ensured { identity, ca, action: Action::KeptDespite { reason, error } })
+            }
             (Err(error), None) => Err(error),
         }
     }
@@ -207,13 +187,7 @@ impl Store {
         self.check_not_foreign()?;
         if matches!(reason, Reason::NoCa) {
             let host = mint::host(names).map(str::to_owned);
-            self.init_locked(
-                &InitOptions {
-                    host,
-                    ..InitOptions::default()
-                },
-                now,
-            )?;
+            self.init_locked(&InitOptions { host, ..InitOptions::default() }, now)?;
         }
         let identity = self.issue_locked(names, MAX_SERVER_DAYS, now)?;
         Ok((self.ca()?, identity))
@@ -223,29 +197,15 @@ impl Store {
 fn due(identity: &Identity, ca: &Ca, names: &[Name], now: SystemTime) -> Option<Reason> {
     let (present, wanted) = (canonical(&identity.names), canonical(names));
     if present != wanted {
-        let missing_in = |from: &[Name], of: &[Name]| {
-            of.iter()
-                .filter(|name| !from.contains(name))
-                .cloned()
-                .collect()
-        };
-        return Some(Reason::Names {
-            added: missing_in(&present, &wanted),
-            removed: missing_in(&wanted, &present),
-        });
+        let missing_in = |from: &[Name], of: &[Name]| of.iter().filter(|name| !from.contains(name)).cloned().collect();
+        return Some(Reason::Names { added: missing_in(&present, &wanted), removed: missing_in(&wanted, &present) });
     }
-    if !identity
-        .chain
-        .first()
-        .is_some_and(|leaf| signed_by(leaf, ca.der()))
-    {
+    if !identity.chain.first().is_some_and(|leaf| signed_by(leaf, ca.der())) {
         return Some(Reason::OtherCa);
     }
     // One that ends together with its root cannot be prolonged by issuing it again.
     if now > identity.renew_after() && identity.not_after < ca.not_after() {
-        return Some(Reason::Ageing {
-            not_after: identity.not_after,
-        });
+        return Some(Reason::Ageing { not_after: identity.not_after });
     }
     None
 }

@@ -211,17 +211,13 @@ pub enum Error {
         what: &'static str,
     },
     /// A common name that cannot stand in a certificate.
-    #[error(
-        "the common name {value:?} is refused: it needs 1 to 64 characters, none of them a control character"
-    )]
+    #[error("the common name {value:?} is refused: it needs 1 to 64 characters, none of them a control character")]
     CommonName {
         /// The value given.
         value: String,
     },
     /// A time that certificates cannot express.
-    #[error(
-        "the clock's time cannot stand in a certificate: set the clock to a date between 1970 and 9000"
-    )]
+    #[error("the clock's time cannot stand in a certificate: set the clock to a date between 1970 and 9000")]
     Clock,
     /// Another process holds the store.
     #[error("another process has been writing in {} for {seconds} s: wait for it, or end it", dir.display())]
@@ -243,24 +239,14 @@ pub enum Error {
 
 impl Error {
     /// For `map_err`: an I/O error with the verb and the path it belongs to.
-    pub(crate) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::Io { action, path, source }
     }
 
     /// For `map_err`: a library error with what was tried.
     pub(crate) fn crypto<E: std::fmt::Display>(action: &'static str) -> impl FnOnce(E) -> Self {
-        move |error| Self::Crypto {
-            action,
-            detail: error.to_string(),
-        }
+        move |error| Self::Crypto { action, detail: error.to_string() }
     }
 
     /// Whether this says that a file or directory is not there.

@@ -43,15 +43,9 @@ impl Store {
     /// [`Error::OutputExists`]; otherwise as [`Store::export_bytes`], or the file cannot be written.
     pub fn export(&self, format: &Export, out: &Path, now: SystemTime) -> Result<()> {
         let bytes = self.export_bytes(format, now)?;
-        let mode = if matches!(format, Export::P12 { .. }) {
-            SECRET
-        } else {
-            PUBLIC
-        };
+        let mode = if matches!(format, Export::P12 { .. }) { SECRET } else { PUBLIC };
         files::write_new(out, &bytes, mode).map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => Error::OutputExists {
-                path: out.to_owned(),
-            },
+            io::ErrorKind::AlreadyExists => Error::OutputExists { path: out.to_owned() },
             _ => Error::io("write", out)(source),
         })
     }
@@ -78,22 +72,9 @@ fn pkcs12(identity: &Identity, password: &str) -> Result<Vec<u8>> {
         .map_err(Error::crypto(ACTION))?;
     let key = PrivateKey::from_der(identity.key.secret_der()).map_err(Error::crypto(ACTION))?;
     // The id that ties key and certificate together can be anything both bags carry.
-    let id = ring::digest::digest(
-        &ring::digest::SHA256,
-        identity.chain.first().ok_or(Error::NoNamesGiven)?,
-    );
+    let id = ring::digest::digest(&ring::digest::SHA256, identity.chain.first().ok_or(Error::NoNamesGiven)?);
     let mut keystore = KeyStore::new();
-    let alias = identity
-        .names
-        .first()
-        .map(Name::to_string)
-        .unwrap_or_default();
-    keystore.add_entry(
-        &alias,
-        KeyStoreEntry::PrivateKeyChain(PrivateKeyChain::new(id.as_ref(), key, certificates)),
-    );
-    keystore
-        .writer(password)
-        .write()
-        .map_err(Error::crypto(ACTION))
+    let alias = identity.names.first().map(Name::to_string).unwrap_or_default();
+    keystore.add_entry(&alias, KeyStoreEntry::PrivateKeyChain(PrivateKeyChain::new(id.as_ref(), key, certificates)));
+    keystore.writer(password).write().map_err(Error::crypto(ACTION))
 }

@@ -35,10 +35,7 @@ pub(crate) fn read_secret(path: &Path) -> Result<Vec<u8>> {
     let metadata = file.metadata().map_err(Error::io("read", path))?;
     let mode = metadata.permissions().mode() & 0o7777;
     if metadata.is_file() && mode & 0o077 != 0 {
-        return Err(Error::OpenToOthers {
-            path: path.to_owned(),
-            mode,
-        });
+        return Err(Error::OpenToOthers { path: path.to_owned(), mode });
     }
     read_all(file, path)
 }
@@ -48,11 +45,7 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     };
-    let directory = if directory.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        directory
-    };
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     // A fixed name, so that the rest of an attempt cut short by a crash is found and removed by the next.
     let mut temporary = OsString::from(".");
     temporary.push(name);
@@ -63,18 +56,12 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
         // A hard link refuses an existing name, which a rename would replace.
         .and_then(|()| fs::hard_link(&temporary, path));
     let removed = remove_if_there(&temporary);
-    written
-        .and(removed)
-        .and_then(|()| sync_directory(directory))
+    written.and(removed).and_then(|()| sync_directory(directory))
 }
 
 /// Makes a directory for private keys, with its parents, unless it exists.
 fn private_directory(path: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(PRIVATE_DIRECTORY)
-        .create(path)
-        .map_err(Error::io("create directory", path))
+    DirBuilder::new().recursive(true).mode(PRIVATE_DIRECTORY).create(path).map_err(Error::io("create directory", path))
 }
 
 /// Refuses a directory in which other users could replace files; one that does not exist passes.
@@ -84,16 +71,11 @@ pub(crate) fn check_directory(path: &Path) -> Result<()> {
         other => other.map_err(Error::io("read", path))?,
     };
     if !metadata.is_dir() {
-        return Err(Error::io("use as a directory", path)(
-            io::ErrorKind::NotADirectory.into(),
-        ));
+        return Err(Error::io("use as a directory", path)(io::ErrorKind::NotADirectory.into()));
     }
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o022 != 0 {
-        return Err(Error::DirectoryWritable {
-            path: path.to_owned(),
-            mode,
-        });
+        return Err(Error::DirectoryWritable { path: path.to_owned(), mode });
     }
     Ok(())
 }
@@ -131,10 +113,7 @@ pub(crate) fn lock(directory: &Path) -> Result<File> {
                 std::thread::sleep(Duration::from_millis(20))
             }
             Err(fs::TryLockError::WouldBlock) => {
-                return Err(Error::Busy {
-                    dir: directory.to_owned(),
-                    seconds: LOCK_WAIT.as_secs(),
-                });
+                return Err(Error::Busy { dir: directory.to_owned(), seconds: LOCK_WAIT.as_secs() });
             }
             Err(fs::TryLockError::Error(source)) => return Err(Error::io("lock", path)(source)),
         }
@@ -143,24 +122,15 @@ pub(crate) fn lock(directory: &Path) -> Result<File> {
 
 fn read_all(file: File, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(LARGEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(Error::io("read", path))?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
     if bytes.len() as u64 > LARGEST {
-        return Err(Error::TooLarge {
-            path: path.to_owned(),
-            limit: LARGEST,
-        });
+        return Err(Error::TooLarge { path: path.to_owned(), limit: LARGEST });
     }
     Ok(bytes)
 }
 
 fn write_and_sync(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -184,19 +154,13 @@ mod tests {
         let error = write_new(&path, b"second", SECRET).expect_err("second write");
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).expect("read"), b"first");
-        assert_eq!(
-            fs::metadata(&path).expect("metadata").permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 1);
     }
 
     #[test]
     fn endless_files_are_refused() {
-        assert!(matches!(
-            read(Path::new("/dev/zero")),
-            Err(Error::TooLarge { .. })
-        ));
+        assert!(matches!(read(Path::new("/dev/zero")), Err(Error::TooLarge { .. })));
         assert_eq!(read_secret(Path::new("/dev/null")).expect("a device"), b"");
     }
 
@@ -205,10 +169,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("temp dir");
         let held = lock(dir.path()).expect("lock");
         let second = File::open(dir.path().join(".lock")).expect("open");
-        assert!(matches!(
-            second.try_lock(),
-            Err(fs::TryLockError::WouldBlock)
-        ));
+        assert!(matches!(second.try_lock(), Err(fs::TryLockError::WouldBlock)));
         drop(held);
         lock(dir.path()).expect("lock again");
     }

@@ -50,79 +50,39 @@ impl Identity {
 
     /// SHA-256 of the server's certificate as clients show it: `AA:BB:…`.
     pub fn fingerprint_sha256(&self) -> String {
-        self.chain
-            .first()
-            .map(|leaf| fingerprint(leaf))
-            .unwrap_or_default()
+        self.chain.first().map(|leaf| fingerprint(leaf)).unwrap_or_default()
     }
 
     /// The moment from which on it should be replaced: when a third of its life is left.
     pub fn renew_after(&self) -> SystemTime {
-        let life = self
-            .not_after
-            .duration_since(self.not_before)
-            .unwrap_or_default();
-        self.not_after
-            .checked_sub(life / 3)
-            .unwrap_or(self.not_after)
+        let life = self.not_after.duration_since(self.not_before).unwrap_or_default();
+        self.not_after.checked_sub(life / 3).unwrap_or(self.not_after)
     }
 
-    fn check(
-        certificate: &Path,
-        chain_pem: &[u8],
-        key: &Path,
-        key_pem: &[u8],
-        now: SystemTime,
-    ) -> Result<Self> {
+    fn check(certificate: &Path, chain_pem: &[u8], key: &Path, key_pem: &[u8], now: SystemTime) -> Result<Self> {
         let chain = certificates(chain_pem, certificate)?;
         let key_der = private_key(key_pem, key)?;
-        let leaf = chain.first().ok_or_else(|| Error::NoCertificate {
-            path: certificate.to_owned(),
-        })?;
+        let leaf = chain.first().ok_or_else(|| Error::NoCertificate { path: certificate.to_owned() })?;
         let facts = Facts::of(leaf, certificate)?;
-        let unsupported = |detail: String| Error::UnsupportedKey {
-            path: key.to_owned(),
-            detail,
-        };
-        let signing = rustls::crypto::ring::sign::any_supported_type(&key_der)
-            .map_err(|error| unsupported(error.to_string()))?;
-        let public_key = signing
-            .public_key()
-            .ok_or_else(|| unsupported("its public half is unknown".to_owned()))?;
+        let unsupported = |detail: String| Error::UnsupportedKey { path: key.to_owned(), detail };
+        let signing =
+            rustls::crypto::ring::sign::any_supported_type(&key_der).map_err(|error| unsupported(error.to_string()))?;
+        let public_key = signing.public_key().ok_or_else(|| unsupported("its public half is unknown".to_owned()))?;
         if public_key.as_ref() != facts.public_key {
-            return Err(Error::KeyMismatch {
-                certificate: certificate.to_owned(),
-                key: key.to_owned(),
-            });
+            return Err(Error::KeyMismatch { certificate: certificate.to_owned(), key: key.to_owned() });
         }
         if now > facts.not_after {
             let path = certificate.to_owned();
-            return Err(Error::Expired {
-                path,
-                not_after: readable(facts.not_after),
-                now: readable(now),
-            });
+            return Err(Error::Expired { path, not_after: readable(facts.not_after), now: readable(now) });
         }
         if now < facts.not_before {
             let path = certificate.to_owned();
-            return Err(Error::NotYetValid {
-                path,
-                not_before: readable(facts.not_before),
-                now: readable(now),
-            });
+            return Err(Error::NotYetValid { path, not_before: readable(facts.not_before), now: readable(now) });
         }
         if facts.names.is_empty() {
-            return Err(Error::NoNames {
-                path: certificate.to_owned(),
-            });
+            return Err(Error::NoNames { path: certificate.to_owned() });
         }
-        Ok(Self {
-            chain,
-            key: key_der,
-            names: facts.names,
-            not_before: facts.not_before,
-            not_after: facts.not_after,
-        })
+        Ok(Self { chain, key: key_der, names: facts.names, not_before: facts.not_before, not_after: facts.not_after })
     }
 }
 
@@ -133,9 +93,7 @@ pub(crate) fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer
         .collect::<std::result::Result<_, _>>()
         .map_err(|error| bad_pem(path, &error))?;
     if chain.is_empty() {
-        return Err(Error::NoCertificate {
-            path: path.to_owned(),
-        });
+        return Err(Error::NoCertificate { path: path.to_owned() });
     }
     Ok(chain)
 }
@@ -145,26 +103,16 @@ pub(crate) fn private_key(pem: &[u8], path: &Path) -> Result<PrivateKeyDer<'stat
     check_pem(pem, path)?;
     // The second form is OpenSSL's older one, which marks encryption inside the block.
     if contains(pem, b"BEGIN ENCRYPTED PRIVATE KEY") || contains(pem, b"Proc-Type: 4,ENCRYPTED") {
-        return Err(Error::EncryptedKey {
-            path: path.to_owned(),
-        });
+        return Err(Error::EncryptedKey { path: path.to_owned() });
     }
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
-        PemError::NoItemsFound => Error::NoKey {
-            path: path.to_owned(),
-        },
+        PemError::NoItemsFound => Error::NoKey { path: path.to_owned() },
         error => bad_pem(path, &error),
     })
 }
 
 fn check_pem(pem: &[u8], path: &Path) -> Result<()> {
-    if contains(pem, b"-----BEGIN ") {
-        Ok(())
-    } else {
-        Err(Error::NotPem {
-            path: path.to_owned(),
-        })
-    }
+    if contains(pem, b"-----BEGIN ") { Ok(()) } else { Err(Error::NotPem { path: path.to_owned() }) }
 }
 
 /// The parser's own messages may quote a line of the file, so they are not passed on.
@@ -175,10 +123,7 @@ fn bad_pem(path: &Path, error: &PemError) -> Error {
         PemError::Base64Decode(_) => "its base64 is malformed",
         _ => "it cannot be parsed",
     };
-    Error::BadPem {
-        path: path.to_owned(),
-        detail: detail.to_owned(),
-    }
+    Error::BadPem { path: path.to_owned(), detail: detail.to_owned() }
 }
 
 fn contains(bytes: &[u8], text: &[u8]) -> bool {

@@ -62,10 +62,7 @@ impl FromStr for Name {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        parse(text.trim()).map_err(|rule| NameError {
-            text: text.to_owned(),
-            rule,
-        })
+        parse(text.trim()).map_err(|rule| NameError { text: text.to_owned(), rule })
     }
 }
 
@@ -118,10 +115,7 @@ pub(crate) fn canonical(names: &[Name]) -> Vec<Name> {
 }
 
 fn parse(text: &str) -> Result<Name, &'static str> {
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(text);
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     if bare.contains('%') {
         return Err("leave out the zone after %, certificates have none");
     }
@@ -165,10 +159,7 @@ fn check_host(host: &str) -> Result<(), &'static str> {
             return Err("each label between the dots has 1 to 63 characters");
         }
         // The underscore is no host name character by RFC 1123, but machines are called so and browsers accept it.
-        if !label
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-        {
+        if !label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
             return Err("labels consist of letters, digits and hyphens");
         }
         if label.starts_with('-') || label.ends_with('-') {
@@ -176,14 +167,8 @@ fn check_host(host: &str) -> Result<(), &'static str> {
         }
     }
     // Browsers read such a text as an IPv4 address, so as a name it could never match.
-    if labels
-        .rsplit('.')
-        .next()
-        .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
-    {
-        return Err(
-            "the last label must not be a number; an IPv4 address has four, each up to 255",
-        );
+    if labels.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Err("the last label must not be a number; an IPv4 address has four, each up to 255");
     }
     Ok(())
 }
@@ -254,10 +239,7 @@ mod tests {
     #[test]
     fn a_set_of_names_has_one_order() {
         let given = [name("b"), name("10.0.0.1"), name("A"), name("b")];
-        assert_eq!(
-            canonical(&given),
-            canonical(&[name("10.0.0.1"), name("a"), name("b")])
-        );
+        assert_eq!(canonical(&given), canonical(&[name("10.0.0.1"), name("a"), name("b")]));
         assert_eq!(list(&canonical(&given)), "a, b and 10.0.0.1");
         assert_eq!(list(&[name("a")]), "a");
     }

@@ -33,9 +33,7 @@ fn describe_ca(ca: &Ca, now: SystemTime) -> String {
 fn describe_server(store: &Store, now: SystemTime) -> Result<String> {
     let path = store.certificate_path();
     let bytes = files::read(&path).map_err(|error| match error {
-        error if error.is_not_found() => Error::NoServer {
-            dir: store.dir().to_owned(),
-        },
+        error if error.is_not_found() => Error::NoServer { dir: store.dir().to_owned() },
         error => error,
     })?;
     let leaf = certificates(&bytes, &path)?.swap_remove(0);
@@ -59,9 +57,5 @@ fn validity(not_before: SystemTime, not_after: SystemTime, now: SystemTime) -> S
         Ok(left) => format!("{} days left", left.as_secs() / 86_400),
         Err(_) => "expired".to_owned(),
     };
-    format!(
-        "{} to {}, {days}",
-        readable(not_before),
-        readable(not_after)
-    )
+    format!("{} to {}, {days}", readable(not_before), readable(not_after))
 }

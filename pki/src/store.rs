@@ -54,11 +54,7 @@ pub struct InitOptions {
 
 impl Default for InitOptions {
     fn default() -> Self {
-        Self {
-            common_name: None,
-            host: None,
-            days: 3652,
-        }
+        Self { common_name: None, host: None, days: 3652 }
     }
 }
 
@@ -106,13 +102,8 @@ impl Store {
     /// # Errors
     /// [`Error::NoServer`] if there is none; otherwise as [`Identity::load`].
     pub fn identity(&self, now: SystemTime) -> Result<Identity> {
-        Identity::load(&self.certificate_path(), &self.key_path(), now).map_err(|error| match error
-        {
-            Error::Io { ref path, .. }
-                if error.is_not_found() && *path == self.certificate_path() =>
-            {
-                self.no_server()
-            }
+        Identity::load(&self.certificate_path(), &self.key_path(), now).map_err(|error| match error {
+            Error::Io { ref path, .. } if error.is_not_found() && *path == self.certificate_path() => self.no_server(),
             error => error,
         })
     }
@@ -142,13 +133,8 @@ impl Store {
     pub fn renew(&self, now: SystemTime) -> Result<Identity> {
         let _lock = files::lock(&self.dir)?;
         // Its names are wanted even if it has expired or its key is lost, so it is not loaded as an identity.
-        let bytes = files::read(&self.certificate_path()).map_err(|error| {
-            if error.is_not_found() {
-                self.no_server()
-            } else {
-                error
-            }
-        })?;
+        let bytes = files::read(&self.certificate_path())
+            .map_err(|error| if error.is_not_found() { self.no_server() } else { error })?;
         let leaf = crate::identity::certificates(&bytes, &self.certificate_path())?.swap_remove(0);
         let facts = crate::certificate::Facts::of(&leaf, &self.certificate_path())?;
         self.issue_locked(&facts.names, MAX_SERVER_DAYS, now)
@@ -158,19 +144,11 @@ impl Store {
     pub(crate) fn init_locked(&self, options: &InitOptions, now: SystemTime) -> Result<Ca> {
         let key_path = self.dir.join(CA_KEY);
         if exists(&self.ca_path())? {
-            return Err(Error::CaExists {
-                dir: self.dir.clone(),
-            });
+            return Err(Error::CaExists { dir: self.dir.clone() });
         }
-        let (key, is_new) = if exists(&key_path)? {
-            (self.read_ca_key()?, false)
-        } else {
-            (mint::key()?, true)
-        };
-        let common_name = options
-            .common_name
-            .clone()
-            .unwrap_or_else(|| mint::common_name(options.host.as_deref(), &key));
+        let (key, is_new) = if exists(&key_path)? { (self.read_ca_key()?, false) } else { (mint::key()?, true) };
+        let common_name =
+            options.common_name.clone().unwrap_or_else(|| mint::common_name(options.host.as_deref(), &key));
         let certificate = mint::root(&common_name, options.days, &key, now)?;
         // The key first: without its certificate it is completed by the next attempt, the other way round it would be lost.
         if is_new {
@@ -178,27 +156,18 @@ impl Store {
                 .map_err(Error::io("write", &key_path))?;
         }
         let pem = to_pem("CERTIFICATE", &certificate);
-        files::write_new(&self.ca_path(), pem.as_bytes(), PUBLIC)
-            .map_err(Error::io("write", self.ca_path()))?;
+        files::write_new(&self.ca_path(), pem.as_bytes(), PUBLIC).map_err(Error::io("write", self.ca_path()))?;
         self.ca()
     }
 
     /// As [`Store::issue`], the lock being held.
-    pub(crate) fn issue_locked(
-        &self,
-        names: &[Name],
-        days: u32,
-        now: SystemTime,
-    ) -> Result<Identity> {
+    pub(crate) fn issue_locked(&self, names: &[Name], days: u32, now: SystemTime) -> Result<Identity> {
         self.check_not_foreign()?;
         let ca = self.ca()?;
         ca.check(now)?;
         let ca_key = self.read_ca_key()?;
         if ca_key.subject_public_key_info() != ca.public_key() {
-            return Err(Error::KeyMismatch {
-                certificate: ca.path().to_owned(),
-                key: self.dir.join(CA_KEY),
-            });
+            return Err(Error::KeyMismatch { certificate: ca.path().to_owned(), key: self.dir.join(CA_KEY) });
         }
         let pair = mint::server(names, days, &ca, ca_key, now)?;
         self.remove_old_pairs()?;
@@ -224,27 +193,16 @@ impl Store {
 
     fn read_ca_key(&self) -> Result<KeyPair> {
         let path = self.dir.join(CA_KEY);
-        let pem = files::read_secret(&path).map_err(|error| {
-            if error.is_not_found() {
-                Error::CaKeyMissing { path: path.clone() }
-            } else {
-                error
-            }
-        })?;
+        let pem = files::read_secret(&path)
+            .map_err(|error| if error.is_not_found() { Error::CaKeyMissing { path: path.clone() } } else { error })?;
         let der = private_key(&pem, &path)?;
-        KeyPair::try_from(&der).map_err(|error| Error::UnsupportedKey {
-            path,
-            detail: error.to_string(),
-        })
+        KeyPair::try_from(&der).map_err(|error| Error::UnsupportedKey { path, detail: error.to_string() })
     }
 
     fn take_into_use(&self, chain_pem: &str, key_pem: &str, now: SystemTime) -> Result<()> {
         let pair = pair_name(now)?;
         let directory = self.dir.join(&pair);
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&directory)
-            .map_err(Error::io("create directory", &directory))?;
+        DirBuilder::new().mode(0o700).create(&directory).map_err(Error::io("create directory", &directory))?;
         for (name, text, mode) in [(SERVER_KEY, key_pem, SECRET), (SERVER, chain_pem, PUBLIC)] {
             let path = directory.join(name);
             files::write_new(&path, text.as_bytes(), mode).map_err(Error::io("write", path))?;
@@ -272,12 +230,8 @@ impl Store {
         };
         for entry in fs::read_dir(&self.dir).map_err(Error::io("list", &self.dir))? {
             let entry = entry.map_err(Error::io("list", &self.dir))?;
-            let is_directory = entry
-                .file_type()
-                .map_err(Error::io("read", entry.path()))?
-                .is_dir();
-            if is_directory && is_pair_name(&entry.file_name()) && Some(entry.file_name()) != in_use
-            {
+            let is_directory = entry.file_type().map_err(Error::io("read", entry.path()))?.is_dir();
+            if is_directory && is_pair_name(&entry.file_name()) && Some(entry.file_name()) != in_use {
                 fs::remove_dir_all(entry.path()).map_err(Error::io("remove", entry.path()))?;
             }
         }
@@ -285,9 +239,7 @@ impl Store {
     }
 
     fn no_server(&self) -> Error {
-        Error::NoServer {
-            dir: self.dir.clone(),
-        }
+        Error::NoServer { dir: self.dir.clone() }
     }
 }
 
@@ -303,25 +255,13 @@ fn exists(path: &Path) -> Result<bool> {
 /// `server-`, the time in seconds, `-`, 32 random bits in hexadecimal: unique even if the clock stands still.
 fn pair_name(now: SystemTime) -> Result<String> {
     let mut random = [0u8; 4];
-    SystemRandom::new()
-        .fill(&mut random)
-        .map_err(Error::crypto("get random numbers"))?;
-    let seconds = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_err(|_| Error::Clock)?
-        .as_secs();
-    Ok(format!(
-        "{CURRENT}-{seconds}-{:08x}",
-        u32::from_be_bytes(random)
-    ))
+    SystemRandom::new().fill(&mut random).map_err(Error::crypto("get random numbers"))?;
+    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| Error::Clock)?.as_secs();
+    Ok(format!("{CURRENT}-{seconds}-{:08x}", u32::from_be_bytes(random)))
 }
 
 fn is_pair_name(name: &OsString) -> bool {
-    let parts = name.to_str().and_then(|name| {
-        name.strip_prefix(CURRENT)?
-            .strip_prefix('-')?
-            .split_once('-')
-    });
+    let parts = name.to_str().and_then(|name| name.strip_prefix(CURRENT)?.strip_prefix('-')?.split_once('-'));
     parts.is_some_and(|(seconds, random)| {
         !seconds.is_empty()
             && seconds.bytes().all(|byte| byte.is_ascii_digit())

@@ -39,43 +39,11 @@ fn a_person_makes_issues_renews_exports_and_looks() {
     fs::write(&password, "horse\nsecond line\n").expect("write");
     chmod(&password, 0o600);
     let p12 = fixture.dir.path().join("server.p12");
-    run(
-        &[
-            "export",
-            "--p12",
-            "--out",
-            text(&p12),
-            "--password-file",
-            text(&password),
-        ],
-        dir,
-    )
-    .expect("export");
-    openssl(&[
-        "pkcs12",
-        "-in",
-        text(&p12),
-        "-nodes",
-        "-passin",
-        "pass:horse",
-    ]);
-    assert_eq!(
-        fixture.store.ca().expect("ca").common_name(),
-        "Olivia's root"
-    );
+    run(&["export", "--p12", "--out", text(&p12), "--password-file", text(&password)], dir).expect("export");
+    openssl(&["pkcs12", "-in", text(&p12), "-nodes", "-passin", "pass:horse"]);
+    assert_eq!(fixture.store.ca().expect("ca").common_name(), "Olivia's root");
     let empty = fixture.dir.path().join("empty.p12");
-    run(
-        &[
-            "export",
-            "--p12",
-            "--out",
-            text(&empty),
-            "--password-file",
-            "/dev/null",
-        ],
-        dir,
-    )
-    .expect("export");
+    run(&["export", "--p12", "--out", text(&empty), "--password-file", "/dev/null"], dir).expect("export");
     openssl(&["pkcs12", "-in", text(&empty), "-nodes", "-passin", "pass:"]);
 }
 
@@ -83,22 +51,9 @@ fn a_person_makes_issues_renews_exports_and_looks() {
 fn another_directory_can_be_named() {
     let fixture = Fixture::with_server(&["a.lan"], SystemTime::now());
     let out = fixture.dir.path().join("root.der");
-    run(
-        &[
-            "export",
-            "--der",
-            "--dir",
-            text(fixture.store.dir()),
-            "--out",
-            text(&out),
-        ],
-        Path::new("/nonexistent"),
-    )
-    .expect("export");
-    assert_eq!(
-        fs::read(out).expect("read"),
-        fixture.store.ca().expect("ca").ca_der()
-    );
+    run(&["export", "--der", "--dir", text(fixture.store.dir()), "--out", text(&out)], Path::new("/nonexistent"))
+        .expect("export");
+    assert_eq!(fs::read(out).expect("read"), fixture.store.ca().expect("ca").ca_der());
 }
 
 #[test]
@@ -108,18 +63,8 @@ fn a_password_others_can_read_is_refused() {
     fs::write(&password, "horse").expect("write");
     chmod(&password, 0o644);
     let out = fixture.dir.path().join("server.p12");
-    let error = run(
-        &[
-            "export",
-            "--p12",
-            "--out",
-            text(&out),
-            "--password-file",
-            text(&password),
-        ],
-        fixture.store.dir(),
-    )
-    .expect_err("refused");
+    let error = run(&["export", "--p12", "--out", text(&out), "--password-file", text(&password)], fixture.store.dir())
+        .expect_err("refused");
     assert!(error.to_string().contains("chmod 600"), "{error}");
     assert!(!out.exists());
 }
@@ -132,15 +77,9 @@ fn arguments_are_checked_before_anything_is_done() {
         (&["issue", "a.lan", "--days", "x"], "--days"),
         (&["export", "--pem"], "--out"),
         (&["export", "--out", "x"], "--p12"),
-        (
-            &["export", "--pem", "--der", "--out", "x"],
-            "cannot be used with",
-        ),
+        (&["export", "--pem", "--der", "--out", "x"], "cannot be used with"),
         (&["export", "--p12", "--out", "x"], "--password-file"),
-        (
-            &["export", "--p12", "--out", "x", "--password", "secret"],
-            "unexpected argument",
-        ),
+        (&["export", "--p12", "--out", "x", "--password", "secret"], "unexpected argument"),
     ] {
         let error = parse(args).expect_err(expected).to_string();
         assert!(error.contains(expected), "{expected}: {error}");

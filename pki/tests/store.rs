@@ -15,32 +15,17 @@ fn directories_and_keys_are_closed_to_others() {
     for secret in ["ca-key.pem", "server-key.pem"] {
         assert_eq!(mode(fixture.file(secret)), 0o600, "{secret}");
     }
-    let left: Vec<_> = fs::read_dir(fixture.store.dir())
-        .expect("list")
-        .map(|entry| entry.expect("entry").file_name())
-        .collect();
-    assert!(
-        !left
-            .iter()
-            .any(|name| name.to_string_lossy().ends_with(".new")),
-        "{left:?}"
-    );
+    let left: Vec<_> =
+        fs::read_dir(fixture.store.dir()).expect("list").map(|entry| entry.expect("entry").file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{left:?}");
 }
 
 #[test]
 fn looking_makes_no_directory() {
     let fixture = Fixture::empty();
     assert!(matches!(fixture.store.ca(), Err(Error::NoCa { .. })));
-    assert!(matches!(
-        fixture.store.identity(then()),
-        Err(Error::NoServer { .. })
-    ));
-    assert!(matches!(
-        fixture
-            .store
-            .export(&Export::Pem, &fixture.file("x"), then()),
-        Err(Error::NoCa { .. })
-    ));
+    assert!(matches!(fixture.store.identity(then()), Err(Error::NoServer { .. })));
+    assert!(matches!(fixture.store.export(&Export::Pem, &fixture.file("x"), then()), Err(Error::NoCa { .. })));
     assert!(!fixture.store.dir().exists());
 }
 
@@ -52,34 +37,17 @@ fn a_store_others_can_write_to_is_refused() {
     assert!(error.to_string().contains("chmod 700"), "{error}");
     let file = dir.path().join("file");
     fs::write(&file, "").expect("write");
-    assert!(
-        Store::open(&file)
-            .expect_err("a file")
-            .to_string()
-            .contains("not a directory")
-    );
+    assert!(Store::open(&file).expect_err("a file").to_string().contains("not a directory"));
 }
 
 #[test]
 fn an_authority_is_never_overwritten() {
     let fixture = Fixture::with_ca(then());
-    let before = [
-        fs::read(fixture.file("ca.pem")).expect("read"),
-        fs::read(fixture.file("ca-key.pem")).expect("read"),
-    ];
-    let error = fixture
-        .store
-        .init(&InitOptions::default(), then())
-        .expect_err("second init");
+    let before = [fs::read(fixture.file("ca.pem")).expect("read"), fs::read(fixture.file("ca-key.pem")).expect("read")];
+    let error = fixture.store.init(&InitOptions::default(), then()).expect_err("second init");
     assert!(matches!(error, Error::CaExists { .. }), "{error}");
-    fixture
-        .store
-        .ensure_server(&names(&["a.lan"]), then())
-        .expect("ensure");
-    let after = [
-        fs::read(fixture.file("ca.pem")).expect("read"),
-        fs::read(fixture.file("ca-key.pem")).expect("read"),
-    ];
+    fixture.store.ensure_server(&names(&["a.lan"]), then()).expect("ensure");
+    let after = [fs::read(fixture.file("ca.pem")).expect("read"), fs::read(fixture.file("ca-key.pem")).expect("read")];
     assert_eq!(before, after);
 }
 
@@ -89,17 +57,11 @@ fn an_init_cut_short_after_the_key_is_completed_with_that_key() {
     let first = fixture.store.ca().expect("ca");
     let key = fs::read(fixture.file("ca-key.pem")).expect("read");
     fs::remove_file(fixture.file("ca.pem")).expect("remove");
-    let second = fixture
-        .store
-        .init(&InitOptions::default(), then())
-        .expect("complete");
+    let second = fixture.store.init(&InitOptions::default(), then()).expect("complete");
     assert_eq!(fs::read(fixture.file("ca-key.pem")).expect("read"), key);
     assert_eq!(first.subject(), second.subject());
     // What the completed root signs is accepted by those who trust the first: same name, same key.
-    let identity = fixture
-        .store
-        .issue(&names(&["a.lan"]), 9, then())
-        .expect("issue");
+    let identity = fixture.store.issue(&names(&["a.lan"]), 9, then()).expect("issue");
     assert_eq!(identity.chain.len(), 2);
 }
 
@@ -111,22 +73,9 @@ fn renewing_takes_a_new_key_keeps_the_names_and_one_old_pair() {
     let later = then() + 10 * DAY;
     let second = fixture.store.renew(later).expect("renew");
     assert_eq!(second.names, names(&["a.lan", "b.lan", "10.0.0.1"]));
-    assert_eq!(
-        second.not_after,
-        later + MAX_SERVER_DAYS * DAY - Duration::from_secs(3601)
-    );
+    assert_eq!(second.not_after, later + MAX_SERVER_DAYS * DAY - Duration::from_secs(3601));
     assert_ne!(fs::read(fixture.store.key_path()).expect("read"), first_key);
-    assert_eq!(
-        fs::read(
-            fixture
-                .store
-                .dir()
-                .join(&first_place)
-                .join("server-key.pem")
-        )
-        .expect("old key"),
-        first_key
-    );
+    assert_eq!(fs::read(fixture.store.dir().join(&first_place).join("server-key.pem")).expect("old key"), first_key);
     // The third removes the first, and nothing that only looks alike.
     fs::create_dir(fixture.file("server-notes")).expect("mkdir");
     fixture.store.renew(later).expect("renew");
@@ -134,33 +83,17 @@ fn renewing_takes_a_new_key_keeps_the_names_and_one_old_pair() {
     assert!(fixture.file("server-notes").exists());
     let pairs = fs::read_dir(fixture.store.dir())
         .expect("list")
-        .filter(|entry| {
-            entry
-                .as_ref()
-                .expect("entry")
-                .file_type()
-                .expect("type")
-                .is_dir()
-        })
+        .filter(|entry| entry.as_ref().expect("entry").file_type().expect("type").is_dir())
         .count();
-    assert_eq!(
-        pairs, 3,
-        "the pair in use, the one before it, and server-notes"
-    );
+    assert_eq!(pairs, 3, "the pair in use, the one before it, and server-notes");
 }
 
 #[test]
 fn an_expired_certificate_can_still_be_renewed() {
     let fixture = Fixture::with_server(&["a.lan"], then());
     let later = then() + 500 * DAY;
-    assert!(matches!(
-        fixture.store.identity(later),
-        Err(Error::Expired { .. })
-    ));
-    assert_eq!(
-        fixture.store.renew(later).expect("renew").names,
-        names(&["a.lan"])
-    );
+    assert!(matches!(fixture.store.identity(later), Err(Error::Expired { .. })));
+    assert_eq!(fixture.store.renew(later).expect("renew").names, names(&["a.lan"]));
 }
 
 #[test]
@@ -213,88 +146,36 @@ fn exports_never_overwrite() {
     let fixture = Fixture::with_server(&["a.lan"], then());
     let out = fixture.dir.path().join("out");
     fs::write(&out, "mine").expect("write");
-    for format in [
-        Export::Pem,
-        Export::Der,
-        Export::P12 {
-            password: "x".to_owned(),
-        },
-    ] {
-        let error = fixture
-            .store
-            .export(&format, &out, then())
-            .expect_err("exists");
+    for format in [Export::Pem, Export::Der, Export::P12 { password: "x".to_owned() }] {
+        let error = fixture.store.export(&format, &out, then()).expect_err("exists");
         assert!(matches!(error, Error::OutputExists { .. }), "{error}");
     }
     assert_eq!(fs::read(&out).expect("read"), b"mine");
-    assert!(
-        !format!(
-            "{:?}",
-            Export::P12 {
-                password: "secret".to_owned()
-            }
-        )
-        .contains("secret")
-    );
+    assert!(!format!("{:?}", Export::P12 { password: "secret".to_owned() }).contains("secret"));
 }
 
 #[test]
 fn lifetimes_names_and_clock_are_checked() {
     let fixture = Fixture::empty();
     let init = |name: Option<&str>, days| {
-        fixture.store.init(
-            &InitOptions {
-                common_name: name.map(str::to_owned),
-                days,
-                ..InitOptions::default()
-            },
-            then(),
-        )
+        fixture
+            .store
+            .init(&InitOptions { common_name: name.map(str::to_owned), days, ..InitOptions::default() }, then())
     };
     assert!(matches!(init(None, 0), Err(Error::Days { .. })));
     assert!(matches!(init(None, 7306), Err(Error::Days { .. })));
     assert!(matches!(init(Some(""), 9), Err(Error::CommonName { .. })));
-    assert!(matches!(
-        init(Some(&"x".repeat(65)), 9),
-        Err(Error::CommonName { .. })
-    ));
-    assert!(matches!(
-        init(Some("a\nb"), 9),
-        Err(Error::CommonName { .. })
-    ));
-    assert!(matches!(
-        fixture
-            .store
-            .init(&InitOptions::default(), std::time::UNIX_EPOCH),
-        Err(Error::Clock)
-    ));
-    assert!(
-        !fixture.file("ca-key.pem").exists(),
-        "a refused init writes nothing"
-    );
+    assert!(matches!(init(Some(&"x".repeat(65)), 9), Err(Error::CommonName { .. })));
+    assert!(matches!(init(Some("a\nb"), 9), Err(Error::CommonName { .. })));
+    assert!(matches!(fixture.store.init(&InitOptions::default(), std::time::UNIX_EPOCH), Err(Error::Clock)));
+    assert!(!fixture.file("ca-key.pem").exists(), "a refused init writes nothing");
     let ca = init(Some("Ölivia & <Söhne>"), 30).expect("init");
     assert_eq!(ca.common_name(), "Ölivia & <Söhne>");
-    let error = fixture
-        .store
-        .issue(&names(&["a"]), 398, then())
-        .expect_err("398 days");
-    assert!(
-        error.to_string().contains("398 days is out of range"),
-        "{error}"
-    );
-    assert!(matches!(
-        fixture.store.issue(&[], 9, then()),
-        Err(Error::NoNamesGiven)
-    ));
+    let error = fixture.store.issue(&names(&["a"]), 398, then()).expect_err("398 days");
+    assert!(error.to_string().contains("398 days is out of range"), "{error}");
+    assert!(matches!(fixture.store.issue(&[], 9, then()), Err(Error::NoNamesGiven)));
     // Nothing outlives the root.
-    assert_eq!(
-        fixture
-            .store
-            .issue(&names(&["a"]), 397, then())
-            .expect("issue")
-            .not_after,
-        ca.not_after()
-    );
+    assert_eq!(fixture.store.issue(&names(&["a"]), 397, then()).expect("issue").not_after, ca.not_after());
 }
 
 #[test]
@@ -312,100 +193,44 @@ fn each_unusable_pair_is_told_by_file_and_rule() {
     let open_key = put("open.pem", &fs::read(&key).expect("read"));
     chmod(&open_key, 0o640);
     let cases = [
+        (put("der", &[0x30, 0x82, 1, 2]), key.clone(), "der is not PEM"),
+        (put("cut.pem", pem.get(..300).expect("long enough")), key.clone(), "END line is missing"),
         (
-            put("der", &[0x30, 0x82, 1, 2]),
-            key.clone(),
-            "der is not PEM",
-        ),
-        (
-            put("cut.pem", pem.get(..300).expect("long enough")),
-            key.clone(),
-            "END line is missing",
-        ),
-        (
-            put(
-                "base64.pem",
-                b"-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n",
-            ),
+            put("base64.pem", b"-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n"),
             key.clone(),
             "base64 is malformed",
         ),
         (
-            put(
-                "asn1.pem",
-                b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
-            ),
+            put("asn1.pem", b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"),
             key.clone(),
             "cannot be parsed",
         ),
         (key.clone(), key.clone(), "holds no certificate"),
+        (certificate.clone(), certificate.clone(), "open to other users"),
+        (certificate.clone(), put("nokey.pem", &pem), "holds no private key"),
         (
             certificate.clone(),
-            certificate.clone(),
-            "open to other users",
-        ),
-        (
-            certificate.clone(),
-            put("nokey.pem", &pem),
-            "holds no private key",
-        ),
-        (
-            certificate.clone(),
-            put(
-                "badkey.pem",
-                b"-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n",
-            ),
+            put("badkey.pem", b"-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"),
             "cannot be used",
         ),
-        (
-            certificate.clone(),
-            open_key,
-            "has mode 0640, open to other users: run `chmod 600 ",
-        ),
-        (
-            certificate.clone(),
-            other.store.key_path(),
-            "does not belong to the certificate",
-        ),
-        (
-            fixture.dir.path().join("absent.pem"),
-            key.clone(),
-            "absent.pem: No such file",
-        ),
-        (
-            certificate.clone(),
-            fixture.dir.path().join("absent.key"),
-            "absent.key: No such file",
-        ),
+        (certificate.clone(), open_key, "has mode 0640, open to other users: run `chmod 600 "),
+        (certificate.clone(), other.store.key_path(), "does not belong to the certificate"),
+        (fixture.dir.path().join("absent.pem"), key.clone(), "absent.pem: No such file"),
+        (certificate.clone(), fixture.dir.path().join("absent.key"), "absent.key: No such file"),
         (fixture.dir.path().to_owned(), key.clone(), "Is a directory"),
     ];
     for (certificate, key, expected) in cases {
-        let error = Identity::load(&certificate, &key, then())
-            .expect_err(expected)
-            .to_string();
+        let error = Identity::load(&certificate, &key, then()).expect_err(expected).to_string();
         assert!(error.contains(expected), "{expected}: {error}");
         assert!(!error.contains('\n'), "{error}");
     }
-    let expired = Identity::load(&certificate, &key, then() + 398 * DAY)
-        .expect_err("expired")
-        .to_string();
+    let expired = Identity::load(&certificate, &key, then() + 398 * DAY).expect_err("expired").to_string();
+    assert!(expired.contains("expired on 2027-12-24 08:44 UTC (the clock says 2027-12-25"), "{expired}");
+    let early =
+        Identity::load(&certificate, &key, then() - 2 * Duration::from_secs(3600)).expect_err("early").to_string();
+    assert!(early.contains("not valid before 2026-11-22 08:45 UTC"), "{early}");
     assert!(
-        expired.contains("expired on 2027-12-24 08:44 UTC (the clock says 2027-12-25"),
-        "{expired}"
-    );
-    let early = Identity::load(&certificate, &key, then() - 2 * Duration::from_secs(3600))
-        .expect_err("early")
-        .to_string();
-    assert!(
-        early.contains("not valid before 2026-11-22 08:45 UTC"),
-        "{early}"
-    );
-    assert!(
-        !format!(
-            "{:?}",
-            Identity::load(&certificate, &key, then()).expect("loads")
-        )
-        .contains("Pkcs8(["),
+        !format!("{:?}", Identity::load(&certificate, &key, then()).expect("loads")).contains("Pkcs8(["),
         "the key shows"
     );
 }
@@ -414,47 +239,20 @@ fn each_unusable_pair_is_told_by_file_and_rule() {
 fn unusable_authorities_are_told_by_file_and_rule() {
     let fixture = Fixture::with_server(&["a.lan"], then());
     chmod(fixture.file("ca-key.pem"), 0o644);
-    assert!(
-        fixture
-            .store
-            .renew(then())
-            .expect_err("open key")
-            .to_string()
-            .contains("chmod 600")
-    );
+    assert!(fixture.store.renew(then()).expect_err("open key").to_string().contains("chmod 600"));
     fs::remove_file(fixture.file("ca-key.pem")).expect("remove");
-    assert!(matches!(
-        fixture.store.renew(then()),
-        Err(Error::CaKeyMissing { .. })
-    ));
-    fs::copy(
-        Fixture::with_ca(then()).file("ca-key.pem"),
-        fixture.file("ca-key.pem"),
-    )
-    .expect("copy");
-    assert!(matches!(
-        fixture.store.renew(then()),
-        Err(Error::KeyMismatch { .. })
-    ));
-    assert!(matches!(
-        fixture.store.renew(then() + 3700 * DAY),
-        Err(Error::CaExpired { .. })
-    ));
-    fs::write(
-        fixture.file("ca.pem"),
-        fs::read(fixture.store.certificate_path()).expect("read"),
-    )
-    .expect("write");
+    assert!(matches!(fixture.store.renew(then()), Err(Error::CaKeyMissing { .. })));
+    fs::copy(Fixture::with_ca(then()).file("ca-key.pem"), fixture.file("ca-key.pem")).expect("copy");
+    assert!(matches!(fixture.store.renew(then()), Err(Error::KeyMismatch { .. })));
+    assert!(matches!(fixture.store.renew(then() + 3700 * DAY), Err(Error::CaExpired { .. })));
+    fs::write(fixture.file("ca.pem"), fs::read(fixture.store.certificate_path()).expect("read")).expect("write");
     assert!(matches!(fixture.store.ca(), Err(Error::NotCa { .. })));
 }
 
 #[test]
 fn the_ios_profile_is_well_formed_and_stable() {
     let fixture = Fixture::empty();
-    let options = InitOptions {
-        common_name: Some("Tom & <Jerry>".to_owned()),
-        ..InitOptions::default()
-    };
+    let options = InitOptions { common_name: Some("Tom & <Jerry>".to_owned()), ..InitOptions::default() };
     fixture.store.init(&options, then()).expect("init");
     let ca = Ca::load(fixture.store.dir()).expect("load");
     let text = ca.mobileconfig();
@@ -464,29 +262,14 @@ fn the_ios_profile_is_well_formed_and_stable() {
         .into_dictionary()
         .expect("a dictionary");
     let string = |dictionary: &plist::Dictionary, key: &str| {
-        dictionary
-            .get(key)
-            .and_then(plist::Value::as_string)
-            .expect("a string")
-            .to_owned()
+        dictionary.get(key).and_then(plist::Value::as_string).expect("a string").to_owned()
     };
     assert_eq!(string(&profile, "PayloadType"), "Configuration");
     assert_eq!(string(&profile, "PayloadDisplayName"), "Tom & <Jerry>");
-    let payload = profile
-        .get("PayloadContent")
-        .and_then(plist::Value::as_array)
-        .expect("an array")[0]
+    let payload = profile.get("PayloadContent").and_then(plist::Value::as_array).expect("an array")[0]
         .as_dictionary()
         .expect("a dictionary");
     assert_eq!(string(payload, "PayloadType"), "com.apple.security.root");
-    assert_eq!(
-        payload
-            .get("PayloadContent")
-            .and_then(plist::Value::as_data),
-        Some(ca.ca_der())
-    );
-    assert_ne!(
-        string(payload, "PayloadUUID"),
-        string(&profile, "PayloadUUID")
-    );
+    assert_eq!(payload.get("PayloadContent").and_then(plist::Value::as_data), Some(ca.ca_der()));
+    assert_ne!(string(payload, "PayloadUUID"), string(&profile, "PayloadUUID"));
 }

@@ -65,7 +65,13 @@ pub struct Talk {
 
 impl Talk {
     /// Takes the media of a talker that is registered with the hub.
-    pub fn start(talker: &str, settings: &Settings, hub: Hub, slot: PictureSlot, reports: mpsc::UnboundedSender<Report>) -> Self {
+    pub fn start(
+        talker: &str,
+        settings: &Settings,
+        hub: Hub,
+        slot: PictureSlot,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (talker, settings) = (talker.to_owned(), settings.clone());
         let task = tokio::spawn(async move {

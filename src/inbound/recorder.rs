@@ -58,10 +58,17 @@ pub struct Recorder {
 
 impl Recorder {
     /// Adds the branches to a talk's pipeline.
-    pub fn add_to(pipeline: &Pipeline, sound: &gst::Element, picture: &gst::Element, settings: Settings, peer: &str) -> Result<Self, Error> {
+    pub fn add_to(
+        pipeline: &Pipeline,
+        sound: &gst::Element,
+        picture: &gst::Element,
+        settings: Settings,
+        peer: &str,
+    ) -> Result<Self, Error> {
         make("matroskamux")?;
-        std::fs::create_dir_all(&settings.folder)
-            .map_err(|error| Error::Input(format!("cannot make the folder {} for recordings: {error}", settings.folder.display())))?;
+        std::fs::create_dir_all(&settings.folder).map_err(|error| {
+            Error::Input(format!("cannot make the folder {} for recordings: {error}", settings.folder.display()))
+        })?;
         let began = Instant::now();
         let sound = Track::add_to(pipeline, sound, "audio/x-opus", began)?;
         let picture = Track::add_to(pipeline, picture, "video/x-vp8", began)?;
@@ -135,7 +142,8 @@ impl Recorder {
 
 impl Track {
     fn add_to(pipeline: &Pipeline, tee: &gst::Element, caps: &str, began: Instant) -> Result<Self, Error> {
-        let outlet = gst_app::AppSink::builder().caps(&gst::Caps::new_empty_simple(caps)).sync(false).async_(false).build();
+        let outlet =
+            gst_app::AppSink::builder().caps(&gst::Caps::new_empty_simple(caps)).sync(false).async_(false).build();
         let last = Arc::new(AtomicU64::new(0));
         let target: Arc<Mutex<Option<gst_app::AppSrc>>> = Arc::default();
         let (stamp, aim) = (last.clone(), target.clone());
@@ -146,7 +154,8 @@ impl Track {
                     let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
                     stamp.store(1 + began.elapsed().as_millis() as u64, Ordering::Relaxed);
                     let target = aim.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                    let delta = sample.buffer().is_some_and(|buffer| buffer.flags().contains(gst::BufferFlags::DELTA_UNIT));
+                    let delta =
+                        sample.buffer().is_some_and(|buffer| buffer.flags().contains(gst::BufferFlags::DELTA_UNIT));
                     match target {
                         // The first frame of a file must be a key frame.
                         Some(target) if target.caps().is_some() || !delta => {
@@ -269,7 +278,12 @@ fn keep(settings: &Settings, now: SystemTime) {
 }
 
 /// Which of `(path, bytes, modified)` are too old or, from the oldest on, too much.
-fn surplus(mut files: Vec<(PathBuf, u64, SystemTime)>, max_size: u64, max_age: Option<Duration>, now: SystemTime) -> Vec<PathBuf> {
+fn surplus(
+    mut files: Vec<(PathBuf, u64, SystemTime)>,
+    max_size: u64,
+    max_age: Option<Duration>,
+    now: SystemTime,
+) -> Vec<PathBuf> {
     files.sort_by_key(|(_, _, modified)| *modified);
     let mut total: u64 = files.iter().map(|(_, size, _)| size).sum();
     let mut removed = Vec::new();
@@ -304,7 +318,10 @@ mod tests {
     #[test]
     fn age_alone_is_a_reason() {
         let (files, now) = files();
-        assert_eq!(surplus(files, 1000, Some(Duration::from_secs(60)), now), [PathBuf::from("old"), PathBuf::from("middle")]);
+        assert_eq!(
+            surplus(files, 1000, Some(Duration::from_secs(60)), now),
+            [PathBuf::from("old"), PathBuf::from("middle")]
+        );
     }
 
     #[test]

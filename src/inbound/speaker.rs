@@ -18,7 +18,12 @@ pub const SINK: &str = "speaker";
 
 /// Adds the branch. The second value is a sentence when the speaker asked for is not there and the
 /// sound is discarded instead.
-pub fn speaker(pipeline: &Pipeline, tee: &gst::Element, sink: &SoundSink, volume: f64) -> Result<Option<String>, Error> {
+pub fn speaker(
+    pipeline: &Pipeline,
+    tee: &gst::Element,
+    sink: &SoundSink,
+    volume: f64,
+) -> Result<Option<String>, Error> {
     let decode = make("opusdec")?;
     decode.set_property("plc", true);
     decode.set_property("use-inband-fec", true);
@@ -38,7 +43,14 @@ fn ends(sink: &SoundSink) -> Result<(Vec<gst::Element>, Option<String>), Error> 
         SoundSink::Discard => Ok((vec![nowhere()?], None)),
         SoundSink::File(path) => {
             let caps = make("capsfilter")?;
-            caps.set_property("caps", gst::Caps::builder("audio/x-raw").field("format", "S16LE").field("rate", 48_000i32).field("channels", 1i32).build());
+            caps.set_property(
+                "caps",
+                gst::Caps::builder("audio/x-raw")
+                    .field("format", "S16LE")
+                    .field("rate", 48_000i32)
+                    .field("channels", 1i32)
+                    .build(),
+            );
             let encode = make("wavenc")?;
             let file = make("filesink")?;
             file.set_property("location", path);

@@ -101,7 +101,12 @@ pub fn finish(tees: &[&gst::Element]) {
 
 /// Adds a branch to a tee: a queue that drops its oldest when it is full, so that a branch that is
 /// slow never holds up the others.
-pub fn branch(pipeline: &Pipeline, tee: &gst::Element, stage: &'static str, elements: &[&gst::Element]) -> Result<(), Error> {
+pub fn branch(
+    pipeline: &Pipeline,
+    tee: &gst::Element,
+    stage: &'static str,
+    elements: &[&gst::Element],
+) -> Result<(), Error> {
     let queue = make("queue")?;
     queue.set_property_from_str("leaky", "downstream");
     queue.set_property("max-size-time", gst::ClockTime::from_seconds(1).nseconds());

@@ -52,7 +52,12 @@ pub struct Announcement {
 
 impl Mixer {
     /// Builds it in the given format.
-    pub fn new(format: &Format, overlay: &Overlay, slot: &PictureSlot, ration: Arc<Mutex<KeyFrameRation>>) -> Result<Self, Error> {
+    pub fn new(
+        format: &Format,
+        overlay: &Overlay,
+        slot: &PictureSlot,
+        ration: Arc<Mutex<KeyFrameRation>>,
+    ) -> Result<Self, Error> {
         let pipeline = Pipeline::on_common_time("outbound-mixer");
 
         let picture = bridge::inlet(&format.raw_video(), 2, gst::ClockTime::ZERO)?;

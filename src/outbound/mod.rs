@@ -93,7 +93,11 @@ pub struct Outbound(mpsc::UnboundedSender<Command>);
 
 impl Outbound {
     /// Builds the sending pipeline and starts the task.
-    pub fn start(settings: Settings, hub: Hub, slot: PictureSlot) -> Result<(Self, mpsc::UnboundedReceiver<Report>), Error> {
+    pub fn start(
+        settings: Settings,
+        hub: Hub,
+        slot: PictureSlot,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Report>), Error> {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (reports, outbox) = mpsc::unbounded_channel();
         let sending = Sending::new(&settings, &hub)?;
@@ -328,12 +332,21 @@ impl Task {
             return tracing::error!(%error, "the mixer does not start");
         }
         let inlets = Inlets { picture: mixer.picture.clone(), sound: mixer.sound.clone() };
-        let wanted = if prime { vec![Wanted::Video(crate::config::VideoSource::Test)] } else { self.settings.wanted.clone() };
+        let wanted =
+            if prime { vec![Wanted::Video(crate::config::VideoSource::Test)] } else { self.settings.wanted.clone() };
         let feeds = wanted
             .into_iter()
             .map(|wanted| tokio::spawn(feed::keep(wanted, self.settings.format.clone(), inlets.clone(), tx.clone())))
             .collect();
-        self.active = Some(Active { mixer, feeds, faults, announcements: HashMap::new(), next_announcement: 0, priming: prime, idle_at: None });
+        self.active = Some(Active {
+            mixer,
+            feeds,
+            faults,
+            announcements: HashMap::new(),
+            next_announcement: 0,
+            priming: prime,
+            idle_at: None,
+        });
         self.apply_duck();
     }
 

@@ -101,9 +101,9 @@ fn no_old_sound(webrtcbin: &gst::Element) {
     for pad in webrtcbin.sink_pads() {
         let bin = bin.clone();
         pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |pad, _| {
-            let is_sound = pad
-                .current_caps()
-                .is_some_and(|caps| caps.structure(0).is_some_and(|s| s.get::<&str>("media").is_ok_and(|media| media == "audio")));
+            let is_sound = pad.current_caps().is_some_and(|caps| {
+                caps.structure(0).is_some_and(|s| s.get::<&str>("media").is_ok_and(|media| media == "audio"))
+            });
             let connected = bin.upgrade().is_none_or(|bin| {
                 bin.property::<gst_webrtc::WebRTCPeerConnectionState>("connection-state")
                     == gst_webrtc::WebRTCPeerConnectionState::Connected

@@ -26,10 +26,7 @@ impl Fixture {
 
     pub fn with_ca(now: SystemTime) -> Self {
         let fixture = Self::empty();
-        fixture
-            .store
-            .init(&InitOptions::default(), now)
-            .expect("init");
+        fixture.store.init(&InitOptions::default(), now).expect("init");
         fixture
     }
 
@@ -45,9 +42,7 @@ impl Fixture {
 }
 
 pub fn names(list: &[&str]) -> Vec<Name> {
-    list.iter()
-        .map(|text| text.parse().expect("a name"))
-        .collect()
+    list.iter().map(|text| text.parse().expect("a name")).collect()
 }
 
 /// 2026-11-22 09:45 UTC; tests that ask `openssl`, which has its own clock, use the real time.
@@ -65,14 +60,9 @@ pub fn chmod(path: impl AsRef<Path>, mode: u32) {
 
 /// Runs `openssl` and gives back whether it succeeded, with all it printed.
 pub fn try_openssl(args: &[&str]) -> (bool, String) {
-    let output = Command::new("openssl")
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .expect("these tests need the program openssl");
-    let text = [output.stdout, output.stderr]
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .concat();
+    let output =
+        Command::new("openssl").args(args).stdin(Stdio::null()).output().expect("these tests need the program openssl");
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     (output.status.success(), text)
 }
 

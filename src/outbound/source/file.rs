@@ -26,11 +26,15 @@ pub fn file(path: &Path, format: Option<&Format>, sound: bool) -> Result<Source,
     pipeline.add_chain("file", &[&source, &decode])?;
     let picture = format.map(|format| picture_tail(&pipeline, format, true)).transpose()?;
     let audio = if sound { Some(sound_tail(&pipeline, true)?) } else { None };
-    let tails = Mutex::new((picture.as_ref().map(|(tail, _)| tail.downgrade()), audio.as_ref().map(|(tail, _)| tail.downgrade())));
+    let tails = Mutex::new((
+        picture.as_ref().map(|(tail, _)| tail.downgrade()),
+        audio.as_ref().map(|(tail, _)| tail.downgrade()),
+    ));
     let bin = pipeline.inner().downgrade();
     decode.connect_pad_added(move |_, pad| {
         let Some(bin) = bin.upgrade() else { return };
-        let kind = pad.current_caps().and_then(|caps| caps.structure(0).map(|s| s.name().to_string())).unwrap_or_default();
+        let kind =
+            pad.current_caps().and_then(|caps| caps.structure(0).map(|s| s.name().to_string())).unwrap_or_default();
         let tail = {
             let mut tails = tails.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if kind.starts_with("video/") {

@@ -17,7 +17,8 @@ use crate::pipeline::{Error, Pipeline, make};
 pub fn microphone(name: Option<&str>) -> Result<Source, Error> {
     let pipeline = Pipeline::new("source-microphone");
     let source = make("alsasrc")?;
-    let device = devices::alsa_name(devices::Class::Microphone, name).map_err(|error| Error::Input(error.to_string()))?;
+    let device =
+        devices::alsa_name(devices::Class::Microphone, name).map_err(|error| Error::Input(error.to_string()))?;
     source.set_property("device", device);
     // Small pieces: the buffer is what a talker hears as delay.
     source.set_property("latency-time", 10_000i64);

@@ -138,7 +138,12 @@ fn sound_tail(pipeline: &Pipeline, sync: bool) -> Result<(gst::Element, gst_app:
 }
 
 /// Adds elements and links them, the last one into `tail`.
-fn head(pipeline: &Pipeline, stage: &'static str, elements: &[&gst::Element], tail: &gst::Element) -> Result<(), Error> {
+fn head(
+    pipeline: &Pipeline,
+    stage: &'static str,
+    elements: &[&gst::Element],
+    tail: &gst::Element,
+) -> Result<(), Error> {
     pipeline.add_chain(stage, elements)?;
     if let Some(last) = elements.last() {
         last.link(tail).map_err(|source| Error::Link { stage, source })?;
