@@ -84,12 +84,14 @@ pub fn part(outlet: &gst_app::AppSink) {
 }
 
 /// Sends key-frame requests that reach `inlet` from downstream on to whatever feeds `outlet`.
-pub fn forward_key_frame_requests(inlet: &gst_app::AppSrc, outlet: &gst_app::AppSink) {
-    let (Some(src), Some(sink)) = (inlet.static_pad("src"), outlet.static_pad("sink")) else {
-        return;
-    };
+/// Whoever ends the outlet removes the probe that is returned.
+pub fn forward_key_frame_requests(
+    inlet: &gst_app::AppSrc,
+    outlet: &gst_app::AppSink,
+) -> Option<(gst::Pad, gst::PadProbeId)> {
+    let (src, sink) = (inlet.static_pad("src")?, outlet.static_pad("sink")?);
     let sink = sink.downgrade();
-    src.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+    let id = src.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
         let request = info.event().filter(|event| event.has_name("GstForceKeyUnit")).cloned();
         match (request, sink.upgrade()) {
             (Some(event), Some(sink)) => {
@@ -100,6 +102,7 @@ pub fn forward_key_frame_requests(inlet: &gst_app::AppSrc, outlet: &gst_app::App
             _ => gst::PadProbeReturn::Ok,
         }
     });
+    id.map(|id| (src, id))
 }
 
 /// The buffer with its running time in the source's pipeline mapped to the inlet's.

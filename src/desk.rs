@@ -152,6 +152,9 @@ impl Task {
         loop {
             let deadline = self.lock.next_deadline().map(tokio::time::Instant::from_std);
             tokio::select! {
+                // The end of a talk first: the same talker may be about to begin the next one.
+                biased;
+                Some(report) = inbound.recv() => self.inbound(report).await,
                 ask = inbox.recv() => match ask {
                     None => break,
                     Some(Ask::Stop(done)) => {
@@ -163,7 +166,6 @@ impl Task {
                 },
                 Some(notice) = inputs.notices.recv() => self.notice(notice).await,
                 Some(report) = inputs.outbound.recv() => self.outbound(report),
-                Some(report) = inbound.recv() => self.inbound(report).await,
                 () = async { tokio::time::sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)).await }, if deadline.is_some() => {
                     let effects = self.lock.tick(Instant::now());
                     self.apply(effects).await;

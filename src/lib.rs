@@ -206,7 +206,9 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
     shutdown.await;
 
     tracing::info!("stopping");
-    desk.stop().await;
+    if tokio::time::timeout(Duration::from_secs(10), desk.stop()).await.is_err() {
+        tracing::error!("the desk does not stop; going on without it");
+    }
     outbound.stop().await;
     stop.send_replace(true);
     for task in [Some(main), helper].into_iter().flatten() {
@@ -292,6 +294,7 @@ fn outbound_settings(config: &Config, ice: IceUris) -> outbound::Settings {
 fn inbound_settings(config: &Config, ice: IceUris) -> inbound::Settings {
     inbound::Settings {
         sound: config.sound.clone(),
+        speaker_fault: None,
         volume: config.sound_volume,
         picture: config.picture.clone(),
         overlay_width: (f64::from(config.width) * config.overlay.size) as u32,

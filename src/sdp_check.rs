@@ -66,8 +66,8 @@ fn refused(media: &SDPMediaRef) -> bool {
 
 fn media_fits(media: &SDPMediaRef) -> Result<(), &'static str> {
     let kind = media.media().ok_or("the SDP has a media without a kind")?;
-    if kind.is_empty() {
-        return Err("the SDP has a media without a kind");
+    if !matches!(kind, "audio" | "video") {
+        return Err("the SDP has a media that is neither audio nor video");
     }
     let mut caps = gst::Caps::new_empty_simple("application/x-unknown");
     media.attributes_to_caps(caps.make_mut()).map_err(|_| "a media of the SDP has attributes that do not parse")

@@ -61,6 +61,20 @@ impl InProcessSignaller {
         self.imp().lock().stuck.subscribe()
     }
 
+    /// Leaves the hub at once, whether or not the element can still stop.
+    pub fn leave(&self) {
+        let task = {
+            let mut state = self.imp().lock();
+            state.sender = None;
+            state.sessions.clear();
+            state.task.take()
+        };
+        if let Some(task) = task {
+            // Dropping the peer inside the task is what leaves the hub.
+            task.abort();
+        }
+    }
+
     /// Ends the session that `peer` has with this element, if it has one.
     pub fn end_session_with(&self, peer: &str) {
         let ended: Vec<String> = {
@@ -147,14 +161,15 @@ impl InProcessSignaller {
                 });
             }
             wire::OutgoingMessage::StartSession { peer_id, session_id, offer } => {
-                let offer = match offer.map(|sdp| description(WebRTCSDPType::Offer, &sdp)).transpose() {
-                    Ok(offer) => offer,
-                    Err(reason) => return self.refuse(&session_id, reason),
-                };
-                // A consumer that brought its own offer gets an answer instead.
+                if offer.is_some() {
+                    return self.refuse(&session_id, "a viewer's own offer is not taken");
+                }
                 self.remember(&session_id, &peer_id, false);
                 self.expect_offer(&session_id);
-                self.emit_by_name::<()>("session-requested", &[&session_id, &peer_id, &offer]);
+                self.emit_by_name::<()>(
+                    "session-requested",
+                    &[&session_id, &peer_id, &None::<WebRTCSessionDescription>],
+                );
             }
             wire::OutgoingMessage::SessionStarted { peer_id, session_id } => {
                 self.remember(&session_id, &peer_id, true);
@@ -162,6 +177,7 @@ impl InProcessSignaller {
             }
             wire::OutgoingMessage::EndSession(end) => self.session_over(&end.session_id),
             wire::OutgoingMessage::Peer(wire::PeerMessage { session_id, peer_message }) => match peer_message {
+                wire::PeerMessageInner::Sdp(_) if self.is_described(&session_id) => {}
                 wire::PeerMessageInner::Sdp(sdp) => {
                     let parsed = match sdp {
                         wire::SdpMessage::Offer { sdp } => description(WebRTCSDPType::Offer, &sdp),
@@ -192,6 +208,12 @@ impl InProcessSignaller {
     fn remember(&self, session: &str, peer: &str, offered: bool) {
         let known = Session { id: session.to_owned(), peer: peer.to_owned(), offered, offer: None, answered: None };
         self.imp().lock().sessions.push(known);
+    }
+
+    /// Whether a session was described by its peer already, or is over.
+    fn is_described(&self, session: &str) -> bool {
+        let state = self.imp().lock();
+        state.sessions.iter().find(|known| known.id == session).is_none_or(|known| known.answered.is_some())
     }
 
     /// Notes that a session was described by its peer. `None`: it already was, or is over; one description is taken.
@@ -237,10 +259,20 @@ async fn receive(object: glib::WeakRef<InProcessSignaller>, role: Role, mut peer
         // webrtcsink and webrtcsrc may block on their own runtime in these signals.
         let Some(object) = object.upgrade() else { return };
         let role = role.clone();
-        let done = tokio::task::spawn_blocking(move || object.dispatch(&role, message)).await;
-        if done.is_err() {
-            tracing::error!("a signalling message made the WebRTC element panic");
+        let element = object.clone();
+        let done = tokio::task::spawn_blocking(move || element.dispatch(&role, message));
+        match tokio::time::timeout(OFFER, done).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => tracing::error!("a signalling message made the WebRTC element panic"),
+            Err(_) => {
+                object.imp().lock().stuck.send_replace(true);
+                return;
+            }
         }
+    }
+    // The hub let go of the device: without a place in it nobody can call.
+    if let Some(object) = object.upgrade() {
+        object.imp().lock().stuck.send_replace(true);
     }
 }
 
@@ -338,16 +370,7 @@ mod imp {
         }
 
         fn stop(&self) {
-            let task = {
-                let mut state = self.lock();
-                state.sender = None;
-                state.sessions.clear();
-                state.task.take()
-            };
-            if let Some(task) = task {
-                // Dropping the peer inside the task is what leaves the hub.
-                task.abort();
-            }
+            self.obj().leave();
         }
 
         fn send_sdp(&self, session: &str, sdp: &WebRTCSessionDescription) {

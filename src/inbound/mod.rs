@@ -27,6 +27,8 @@ use webrtc_src::WebrtcSrc;
 pub struct Settings {
     /// Where the sound goes.
     pub sound: SoundSink,
+    /// Why the sound is discarded instead of played, when the speaker failed.
+    pub speaker_fault: Option<String>,
     /// Factor on the sound.
     pub volume: f64,
     /// Where the picture goes.
@@ -73,9 +75,20 @@ impl Talk {
         reports: mpsc::UnboundedSender<Report>,
     ) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let (talker, settings) = (talker.to_owned(), settings.clone());
+        let (talker, mut settings) = (talker.to_owned(), settings.clone());
+        let mut stopped = stopped;
         let task = tokio::spawn(async move {
-            let over = run(&talker, &settings, hub, &slot, &reports, stopped).await;
+            let mut over = run(&talker, &settings, hub.clone(), &slot, &reports, &mut stopped).await;
+            if let Err(Failure::Speaker(message)) = &over
+                && !*stopped.borrow()
+            {
+                // Picture and recording are worth a call without the speaker; the next talk tries it again.
+                let sentence = format!("the talker is not heard, {} failed: {message}", settings.sound);
+                tracing::warn!("{sentence}");
+                settings.sound = SoundSink::Discard;
+                settings.speaker_fault = Some(sentence);
+                over = run(&talker, &settings, hub, &slot, &reports, &mut stopped).await;
+            }
             slot.clear();
             let reason = over.err().map(|error| error.to_string());
             // Nobody listens only while the service stops.
@@ -87,10 +100,14 @@ impl Talk {
     /// Ends the talk and waits until its files are closed.
     pub async fn end(mut self) {
         self.stop.send_replace(true);
-        if let Some(task) = self.task.take()
-            && task.await.is_err()
-        {
-            tracing::error!("a talk's task panicked");
+        let Some(mut task) = self.task.take() else { return };
+        match tokio::time::timeout(END, &mut task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "a talk's task failed"),
+            Err(_) => {
+                tracing::error!("a talk does not end; it is left behind");
+                task.abort();
+            }
         }
     }
 }
@@ -101,14 +118,26 @@ impl Drop for Talk {
     }
 }
 
+/// Why a talk ended early.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the speaker failed: {0}")]
+    Speaker(String),
+    #[error(transparent)]
+    Other(#[from] Error),
+}
+
+/// Longest wait for a talk to close its files and let go of its devices.
+const END: Duration = Duration::from_secs(8);
+
 async fn run(
     talker: &str,
     settings: &Settings,
     hub: Hub,
     slot: &PictureSlot,
     reports: &mpsc::UnboundedSender<Report>,
-    mut stop: watch::Receiver<bool>,
-) -> Result<(), Error> {
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(), Failure> {
     let tell = |report| {
         reports.send(report).ok();
     };
@@ -120,7 +149,7 @@ async fn run(
     if let Some(sentence) = &missing {
         tracing::warn!("{sentence}");
     }
-    tell(Report::Fault(Part::Talk, missing));
+    tell(Report::Fault(Part::Talk, missing.or_else(|| settings.speaker_fault.clone())));
     let close_files = watch::Sender::new(false);
     let mut recording: Option<tokio::task::JoinHandle<Result<(), Error>>> = None;
     for sink in &settings.picture {
@@ -134,13 +163,21 @@ async fn run(
                     max_age: settings.record_max_age,
                 };
                 match Recorder::add_to(&pipeline, &source.sound, &source.picture, keep, talker) {
-                    Ok(recorder) => recording = Some(tokio::spawn(recorder.run(close_files.subscribe()))),
+                    Ok(recorder) => {
+                        tell(Report::Fault(Part::Recording, None));
+                        recording = Some(tokio::spawn(recorder.run(close_files.subscribe())));
+                    }
                     Err(error) => tell(Report::Fault(Part::Recording, Some(error.to_string()))),
                 }
             }
         }
     }
-    pipeline.play().await?;
+    if let Err(error) = pipeline.play().await {
+        return Err(match settings.sound {
+            SoundSink::Speaker(_) => Failure::Speaker(error.to_string()),
+            _ => Failure::Other(error),
+        });
+    }
     tracing::info!(talker, "taking the talker's media");
 
     let deadline = tokio::time::sleep(settings.negotiation_timeout);
@@ -154,16 +191,19 @@ async fn run(
                     connected = true;
                     tell(Report::Connected(peer));
                 }
-                Change::Failed(_) => break Err(Error::Input("the media connection failed".into())),
+                Change::Failed(_) => break Err(Failure::Other(Error::Input("the media connection failed".into()))),
                 Change::Joined(_) | Change::Left(_) => {}
             },
             () = &mut deadline, if !connected => {
-                break Err(Error::Input(format!("no media came within {} s", settings.negotiation_timeout.as_secs())));
+                break Err(Failure::Other(Error::Input(format!("no media came within {} s", settings.negotiation_timeout.as_secs()))));
             }
             event = pipeline.next() => match event {
                 Some(Event::Error { element, message }) => {
-                    let what = if element == speaker::SINK { "the speaker failed" } else { "the talk failed" };
-                    break Err(Error::Input(format!("{what}: {message}")));
+                    break Err(if element == speaker::SINK {
+                        Failure::Speaker(message)
+                    } else {
+                        Failure::Other(Error::Input(format!("{element}: {message}")))
+                    });
                 }
                 Some(Event::Eos) => break Ok(()),
                 Some(_) => {}

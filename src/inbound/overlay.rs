@@ -20,6 +20,8 @@ pub fn overlay(pipeline: &Pipeline, tee: &gst::Element, width: u32, slot: &Pictu
     let caps = gst::Caps::builder("video/x-raw")
         .field("format", "BGRA")
         .field("width", (width & !1) as i32)
+        // A picture of extreme shape gets borders instead of all the memory.
+        .field("height", gst::IntRange::new(2, (width * 2) as i32))
         .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
         .build();
     let slot = slot.clone();

@@ -44,6 +44,7 @@ struct Track {
     outlet: gst_app::AppSink,
     last: Arc<AtomicU64>,
     target: Arc<Mutex<Option<gst_app::AppSrc>>>,
+    waits_for_key: Arc<AtomicBool>,
 }
 
 /// The branches of a talk that end in files; [`Recorder::run`] writes them.
@@ -79,7 +80,7 @@ impl Recorder {
     pub async fn run(self, mut stop: tokio::sync::watch::Receiver<bool>) -> Result<(), Error> {
         let mut current: Option<Recording> = None;
         let mut tidied = Instant::now();
-        keep(&self.settings, SystemTime::now());
+        keep(&self.settings, None, SystemTime::now());
         loop {
             let stopping = tokio::select! {
                 changed = stop.changed() => changed.is_err() || *stop.borrow(),
@@ -102,9 +103,12 @@ impl Recorder {
             if let Some(failure) = current.as_mut().and_then(Recording::failure) {
                 return Err(Error::Input(format!("recording stopped: {failure}")));
             }
+            if self.picture.waits_for_key.load(Ordering::Relaxed) {
+                self.picture.ask_for_key_frame();
+            }
             if tidied.elapsed() > Duration::from_secs(60) {
                 tidied = Instant::now();
-                keep(&self.settings, SystemTime::now());
+                keep(&self.settings, current.as_ref().map(|current| current.path.as_path()), SystemTime::now());
             }
         }
     }
@@ -136,7 +140,7 @@ impl Recorder {
             self.picture.ask_for_key_frame();
         }
         tracing::info!(file = %path.display(), picture = tracks.1, sound = tracks.0, "recording");
-        Ok(Recording { pipeline, tracks })
+        Ok(Recording { pipeline, tracks, path })
     }
 }
 
@@ -147,7 +151,8 @@ impl Track {
         let last = Arc::new(AtomicU64::new(0));
         let target: Arc<Mutex<Option<gst_app::AppSrc>>> = Arc::default();
         let (stamp, aim) = (last.clone(), target.clone());
-        let waits_for_key = AtomicBool::new(false);
+        let waits_for_key = Arc::new(AtomicBool::new(false));
+        let waiting = waits_for_key.clone();
         outlet.set_callbacks(
             gst_app::AppSinkCallbacks::builder()
                 .new_sample(move |sink| {
@@ -160,9 +165,9 @@ impl Track {
                         // The first frame of a file must be a key frame.
                         Some(target) if target.caps().is_some() || !delta => {
                             hand_on(&sample, sink, &target);
-                            waits_for_key.store(false, Ordering::Relaxed);
+                            waiting.store(false, Ordering::Relaxed);
                         }
-                        Some(_) => waits_for_key.store(true, Ordering::Relaxed),
+                        Some(_) => waiting.store(true, Ordering::Relaxed),
                         None => {}
                     }
                     Ok(gst::FlowSuccess::Ok)
@@ -170,7 +175,7 @@ impl Track {
                 .build(),
         );
         branch(pipeline, tee, "recorder", &[outlet.upcast_ref()])?;
-        Ok(Self { outlet, last, target })
+        Ok(Self { outlet, last, target, waits_for_key })
     }
 
     fn flows(&self, began: Instant) -> bool {
@@ -202,7 +207,12 @@ fn hand_on(sample: &gst::Sample, from: &gst_app::AppSink, to: &gst_app::AppSrc) 
 }
 
 fn source_into(pipeline: &Pipeline, mux: &gst::Element, pad: &str) -> Result<gst_app::AppSrc, Error> {
-    let source = gst_app::AppSrc::builder().format(gst::Format::Time).is_live(true).max_bytes(8 << 20).build();
+    let source = gst_app::AppSrc::builder()
+        .format(gst::Format::Time)
+        .is_live(true)
+        .max_bytes(8 << 20)
+        .leaky_type(gst_app::AppLeakyType::Downstream)
+        .build();
     let link = |source| Error::Link { stage: "recording", source };
     pipeline.inner().add(&source).map_err(link)?;
     source.link_pads(Some("src"), mux, Some(pad)).map_err(link)?;
@@ -212,6 +222,7 @@ fn source_into(pipeline: &Pipeline, mux: &gst::Element, pad: &str) -> Result<gst
 /// One file being written.
 struct Recording {
     pipeline: Pipeline,
+    path: PathBuf,
     tracks: (bool, bool),
 }
 
@@ -255,15 +266,16 @@ fn free_path(folder: &Path, peer: &str, now: SystemTime) -> PathBuf {
         .unwrap_or_else(|| folder.join("recording.mkv"))
 }
 
-/// Removes the oldest recordings beyond size and age.
-fn keep(settings: &Settings, now: SystemTime) {
+/// Removes the oldest recordings beyond size and age: only files with names as this module gives them, and never the
+/// one that is being written.
+fn keep(settings: &Settings, open: Option<&Path>, now: SystemTime) {
     let entries = match std::fs::read_dir(&settings.folder) {
         Ok(entries) => entries,
         Err(error) => return tracing::warn!(folder = %settings.folder.display(), %error, "cannot list recordings"),
     };
     let files = entries
         .filter_map(Result::ok)
-        .filter(|entry| entry.path().extension().is_some_and(|end| end == "mkv"))
+        .filter(|entry| Some(entry.path().as_path()) != open && entry.file_name().to_str().is_some_and(is_ours))
         .filter_map(|entry| {
             let meta = entry.metadata().ok()?;
             Some((entry.path(), meta.len(), meta.modified().ok()?))
@@ -275,6 +287,13 @@ fn keep(settings: &Settings, now: SystemTime) {
             Err(error) => tracing::warn!(file = %path.display(), %error, "cannot remove an old recording"),
         }
     }
+}
+
+/// Whether a file name has the form `2026-11-22T09-33-07Z_PEER.mkv`.
+fn is_ours(name: &str) -> bool {
+    let Some((stamp, rest)) = name.split_once("Z_") else { return false };
+    let shape: String = stamp.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    shape == "0000-00-00T00-00-00" && rest.ends_with(".mkv")
 }
 
 /// Which of `(path, bytes, modified)` are too old or, from the oldest on, too much.
@@ -322,6 +341,14 @@ mod tests {
             surplus(files, 1000, Some(Duration::from_secs(60)), now),
             [PathBuf::from("old"), PathBuf::from("middle")]
         );
+    }
+
+    #[test]
+    fn only_own_names_count() {
+        assert!(is_ours("2026-11-22T09-33-07Z_766f68f7.mkv") && is_ours("2026-11-22T09-33-07Z_766f68f7-2.mkv"));
+        for other in ["holiday.mkv", "2026-11-22.mkv", "2026-11-22T09-33-07Z_766f68f7.mp4", "Z_.mkv"] {
+            assert!(!is_ours(other), "{other}");
+        }
     }
 
     #[test]

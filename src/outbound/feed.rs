@@ -47,9 +47,9 @@ pub async fn keep(wanted: Wanted, format: Format, inlets: Inlets, faults: mpsc::
     loop {
         let failed = match start(&wanted, &format, &inlets).await {
             Ok(playing) => {
-                if stand_in.take().is_some() || wait != RETRY.0 {
-                    report(&wanted, None, &faults);
-                }
+                stand_in = None;
+                // Also at the first start: an earlier feed of the same source may have left its fault.
+                report(&wanted, None, &faults);
                 wait = RETRY.0;
                 follow(playing).await
             }

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use gst::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -84,6 +85,7 @@ enum Command {
     Duck(bool),
     Announce(Sound, oneshot::Sender<Result<(), Error>>),
     Announced(u64),
+    Retry,
     Stop(oneshot::Sender<()>),
 }
 
@@ -103,7 +105,17 @@ impl Outbound {
         let sending = Sending::new(&settings, &hub)?;
         // Built once here only to find what is missing before anything starts.
         drop(Mixer::new(&settings.format, &settings.overlay, &slot, Arc::default())?);
-        let task = Task { settings, hub, slot, sending, active: None, ducked: false, reports, own: commands.clone() };
+        let task = Task {
+            settings,
+            hub,
+            slot,
+            sending,
+            active: None,
+            ducked: false,
+            broken: false,
+            reports,
+            own: commands.clone(),
+        };
         tokio::spawn(task.run(inbox));
         Ok((Self(commands), outbox))
     }
@@ -142,8 +154,8 @@ struct Sending {
     stuck: tokio::sync::watch::Receiver<bool>,
     /// By when it must have registered.
     register_by: Instant,
-    /// By peer: the time by which it must be connected, `None` once it is.
-    viewers: HashMap<String, Option<Instant>>,
+    /// By peer: how many sessions it has, and the time by which the newest must be connected, `None` once it is.
+    viewers: HashMap<String, (usize, Option<Instant>)>,
     ration: Arc<Mutex<KeyFrameRation>>,
 }
 
@@ -160,7 +172,7 @@ impl Sending {
 
     fn next_deadline(&self) -> Option<Instant> {
         let register_by = (!*self.registered.borrow()).then_some(self.register_by);
-        self.viewers.values().flatten().copied().chain(register_by).min()
+        self.viewers.values().filter_map(|(_, by)| *by).chain(register_by).min()
     }
 }
 
@@ -171,6 +183,8 @@ struct Active {
     faults: mpsc::UnboundedReceiver<Fault>,
     announcements: HashMap<u64, (Announcement, JoinHandle<()>)>,
     next_announcement: u64,
+    /// The probe that hands key-frame requests to the encoder.
+    requests: Option<(gst::Pad, gst::PadProbeId)>,
     /// Only there so that the device registers: no source is open.
     priming: bool,
     /// When it may stop; `None` while it is needed.
@@ -182,6 +196,9 @@ impl Drop for Active {
         // The mixer stops in its own time, and must not feed what a next one feeds.
         bridge::part(&self.mixer.video_out);
         bridge::part(&self.mixer.audio_out);
+        if let Some((pad, probe)) = self.requests.take() {
+            pad.remove_probe(probe);
+        }
         self.feeds.iter().for_each(JoinHandle::abort);
         self.announcements.values().for_each(|(_, task)| task.abort());
     }
@@ -194,6 +211,8 @@ struct Task {
     sending: Sending,
     active: Option<Active>,
     ducked: bool,
+    /// The sending pipeline could not be built anew.
+    broken: bool,
     reports: mpsc::UnboundedSender<Report>,
     own: mpsc::UnboundedSender<Command>,
 }
@@ -245,7 +264,7 @@ impl Task {
                 Woken::Fault(Fault { part, message }) => {
                     match &message {
                         Some(message) => tracing::warn!(?part, message, "source failed; trying again"),
-                        None => tracing::info!(?part, "source works again"),
+                        None => tracing::debug!(?part, "source works"),
                     }
                     self.report(Report::Fault(part, message));
                 }
@@ -303,10 +322,13 @@ impl Task {
     }
 
     async fn rebuild(&mut self) {
+        // A sink that hangs could not: and then it would still be listed, and be called.
+        self.sending.sink.ender().leave();
         self.deactivate().await;
         tokio::time::sleep(REBUILD).await;
         match Sending::new(&self.settings, &self.hub) {
             Ok(fresh) => {
+                self.broken = false;
                 let old = std::mem::replace(&mut self.sending, fresh);
                 if tokio::time::timeout(STOP, old.sink.pipeline.stop()).await.is_err() {
                     tracing::error!("the old sending pipeline does not stop; it is left behind");
@@ -314,7 +336,11 @@ impl Task {
                 self.report(Report::Viewers(0));
                 self.start_sending().await;
             }
-            Err(error) => tracing::error!(%error, "cannot build the sending pipeline"),
+            Err(error) => {
+                tracing::error!(%error, "cannot build the sending pipeline; trying again");
+                self.broken = true;
+                self.retry_later();
+            }
         }
     }
 
@@ -323,13 +349,17 @@ impl Task {
         let built = Mixer::new(&self.settings.format, &self.settings.overlay, &self.slot, self.sending.ration.clone());
         let mut mixer = match built {
             Ok(mixer) => mixer,
-            Err(error) => return tracing::error!(%error, "cannot build the mixer"),
+            Err(error) => {
+                self.retry_later();
+                return tracing::error!(%error, "cannot build the mixer; trying again");
+            }
         };
         bridge::join(&mixer.video_out, &[&self.sending.sink.video], || {});
         bridge::join(&mixer.audio_out, &[&self.sending.sink.audio], || {});
-        bridge::forward_key_frame_requests(&self.sending.sink.video, &mixer.video_out);
+        let requests = bridge::forward_key_frame_requests(&self.sending.sink.video, &mixer.video_out);
         if let Err(error) = mixer.pipeline.play().await {
-            return tracing::error!(%error, "the mixer does not start");
+            self.retry_later();
+            return tracing::error!(%error, "the mixer does not start; trying again");
         }
         let inlets = Inlets { picture: mixer.picture.clone(), sound: mixer.sound.clone() };
         let wanted =
@@ -344,6 +374,7 @@ impl Task {
             faults,
             announcements: HashMap::new(),
             next_announcement: 0,
+            requests,
             priming: prime,
             idle_at: None,
         });
@@ -381,8 +412,19 @@ impl Task {
                     active.mixer.remove(announcement);
                 }
             }
-            Command::Stop(_) => {}
+            // A sink that left the hub is replaced; a mixer that did not start is tried again.
+            Command::Retry if self.broken => self.rebuild().await,
+            Command::Retry if self.active.is_none() && !self.sending.viewers.is_empty() => self.activate(false).await,
+            Command::Retry | Command::Stop(_) => {}
         }
+    }
+
+    fn retry_later(&self) {
+        let own = self.own.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(REBUILD * 2).await;
+            own.send(Command::Retry).ok();
+        });
     }
 
     fn apply_duck(&self) {
@@ -399,7 +441,7 @@ impl Task {
             Sound::Speech(ref text) => source::speech(text, End::Never)?,
             Sound::File(ref path) => source::file(path, None, true)?,
         };
-        source.pipeline.preroll(Duration::from_secs(5)).await.map_err(|error| match &sound {
+        source.pipeline.preroll(Duration::from_secs(2)).await.map_err(|error| match &sound {
             Sound::Speech(_) => error,
             Sound::File(path) => Error::Input(format!("cannot play {}: {error}", path.display())),
         })?;
@@ -407,7 +449,10 @@ impl Task {
         if let Some(outlet) = &source.audio {
             bridge::join(outlet, &[&announcement.inlet], || {});
         }
-        source.pipeline.play().await?;
+        if let Err(error) = source.pipeline.play().await {
+            active.mixer.remove(announcement);
+            return Err(error);
+        }
         let id = active.next_announcement;
         active.next_announcement += 1;
         let own = self.own.clone();
@@ -434,7 +479,9 @@ impl Task {
         match change {
             Change::Joined(peer) => {
                 tracing::info!(peer, "viewer joins");
-                self.sending.viewers.insert(peer, Some(Instant::now() + self.settings.negotiation_timeout));
+                let (sessions, by) = self.sending.viewers.entry(peer).or_default();
+                *sessions += 1;
+                *by = Some(Instant::now() + self.settings.negotiation_timeout);
                 self.allow_key_frame();
                 match &mut self.active {
                     Some(active) if !active.priming => active.idle_at = None,
@@ -446,8 +493,8 @@ impl Task {
                 self.tell_viewers();
             }
             Change::Connected(peer) => {
-                if let Some(deadline) = self.sending.viewers.get_mut(&peer) {
-                    *deadline = None;
+                if let Some((_, by)) = self.sending.viewers.get_mut(&peer) {
+                    *by = None;
                     self.allow_key_frame();
                     tracing::info!(peer, "viewer connected");
                 }
@@ -455,7 +502,12 @@ impl Task {
             Change::Failed(peer) => self.fail(peer),
             Change::Left(peer) => {
                 tracing::info!(peer, "viewer left");
-                self.sending.viewers.remove(&peer);
+                if let Some((sessions, _)) = self.sending.viewers.get_mut(&peer) {
+                    *sessions = sessions.saturating_sub(1);
+                    if *sessions == 0 {
+                        self.sending.viewers.remove(&peer);
+                    }
+                }
                 self.tell_viewers();
                 self.settle();
             }
@@ -488,7 +540,7 @@ impl Task {
             .sending
             .viewers
             .iter()
-            .filter(|(_, deadline)| deadline.is_some_and(|deadline| deadline <= now))
+            .filter(|(_, (_, by))| by.is_some_and(|by| by <= now))
             .map(|(peer, _)| peer.clone())
             .collect();
         late.into_iter().for_each(|peer| self.fail(peer));
@@ -499,7 +551,7 @@ impl Task {
     }
 
     fn tell_viewers(&self) {
-        self.report(Report::Viewers(self.sending.viewers.len()));
+        self.report(Report::Viewers(self.sending.viewers.values().map(|(sessions, _)| sessions).sum()));
     }
 
     fn report(&self, report: Report) {

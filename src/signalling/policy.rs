@@ -91,6 +91,8 @@ struct Session {
     consumer: PeerId,
     /// Candidates sent by the producer and by the consumer.
     candidates: [u32; 2],
+    /// Descriptions likewise.
+    descriptions: [u32; 2],
 }
 
 impl Policy {
@@ -145,7 +147,12 @@ impl Policy {
                 self.shows_change(to, &status).then_some(OutgoingMessage::PeerStatusChanged(status))
             }
             OutgoingMessage::SessionStarted { ref peer_id, ref session_id } => {
-                let session = Session { producer: peer_id.clone(), consumer: to.to_owned(), candidates: [0, 0] };
+                let session = Session {
+                    producer: peer_id.clone(),
+                    consumer: to.to_owned(),
+                    candidates: [0, 0],
+                    descriptions: [0, 0],
+                };
                 self.sessions.insert(session_id.clone(), session);
                 Some(message)
             }
@@ -223,6 +230,10 @@ impl Policy {
             return Err(format!("this peer has too many sessions ({consumed}); end one first."));
         }
         if self.producer_class(&start.peer_id) == Some(ProducerClass::Device) {
+            // webrtcsink (0.15.4) takes parts of a consumer's offer for granted and panics without them.
+            if start.offer.is_some() {
+                return Err("the device makes the offer itself; leave yours out.".into());
+            }
             let viewers = self.viewers();
             if viewers >= self.limits.max_viewers {
                 return Err(format!("too many viewers ({viewers}); try again when somebody has left."));
@@ -264,7 +275,13 @@ impl Policy {
             PeerMessageInner::Sdp(SdpMessage::Offer { .. }) if side == CONSUMER => {
                 return Err("only the producer of a session may send an offer; put yours into startSession.".into());
             }
-            PeerMessageInner::Sdp(_) => {}
+            // Each is parsed in full: a session needs one, and a few more are no harm.
+            PeerMessageInner::Sdp(_) => {
+                if session.descriptions[side] >= MAX_DESCRIPTIONS {
+                    return Err(format!("too many descriptions ({MAX_DESCRIPTIONS}) in this session."));
+                }
+                session.descriptions[side] += 1;
+            }
             PeerMessageInner::Ice { .. } => {
                 if session.candidates[side] >= self.limits.max_candidates {
                     return Err(format!("too many ICE candidates ({}) in this session.", self.limits.max_candidates));
@@ -376,6 +393,8 @@ fn act(message: &IncomingMessage) -> &'static str {
 
 const PRODUCER: usize = 0;
 const CONSUMER: usize = 1;
+/// Descriptions each side of a session may send in its lifetime.
+const MAX_DESCRIPTIONS: u32 = 8;
 /// Ended sessions that are remembered.
 const ENDED_KEPT: usize = 64;
 /// There are three roles; a longer list only serves to make others' messages large.
