@@ -82,7 +82,8 @@ mod tests {
     fn check(text: &str) -> Result<(), &'static str> {
         gst::init().unwrap();
         let offer = parse(OFFER).unwrap();
-        answers(&parse(text)?, &offer)
+        let answer = parse(text)?;
+        answers(&answer, &offer)
     }
 
     #[test]

@@ -228,7 +228,7 @@ impl InProcessSignaller {
             return Ok(None);
         }
         match (&known.offer, sdp.type_()) {
-            (Some(offer), WebRTCSDPType::Answer) => sdp_check::answers(&sdp.sdp(), offer)?,
+            (Some(offer), WebRTCSDPType::Answer) => sdp_check::answers(sdp.sdp(), offer)?,
             (None, WebRTCSDPType::Answer) => return Err("an answer came before there was an offer"),
             _ => {}
         }
