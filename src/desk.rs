@@ -291,6 +291,9 @@ impl Task {
                     tracing::info!(peer, reason, "turn ends");
                     // Before the media goes: the talker's page shall know why.
                     self.tell_turns();
+                    if reason.is_some() {
+                        tokio::time::sleep(WORD).await;
+                    }
                     self.end_talk().await;
                 }
                 Effect::Changed => self.tell_turns(),
@@ -342,6 +345,8 @@ impl Task {
     }
 }
 
+/// Head start of the word that a turn was taken over the end of its media, which travels another way.
+const WORD: std::time::Duration = std::time::Duration::from_millis(250);
 /// What to look at when no media connection comes about.
 const NO_MEDIA: &str = "No media could be exchanged with the device. If it is in another subnet, behind a VPN or a firewall, \
     UDP between you and it must be open, or a TURN server must be configured (ice-server).";

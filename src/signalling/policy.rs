@@ -269,6 +269,7 @@ impl Policy {
         if self.crossed(from, &peer.session_id) {
             return Ok(IncomingMessage::Peer(peer));
         }
+        let remote = self.members.get(from).is_some_and(|member| matches!(member.kind, Kind::Remote(_)));
         let Some(session) = self.sessions.get_mut(&peer.session_id) else { return Err(UNKNOWN_SESSION.into()) };
         let Some(side) = session.side(from) else { return Err(UNKNOWN_SESSION.into()) };
         match peer.peer_message {
@@ -277,7 +278,7 @@ impl Policy {
             }
             // Each is parsed in full: a session needs one, and a few more are no harm.
             PeerMessageInner::Sdp(_) => {
-                if session.descriptions[side] >= MAX_DESCRIPTIONS {
+                if remote && session.descriptions[side] >= MAX_DESCRIPTIONS {
                     return Err(format!("too many descriptions ({MAX_DESCRIPTIONS}) in this session."));
                 }
                 session.descriptions[side] += 1;
@@ -393,7 +394,7 @@ fn act(message: &IncomingMessage) -> &'static str {
 
 const PRODUCER: usize = 0;
 const CONSUMER: usize = 1;
-/// Descriptions each side of a session may send in its lifetime.
+/// Descriptions a remote side of a session may send in its lifetime.
 const MAX_DESCRIPTIONS: u32 = 8;
 /// Ended sessions that are remembered.
 const ENDED_KEPT: usize = 64;

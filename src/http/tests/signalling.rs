@@ -373,11 +373,13 @@ async fn oversized_messages_are_not_taken_in() {
     let mut other = Socket::with_cookie(&service, &owner).await;
     let mut socket = Socket::with_cookie(&service, &owner).await;
     let id = device.id.clone();
-    let offer = |size: usize| json!({"type": "startSession", "peerId": id, "offer": "x".repeat(size)});
-    socket.send(offer(60_000)).await;
-    assert!(matches!(heard(&mut device).await, OutgoingMessage::StartSession { offer: Some(_), .. }));
+    socket.send(json!({"type": "startSession", "peerId": id})).await;
+    let OutgoingMessage::StartSession { session_id, .. } = heard(&mut device).await else { panic!("no session") };
+    let answer = |size: usize| json!({"type": "peer", "sessionId": session_id, "sdp": {"type": "answer", "sdp": "x".repeat(size)}});
+    socket.send(answer(60_000)).await;
+    assert!(matches!(heard(&mut device).await, OutgoingMessage::Peer(_)));
     // The server may hang up before all of it is sent.
-    let sent = socket.ws.send(Message::text(offer(70_000).to_string())).await;
+    let sent = socket.ws.send(Message::text(answer(70_000).to_string())).await;
     let end = socket.closed().await;
     assert!(end.starts_with("1008 ") || end == "broken" || sent.is_err(), "{end}");
     assert!(matches!(heard(&mut device).await, OutgoingMessage::EndSession(_)), "its session ended with it");
