@@ -1,7 +1,8 @@
 //! The certificate the listeners show: the owner's own, or one by the service's CA, kept fresh.
 //!
 //! In: the configuration, the machine's names and addresses. Out: a [`TlsCert`] and the [`Trust`] page's CA; new
-//! certificates while the service runs. Never: a listener without a valid certificate.
+//! certificates while the service runs. Never: a listener opened without a valid
+//! certificate. (One that expires while the service runs stays in use, and an error says so each minute.)
 
 use std::net::IpAddr;
 use std::path::PathBuf;
