@@ -242,8 +242,15 @@ impl Task {
                 self.tell_all(&Event::Viewers { count: self.viewers });
             }
             outbound::Report::Fault(part, message) => self.fault(part, message),
-            outbound::Report::CallFailed { peer } => {
-                self.tell(&peer, Event::CallFailed { message: NO_MEDIA.to_owned() })
+            outbound::Report::CallFailed { peer, why } => {
+                let message = match why {
+                    outbound::Failure::NoMedia => NO_MEDIA.to_owned(),
+                    outbound::Failure::Codec(codec) => format!(
+                        "This browser does not play what the device sends ({codec} with Opus). Another browser may; \
+                         or the device's owner sets video-codec to another one."
+                    ),
+                };
+                self.tell(&peer, Event::CallFailed { message })
             }
         }
     }

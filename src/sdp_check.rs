@@ -5,6 +5,9 @@
 
 use gst_sdp::{SDPMediaRef, SDPMessage, SDPMessageRef};
 
+/// What [`answers`] says of a peer that takes no part in one of the media: usually it lacks the codec.
+pub const REFUSES: &str = "the answer refuses one of the media";
+
 /// Media sections a description may have; a call has two.
 const MAX_MEDIA: u32 = 16;
 
@@ -48,7 +51,7 @@ pub fn answers(answer: &SDPMessageRef, offer: &SDPMessageRef) -> Result<(), &'st
         }
         let first = theirs.format(0).ok_or("the answer has a media without a payload type")?;
         if refused(theirs) {
-            return Err("the answer refuses one of the media");
+            return Err(REFUSES);
         }
         if !ours.formats().any(|offered| offered == first) {
             return Err("the answer has a payload type that was not offered");

@@ -61,6 +61,11 @@ impl InProcessSignaller {
         self.imp().lock().stuck.subscribe()
     }
 
+    /// Calls `tell` with the id of a peer that does not take what is offered to it.
+    pub fn tell_refusals(&self, tell: impl Fn(PeerId) + Send + Sync + 'static) {
+        self.imp().lock().tell_refusal = Some(std::sync::Arc::new(tell));
+    }
+
     /// Leaves the hub at once, whether or not the element can still stop.
     pub fn leave(&self) {
         let task = {
@@ -236,9 +241,23 @@ impl InProcessSignaller {
     }
 
     fn refuse(&self, session: &str, reason: &'static str) {
-        tracing::warn!(session, reason, "ending a session over a broken description");
+        tracing::warn!(session, reason, "ending a session over its description");
+        if reason == sdp_check::REFUSES {
+            self.tell_refusal(session);
+        }
         self.send(wire::IncomingMessage::EndSession(wire::EndSessionMessage { session_id: session.to_owned() }));
         self.session_over(session);
+    }
+
+    fn tell_refusal(&self, session: &str) {
+        let (peer, tell) = {
+            let state = self.imp().lock();
+            let peer = state.sessions.iter().find(|known| known.id == session).map(|known| known.peer.clone());
+            (peer, state.tell_refusal.clone())
+        };
+        if let (Some(peer), Some(tell)) = (peer, tell) {
+            tell(peer);
+        }
     }
 }
 
@@ -289,7 +308,10 @@ mod imp {
         pub sessions: Vec<Session>,
         pub registered: tokio::sync::watch::Sender<bool>,
         pub stuck: tokio::sync::watch::Sender<bool>,
+        pub tell_refusal: Option<TellRefusal>,
     }
+
+    pub type TellRefusal = std::sync::Arc<dyn Fn(PeerId) + Send + Sync>;
 
     pub struct Session {
         pub id: String,

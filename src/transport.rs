@@ -14,6 +14,8 @@ pub enum Change {
     Connected(String),
     /// Its transport failed for good.
     Failed(String),
+    /// It cannot play what is sent.
+    Refused(String),
     /// Its session is gone.
     Left(String),
 }

@@ -34,6 +34,24 @@ pub const RATE: i32 = 48_000;
 /// Channels of all sound inside the service.
 pub const CHANNELS: i32 = 2;
 
+/// When the encoder makes key frames without being asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFrames {
+    /// Practically never: they come when somebody asks for one.
+    OnRequest,
+    /// Every tenth frame, for a stream that is looked at but not sent.
+    Often,
+}
+
+impl KeyFrames {
+    fn longest_distance(self) -> u32 {
+        match self {
+            Self::OnRequest => 2000,
+            Self::Often => 10,
+        }
+    }
+}
+
 impl Format {
     /// Caps of every raw picture, whatever its source.
     pub fn raw_video(&self) -> gst::Caps {
@@ -86,7 +104,7 @@ impl Format {
     /// The encoder of the picture.
     ///
     /// VP8: `deadline=1 cpu-used=-16` is libvpx's real-time mode at its fastest, as webrtcsink sets it.
-    pub fn video_encoder(&self) -> Result<gst::Element, Error> {
+    pub fn video_encoder(&self, key_frames: KeyFrames) -> Result<gst::Element, Error> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4) as i32;
         let encoder = match self.codec {
             VideoCodec::Vp8 => {
@@ -103,8 +121,7 @@ impl Format {
                 encoder.set_property("lag-in-frames", 0i32);
                 encoder.set_property("static-threshold", 100i32);
                 encoder.set_property_from_str("error-resilient", "default");
-                // Key frames come when somebody asks for one.
-                encoder.set_property("keyframe-max-dist", 2000i32);
+                encoder.set_property("keyframe-max-dist", key_frames.longest_distance() as i32);
                 encoder
             }
             VideoCodec::H264 => {
@@ -114,7 +131,7 @@ impl Format {
                 encoder.set_property("threads", threads as u32);
                 encoder.set_property("bitrate", self.video_bitrate);
                 encoder.set_property("bframes", 0u32);
-                encoder.set_property("key-int-max", 2000u32);
+                encoder.set_property("key-int-max", key_frames.longest_distance());
                 encoder.set_property("byte-stream", true);
                 encoder
             }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 
-use super::encoder::{Format, KeyFrameRation, RATE, ration_key_frames};
+use super::encoder::{Format, KeyFrameRation, KeyFrames, RATE, ration_key_frames};
 use crate::bridge;
 use crate::config::{Corner, Overlay};
 use crate::picture_slot::PictureSlot;
@@ -54,6 +54,7 @@ impl Mixer {
     /// Builds it in the given format.
     pub fn new(
         format: &Format,
+        key_frames: KeyFrames,
         overlay: &Overlay,
         slot: &PictureSlot,
         ration: Arc<Mutex<KeyFrameRation>>,
@@ -63,7 +64,7 @@ impl Mixer {
         let picture = bridge::inlet(&format.raw_video(), 2, gst::ClockTime::ZERO)?;
         let composition = make("overlaycomposition")?;
         draw_talker(&composition, format, overlay, slot.clone());
-        let video_encoder = format.video_encoder()?;
+        let video_encoder = format.video_encoder(key_frames)?;
         ration_key_frames(&video_encoder, ration);
         let video_out = bridge::outlet(&encoder_caps(&format.encoded_video()), false)?;
         pipeline.add_chain("picture", &[picture.upcast_ref(), &composition, &video_encoder, video_out.upcast_ref()])?;

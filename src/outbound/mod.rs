@@ -6,35 +6,33 @@
 //! One task owns everything here: it starts sources and encoder for the first viewer, stops them some
 //! time after the last, ends sessions that do not come up in time, and rebuilds what breaks.
 
+mod active;
 pub mod encoder;
 mod feed;
 mod mixer;
+mod sending;
 pub mod source;
 mod webrtc_sink;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use gst::prelude::*;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::api::Part;
-use crate::bridge;
-use crate::config::Overlay;
+use crate::config::{Overlay, VideoCodec};
 use crate::picture_slot::PictureSlot;
 use crate::pipeline::{Error, Event};
-use crate::signaller::InProcessSignaller;
 use crate::signalling::hub::Hub;
 use crate::transport::{Change, IceUris};
-use encoder::{Format, KeyFrameRation};
-use feed::{Fault, Inlets};
-use mixer::{Announcement, Mixer};
-use source::{End, Wanted};
-use webrtc_sink::WebrtcSink;
+use active::Active;
+use encoder::{Format, KeyFrames};
+use feed::Fault;
+use mixer::Mixer;
+use sending::Sending;
+use source::{Source, Wanted};
 
 /// What outbound needs of the configuration.
 #[derive(Debug, Clone)]
@@ -68,7 +66,18 @@ pub enum Report {
     CallFailed {
         /// Its peer id.
         peer: String,
+        /// What kept it.
+        why: Failure,
     },
+}
+
+/// Why a viewer's session did not come up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// No media came through within the time for it.
+    NoMedia,
+    /// The viewer does not play the codec of the picture or the sound.
+    Codec(VideoCodec),
 }
 
 /// Something to be heard once over the programme.
@@ -83,7 +92,7 @@ pub enum Sound {
 #[derive(Debug)]
 enum Command {
     Duck(bool),
-    Announce(Sound, oneshot::Sender<Result<(), Error>>),
+    Announce(Source, oneshot::Sender<Result<(), Error>>),
     Announced(u64),
     Retry,
     Stop(oneshot::Sender<()>),
@@ -104,7 +113,7 @@ impl Outbound {
         let (reports, outbox) = mpsc::unbounded_channel();
         let sending = Sending::new(&settings, &hub)?;
         // Built once here only to find what is missing before anything starts.
-        drop(Mixer::new(&settings.format, &settings.overlay, &slot, Arc::default())?);
+        drop(Mixer::new(&settings.format, KeyFrames::OnRequest, &settings.overlay, &slot, Arc::default())?);
         let task = Task {
             settings,
             hub,
@@ -127,8 +136,10 @@ impl Outbound {
 
     /// Plays something over the programme; returns when it has begun.
     pub async fn announce(&self, sound: Sound) -> Result<(), Error> {
+        // Outside the task: a file that is slow to open must not hold up viewers.
+        let source = active::prepare(&sound).await?;
         let (reply, answer) = oneshot::channel();
-        self.tell(Command::Announce(sound, reply));
+        self.tell(Command::Announce(source, reply));
         answer.await.unwrap_or_else(|_| Err(Error::Input("the service is stopping".into())))
     }
 
@@ -143,64 +154,6 @@ impl Outbound {
         if self.0.send(command).is_err() {
             tracing::debug!("outbound has stopped");
         }
-    }
-}
-
-/// The pipeline that ends in webrtcsink, with its sessions.
-struct Sending {
-    sink: WebrtcSink,
-    changes: mpsc::UnboundedReceiver<Change>,
-    registered: tokio::sync::watch::Receiver<bool>,
-    stuck: tokio::sync::watch::Receiver<bool>,
-    /// By when it must have registered.
-    register_by: Instant,
-    /// By peer: how many sessions it has, and the time by which the newest must be connected, `None` once it is.
-    viewers: HashMap<String, (usize, Option<Instant>)>,
-    ration: Arc<Mutex<KeyFrameRation>>,
-}
-
-impl Sending {
-    fn new(settings: &Settings, hub: &Hub) -> Result<Self, Error> {
-        let signaller = InProcessSignaller::producer(hub.clone(), &settings.name);
-        let (registered, stuck) = (signaller.registered(), signaller.stuck());
-        let (tx, changes) = mpsc::unbounded_channel();
-        let (video, audio) = (settings.format.encoded_video(), Format::encoded_audio());
-        let sink = WebrtcSink::new(&video, &audio, &settings.ice, signaller, tx)?;
-        let register_by = Instant::now() + REGISTER;
-        Ok(Self { sink, changes, registered, stuck, register_by, viewers: HashMap::new(), ration: Arc::default() })
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        let register_by = (!*self.registered.borrow()).then_some(self.register_by);
-        self.viewers.values().filter_map(|(_, by)| *by).chain(register_by).min()
-    }
-}
-
-/// Capture, mixing and encoding: there only while somebody watches.
-struct Active {
-    mixer: Mixer,
-    feeds: Vec<JoinHandle<()>>,
-    faults: mpsc::UnboundedReceiver<Fault>,
-    announcements: HashMap<u64, (Announcement, JoinHandle<()>)>,
-    next_announcement: u64,
-    /// The probe that hands key-frame requests to the encoder.
-    requests: Option<(gst::Pad, gst::PadProbeId)>,
-    /// Only there so that the device registers: no source is open.
-    priming: bool,
-    /// When it may stop; `None` while it is needed.
-    idle_at: Option<Instant>,
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        // The mixer stops in its own time, and must not feed what a next one feeds.
-        bridge::part(&self.mixer.video_out);
-        bridge::part(&self.mixer.audio_out);
-        if let Some((pad, probe)) = self.requests.take() {
-            pad.remove_probe(probe);
-        }
-        self.feeds.iter().for_each(JoinHandle::abort);
-        self.announcements.values().for_each(|(_, task)| task.abort());
     }
 }
 
@@ -229,8 +182,6 @@ enum Woken {
     Time,
 }
 
-/// webrtcsink registers within this, or is built anew. It takes a tenth of a second on a laptop.
-const REGISTER: Duration = Duration::from_secs(20);
 /// Longest wait for a pipeline to stop; one that hangs is left behind.
 const STOP: Duration = Duration::from_secs(5);
 /// Wait before a broken pipeline is built anew.
@@ -257,7 +208,7 @@ impl Task {
                     tracing::error!(element, message, "the mixing pipeline failed; building it anew");
                     self.deactivate().await;
                     tokio::time::sleep(REBUILD).await;
-                    if !self.sending.viewers.is_empty() {
+                    if !self.sending.is_idle() {
                         self.activate(false).await;
                     }
                 }
@@ -270,7 +221,7 @@ impl Task {
                 }
                 Woken::Registered => {
                     tracing::info!("the device can be called");
-                    if self.active.as_ref().is_some_and(|active| active.priming) && self.sending.viewers.is_empty() {
+                    if self.active.as_ref().is_some_and(|active| active.priming) && self.sending.is_idle() {
                         self.deactivate().await;
                     }
                 }
@@ -345,53 +296,24 @@ impl Task {
     }
 
     async fn activate(&mut self, prime: bool) {
-        let (tx, faults) = mpsc::unbounded_channel();
-        let built = Mixer::new(&self.settings.format, &self.settings.overlay, &self.slot, self.sending.ration.clone());
-        let mut mixer = match built {
-            Ok(mixer) => mixer,
+        match Active::start(&self.settings, &self.slot, &self.sending, prime).await {
+            Ok(active) => self.active = Some(active),
             Err(error) => {
                 self.retry_later();
-                return tracing::error!(%error, "cannot build the mixer; trying again");
+                return tracing::error!(%error, "capture and encoder do not start; trying again");
             }
-        };
-        bridge::join(&mixer.video_out, &[&self.sending.sink.video], || {});
-        bridge::join(&mixer.audio_out, &[&self.sending.sink.audio], || {});
-        let requests = bridge::forward_key_frame_requests(&self.sending.sink.video, &mixer.video_out);
-        if let Err(error) = mixer.pipeline.play().await {
-            self.retry_later();
-            return tracing::error!(%error, "the mixer does not start; trying again");
         }
-        let inlets = Inlets { picture: mixer.picture.clone(), sound: mixer.sound.clone() };
-        let wanted =
-            if prime { vec![Wanted::Video(crate::config::VideoSource::Test)] } else { self.settings.wanted.clone() };
-        let feeds = wanted
-            .into_iter()
-            .map(|wanted| tokio::spawn(feed::keep(wanted, self.settings.format.clone(), inlets.clone(), tx.clone())))
-            .collect();
-        self.active = Some(Active {
-            mixer,
-            feeds,
-            faults,
-            announcements: HashMap::new(),
-            next_announcement: 0,
-            requests,
-            priming: prime,
-            idle_at: None,
-        });
         self.apply_duck();
     }
 
     async fn deactivate(&mut self) {
-        if let Some(active) = self.active.take() {
-            active.feeds.iter().for_each(JoinHandle::abort);
-            drop(active);
-        }
+        drop(self.active.take());
     }
 
     /// Sets or clears the time at which capture stops.
     fn settle(&mut self) {
         if let Some(active) = self.active.as_mut().filter(|active| !active.priming) {
-            active.idle_at = self.sending.viewers.is_empty().then(|| Instant::now() + self.settings.idle_grace);
+            active.idle_at = self.sending.is_idle().then(|| Instant::now() + self.settings.idle_grace);
         }
     }
 
@@ -401,20 +323,18 @@ impl Task {
                 self.ducked = ducked;
                 self.apply_duck();
             }
-            Command::Announce(sound, reply) => {
-                let begun = self.announce(sound).await;
+            Command::Announce(source, reply) => {
+                let begun = self.announce(source).await;
                 reply.send(begun).ok();
             }
             Command::Announced(id) => {
-                if let Some(active) = &mut self.active
-                    && let Some((announcement, _)) = active.announcements.remove(&id)
-                {
-                    active.mixer.remove(announcement);
+                if let Some(active) = &mut self.active {
+                    active.announced(id);
                 }
             }
             // A sink that left the hub is replaced; a mixer that did not start is tried again.
             Command::Retry if self.broken => self.rebuild().await,
-            Command::Retry if self.active.is_none() && !self.sending.viewers.is_empty() => self.activate(false).await,
+            Command::Retry if self.active.is_none() && !self.sending.is_idle() => self.activate(false).await,
             Command::Retry | Command::Stop(_) => {}
         }
     }
@@ -433,56 +353,23 @@ impl Task {
         }
     }
 
-    async fn announce(&mut self, sound: Sound) -> Result<(), Error> {
+    async fn announce(&mut self, source: Source) -> Result<(), Error> {
         let Some(active) = &mut self.active else {
             return Err(Error::Input("nobody is listening: nothing was played".into()));
         };
-        let mut source = match sound {
-            Sound::Speech(ref text) => source::speech(text, End::Never)?,
-            Sound::File(ref path) => source::file(path, None, true)?,
-        };
-        source.pipeline.preroll(Duration::from_secs(2)).await.map_err(|error| match &sound {
-            Sound::Speech(_) => error,
-            Sound::File(path) => Error::Input(format!("cannot play {}: {error}", path.display())),
-        })?;
-        let announcement = active.mixer.announce()?;
-        if let Some(outlet) = &source.audio {
-            bridge::join(outlet, &[&announcement.inlet], || {});
-        }
-        if let Err(error) = source.pipeline.play().await {
-            active.mixer.remove(announcement);
-            return Err(error);
-        }
-        let id = active.next_announcement;
-        active.next_announcement += 1;
         let own = self.own.clone();
-        let task = tokio::spawn(async move {
-            while let Some(event) = source.pipeline.next().await {
-                match event {
-                    Event::Eos => break,
-                    Event::Error { message, .. } => {
-                        tracing::warn!(message, "an announcement broke off");
-                        break;
-                    }
-                    _ => {}
-                }
-            }
-            // What is still in the mixer's inlet is heard out.
-            tokio::time::sleep(Duration::from_millis(200)).await;
+        let done = move |id| {
+            // Nobody is there any more only while the service stops.
             own.send(Command::Announced(id)).ok();
-        });
-        active.announcements.insert(id, (announcement, task));
-        Ok(())
+        };
+        active.announce(source, done).await
     }
 
     async fn change(&mut self, change: Change) {
         match change {
             Change::Joined(peer) => {
                 tracing::info!(peer, "viewer joins");
-                let (sessions, by) = self.sending.viewers.entry(peer).or_default();
-                *sessions += 1;
-                *by = Some(Instant::now() + self.settings.negotiation_timeout);
-                self.allow_key_frame();
+                self.sending.joined(peer, Instant::now() + self.settings.negotiation_timeout);
                 match &mut self.active {
                     Some(active) if !active.priming => active.idle_at = None,
                     _ => {
@@ -493,35 +380,25 @@ impl Task {
                 self.tell_viewers();
             }
             Change::Connected(peer) => {
-                if let Some((_, by)) = self.sending.viewers.get_mut(&peer) {
-                    *by = None;
-                    self.allow_key_frame();
+                if self.sending.connected(&peer) {
                     tracing::info!(peer, "viewer connected");
                 }
             }
-            Change::Failed(peer) => self.fail(peer),
+            Change::Failed(peer) => self.fail(peer, Failure::NoMedia),
+            Change::Refused(peer) => self.fail(peer, Failure::Codec(self.settings.format.codec)),
             Change::Left(peer) => {
                 tracing::info!(peer, "viewer left");
-                if let Some((sessions, _)) = self.sending.viewers.get_mut(&peer) {
-                    *sessions = sessions.saturating_sub(1);
-                    if *sessions == 0 {
-                        self.sending.viewers.remove(&peer);
-                    }
-                }
+                self.sending.left(&peer);
                 self.tell_viewers();
                 self.settle();
             }
         }
     }
 
-    fn allow_key_frame(&self) {
-        self.sending.ration.lock().unwrap_or_else(std::sync::PoisonError::into_inner).joined();
-    }
-
-    fn fail(&mut self, peer: String) {
-        tracing::warn!(peer, "no media connection to this viewer came about");
-        if self.sending.viewers.remove(&peer).is_some() {
-            self.report(Report::CallFailed { peer: peer.clone() });
+    fn fail(&mut self, peer: String, why: Failure) {
+        tracing::warn!(peer, ?why, "no media connection to this viewer came about");
+        if self.sending.forget(&peer) {
+            self.report(Report::CallFailed { peer: peer.clone(), why });
         }
         let sink = self.sending.sink.ender();
         // webrtcsink may block on its own runtime here.
@@ -532,18 +409,11 @@ impl Task {
 
     async fn deadlines(&mut self) {
         let now = Instant::now();
-        if !*self.sending.registered.borrow() && self.sending.register_by <= now {
+        if self.sending.failed_to_register(now) {
             tracing::error!("the device did not register with signalling; building the sending pipeline anew");
             return self.rebuild().await;
         }
-        let late: Vec<String> = self
-            .sending
-            .viewers
-            .iter()
-            .filter(|(_, (_, by))| by.is_some_and(|by| by <= now))
-            .map(|(peer, _)| peer.clone())
-            .collect();
-        late.into_iter().for_each(|peer| self.fail(peer));
+        self.sending.late(now).into_iter().for_each(|peer| self.fail(peer, Failure::NoMedia));
         if self.active.as_ref().and_then(|active| active.idle_at).is_some_and(|at| at <= now) {
             tracing::info!("nobody watches: capture and encoder stop");
             self.deactivate().await;
@@ -551,7 +421,7 @@ impl Task {
     }
 
     fn tell_viewers(&self) {
-        self.report(Report::Viewers(self.sending.viewers.values().map(|(sessions, _)| sessions).sum()));
+        self.report(Report::Viewers(self.sending.sessions()));
     }
 
     fn report(&self, report: Report) {

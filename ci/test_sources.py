@@ -1,0 +1,87 @@
+"""Sources and codecs other than the default ones, as viewers get them."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import pytest
+
+from browser import Chromium
+from device import Device, wait_for
+from firefox import Firefox
+from stock import Launch, samples, signaller, source
+
+Start = Callable[..., Device]
+#: Left and right half of the picture that is shown, red, green, blue.
+HALVES = ((200, 40, 40), (40, 60, 200))
+
+
+def write_image(path: Path) -> Path:
+    """A picture in two colours, in the format that its name ends with."""
+    left, right = ("0x" + "".join(f"{part:02x}" for part in half) for half in HALVES)
+    graph = f"color={left}:s=480x540:d=1[a];color={right}:s=480x540:d=1[b];[a][b]hstack"
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-filter_complex", graph, "-frames:v", "1", str(path)], check=True, timeout=30)
+    return path
+
+
+@pytest.mark.parametrize("name", ["still.png", "still.jpg"])
+def test_still_image(device: Start, tmp_path: Path, name: str) -> None:
+    """The picture of a file is what a browser shows: its colours, at their places."""
+    one = device("--video", f"image:{write_image(tmp_path / name)}", "--audio", "silence")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url)
+        page.wait_data(state="live")
+
+        def shown() -> bool:
+            # The image is 16:9 too: no border.
+            halves = (page.colour(0.1, 0.2, 0.2, 0.2), page.colour(0.7, 0.2, 0.2, 0.2))
+            return all(np.abs(half - np.array(wanted)).max() < 25 for half, wanted in zip(halves, HALVES))
+
+        wait_for("the image's colours", shown, 15)
+
+
+def test_text_to_speech(device: Start, launch: Callable[[str], Launch], tmp_path: Path) -> None:
+    """A text is heard, again and again, with a pause between: a voice, which a tone or noise is not."""
+    one = device("--audio", "speech:The quick brown fox jumps over the lazy dog", "--video", "test")
+    heard = tmp_path / "speech.wav"
+    launch(source(signaller(one.signalling, ca=one.ca), wav=heard))
+
+    def spoken() -> bool:
+        sound = samples(heard)
+        blocks = sound[: len(sound) // 4800 * 4800].reshape(-1, 4800)
+        loud = np.sqrt((blocks**2).mean(axis=1)) > 0.02
+        turns = np.flatnonzero(np.diff(loud.astype(int)) == 1)
+        # Speech, a second or more of silence, and speech again.
+        gaps = [int((~loud[a:b]).sum()) for a, b in zip(turns, turns[1:])]
+        return loud.sum() > 20 and any(gap >= 10 for gap in gaps)
+
+    wait_for("the text twice", spoken, 30)
+
+
+def test_h264(device: Start, launch: Callable[[str], Launch], tmp_path: Path) -> None:
+    """H.264 by choice: Chromium shows it moving, a second viewer that comes later and a stock client get it as well."""
+    one = device("--video-codec", "h264")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url)
+        page.wait_data(state="live")
+        first = wait_for("a frame with a number", lambda: n if (n := page.frame()) and n > 0 else None)
+        wait_for("the counter 20 frames on", lambda: (page.frame() or 0) >= first + 20, 10)
+        page.wait_tone(440)
+        page.click("#stats-toggle")
+        wait_for("the codec in the statistics", lambda: "h264" in page.evaluate("document.querySelector('[data-stat=codec]').textContent").lower())
+        later = chromium.open(one.url)
+        later.wait_data(state="live")
+        wait_for("a frame at the second viewer", lambda: (later.frame() or 0) > 0)
+        launch(source(signaller(one.signalling, ca=one.ca))).wait_for_frames(30)
+
+
+def test_browser_without_the_codec_is_told(device: Start, tmp_path: Path) -> None:
+    """Firefox has no H.264 decoder of its own: its page says what is the matter, and what to do."""
+    one = device("--video-codec", "h264")
+    with Firefox(tmp_path / "firefox", one.ca) as firefox:
+        page = firefox.open(one.url)
+        wait_for("the reason", lambda: "does not play what the device sends (h264" in page.state_line(), 20)
+        one.wait_for_log("refuses one of the media")

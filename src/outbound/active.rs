@@ -1,0 +1,146 @@
+//! Capture, mixing and encoding: there only while somebody watches, or so that the device can register.
+//!
+//! In: the configuration's part, the sending pipeline's inlets, announcements. Out: encoded buffers there, faults of
+//! sources. Never: outlives its value; opens a device for priming.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use gst::prelude::*;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::encoder::KeyFrames;
+use super::feed::{self, Fault, Inlets};
+use super::mixer::{Announcement, Mixer};
+use super::sending::Sending;
+use super::source::{self, End, Source, Wanted};
+use super::{Settings, Sound};
+use crate::bridge;
+use crate::config::VideoSource;
+use crate::picture_slot::PictureSlot;
+use crate::pipeline::{Error, Event};
+
+/// Longest wait for an announcement's first data.
+const PREROLL: Duration = Duration::from_secs(2);
+/// What is still in the mixer's inlet at the end of an announcement is heard out.
+const HEARD_OUT: Duration = Duration::from_millis(200);
+
+/// A running mixer with the sources that feed it.
+pub struct Active {
+    /// Mixer and encoders.
+    pub mixer: Mixer,
+    /// What goes wrong with sources.
+    pub faults: mpsc::UnboundedReceiver<Fault>,
+    /// Only there so that the device registers: no source is open.
+    pub priming: bool,
+    /// When it may stop; `None` while it is needed.
+    pub idle_at: Option<Instant>,
+    feeds: Vec<JoinHandle<()>>,
+    announcements: HashMap<u64, (Announcement, JoinHandle<()>)>,
+    next_announcement: u64,
+    /// The probe that hands key-frame requests to the encoder.
+    requests: Option<(gst::Pad, gst::PadProbeId)>,
+}
+
+impl Active {
+    /// Builds mixer and sources and plays them.
+    ///
+    /// For priming a test picture and silence do: webrtcsink registers once it has seen media in its final caps.
+    pub async fn start(
+        settings: &Settings,
+        slot: &PictureSlot,
+        sending: &Sending,
+        priming: bool,
+    ) -> Result<Self, Error> {
+        let (tx, faults) = mpsc::unbounded_channel();
+        // webrtcsink looks at the stream only from its second frame on, and H.264 means nothing to it without a key frame.
+        let key_frames = if priming { KeyFrames::Often } else { KeyFrames::OnRequest };
+        let mut mixer = Mixer::new(&settings.format, key_frames, &settings.overlay, slot, sending.ration.clone())?;
+        bridge::join(&mixer.video_out, &[&sending.sink.video], || {});
+        bridge::join(&mixer.audio_out, &[&sending.sink.audio], || {});
+        let requests = bridge::forward_key_frame_requests(&sending.sink.video, &mixer.video_out);
+        let played = mixer.pipeline.play().await;
+        let inlets = Inlets { picture: mixer.picture.clone(), sound: mixer.sound.clone() };
+        let mut active = Self {
+            mixer,
+            faults,
+            priming,
+            idle_at: None,
+            feeds: Vec::new(),
+            announcements: HashMap::new(),
+            next_announcement: 0,
+            requests,
+        };
+        // From here on its end takes the probe out again.
+        played?;
+        let wanted = if priming { vec![Wanted::Video(VideoSource::Test)] } else { settings.wanted.clone() };
+        let feed = |wanted| tokio::spawn(feed::keep(wanted, settings.format.clone(), inlets.clone(), tx.clone()));
+        active.feeds = wanted.into_iter().map(feed).collect();
+        Ok(active)
+    }
+
+    /// Plays a prepared announcement over the programme; `done` is called with its number when it has been heard.
+    pub async fn announce(&mut self, mut source: Source, done: impl FnOnce(u64) + Send + 'static) -> Result<(), Error> {
+        let announcement = self.mixer.announce()?;
+        if let Some(outlet) = &source.audio {
+            bridge::join(outlet, &[&announcement.inlet], || {});
+        }
+        if let Err(error) = source.pipeline.play().await {
+            self.mixer.remove(announcement);
+            return Err(error);
+        }
+        let id = self.next_announcement;
+        self.next_announcement += 1;
+        let task = tokio::spawn(async move {
+            while let Some(event) = source.pipeline.next().await {
+                match event {
+                    Event::Eos => break,
+                    Event::Error { message, .. } => {
+                        tracing::warn!(message, "an announcement broke off");
+                        break;
+                    }
+                    _ => {}
+                }
+            }
+            tokio::time::sleep(HEARD_OUT).await;
+            done(id);
+        });
+        self.announcements.insert(id, (announcement, task));
+        Ok(())
+    }
+
+    /// Takes out an announcement that has been heard.
+    pub fn announced(&mut self, id: u64) {
+        if let Some((announcement, _)) = self.announcements.remove(&id) {
+            self.mixer.remove(announcement);
+        }
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        // The mixer stops in its own time, and must not feed what a next one feeds.
+        bridge::part(&self.mixer.video_out);
+        bridge::part(&self.mixer.audio_out);
+        if let Some((pad, probe)) = self.requests.take() {
+            pad.remove_probe(probe);
+        }
+        self.feeds.iter().for_each(JoinHandle::abort);
+        self.announcements.values().for_each(|(_, task)| task.abort());
+    }
+}
+
+/// Opens what is to be announced, up to its first data.
+pub async fn prepare(sound: &Sound) -> Result<Source, Error> {
+    let mut source = match sound {
+        Sound::Speech(text) => source::speech(text, End::Never)?,
+        Sound::File(path) => source::file(path, None, true)?,
+    };
+    source.pipeline.preroll(PREROLL).await.map_err(|error| match sound {
+        Sound::Speech(_) => error,
+        Sound::File(path) => Error::Input(format!("cannot play {}: {error}", path.display())),
+    })?;
+    Ok(source)
+}

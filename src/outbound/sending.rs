@@ -1,0 +1,119 @@
+//! The sending pipeline with its sessions: who is connected, and by when the others must be.
+//!
+//! In: the configuration's part, the hub, [`Change`]s of sessions. Out: how many watch, which sessions are late.
+//! Never: media of its own; a decision to rebuild.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::Settings;
+use super::encoder::{Format, KeyFrameRation};
+use super::webrtc_sink::WebrtcSink;
+use crate::pipeline::Error;
+use crate::signaller::InProcessSignaller;
+use crate::signalling::hub::Hub;
+use crate::transport::Change;
+
+/// webrtcsink registers within this, or is built anew. It takes a tenth of a second on a laptop.
+const REGISTER: Duration = Duration::from_secs(20);
+
+/// The pipeline that ends in webrtcsink, with its sessions.
+pub struct Sending {
+    /// Pipeline and inlets.
+    pub sink: WebrtcSink,
+    /// What happens to sessions.
+    pub changes: mpsc::UnboundedReceiver<Change>,
+    /// Whether the device can be called.
+    pub registered: watch::Receiver<bool>,
+    /// Whether the pipeline hangs.
+    pub stuck: watch::Receiver<bool>,
+    /// Which key-frame requests reach the encoder.
+    pub ration: Arc<Mutex<KeyFrameRation>>,
+    register_by: Instant,
+    /// By peer: how many sessions it has, and the time by which the newest must be connected, `None` once it is.
+    viewers: HashMap<String, (usize, Option<Instant>)>,
+}
+
+impl Sending {
+    /// Builds it; it does not play yet.
+    pub fn new(settings: &Settings, hub: &Hub) -> Result<Self, Error> {
+        let signaller = InProcessSignaller::producer(hub.clone(), &settings.name);
+        let (registered, stuck) = (signaller.registered(), signaller.stuck());
+        let (tx, changes) = mpsc::unbounded_channel();
+        let (video, audio) = (settings.format.encoded_video(), Format::encoded_audio());
+        let refusals = tx.clone();
+        signaller.tell_refusals(move |peer| {
+            // Nobody is there any more only while the pipeline is being replaced.
+            refusals.send(Change::Refused(peer)).ok();
+        });
+        let sink = WebrtcSink::new(&video, &audio, &settings.ice, signaller, tx)?;
+        let register_by = Instant::now() + REGISTER;
+        Ok(Self { sink, changes, registered, stuck, ration: Arc::default(), register_by, viewers: HashMap::new() })
+    }
+
+    /// When somebody will be late next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let register_by = (!*self.registered.borrow()).then_some(self.register_by);
+        self.viewers.values().filter_map(|(_, by)| *by).chain(register_by).min()
+    }
+
+    /// Whether it should have registered by now.
+    pub fn failed_to_register(&self, now: Instant) -> bool {
+        !*self.registered.borrow() && self.register_by <= now
+    }
+
+    /// Viewers whose media connection should have come about by now.
+    pub fn late(&self, now: Instant) -> Vec<String> {
+        let late = self.viewers.iter().filter(|(_, (_, by))| by.is_some_and(|by| by <= now));
+        late.map(|(peer, _)| peer.clone()).collect()
+    }
+
+    /// A session began; it must be connected by then.
+    pub fn joined(&mut self, peer: String, by: Instant) {
+        let (sessions, deadline) = self.viewers.entry(peer).or_default();
+        *sessions += 1;
+        *deadline = Some(by);
+        self.allow_key_frame();
+    }
+
+    /// A session has its media connection. Returns whether it is known.
+    pub fn connected(&mut self, peer: &str) -> bool {
+        let Some((_, by)) = self.viewers.get_mut(peer) else { return false };
+        *by = None;
+        self.allow_key_frame();
+        true
+    }
+
+    /// A session ended.
+    pub fn left(&mut self, peer: &str) {
+        if let Some((sessions, _)) = self.viewers.get_mut(peer) {
+            *sessions = sessions.saturating_sub(1);
+            if *sessions == 0 {
+                self.viewers.remove(peer);
+            }
+        }
+    }
+
+    /// Forgets all sessions of a peer. Returns whether there were any.
+    pub fn forget(&mut self, peer: &str) -> bool {
+        self.viewers.remove(peer).is_some()
+    }
+
+    /// Whether nobody watches.
+    pub fn is_idle(&self) -> bool {
+        self.viewers.is_empty()
+    }
+
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.viewers.values().map(|(sessions, _)| sessions).sum()
+    }
+
+    fn allow_key_frame(&self) {
+        self.ration.lock().unwrap_or_else(PoisonError::into_inner).joined();
+    }
+}
