@@ -7,7 +7,7 @@ another run; traffic beyond loopback.
 from __future__ import annotations
 
 import argparse
-import asyncio
+import contextlib
 import json
 import os
 import platform
@@ -16,10 +16,10 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
-import websockets
 from playwright.sync_api import Browser, sync_playwright
+from websockets.sync.client import connect
 
 from clip import fetch_clip
 from device import TOP, Device, wait_for
@@ -27,6 +27,8 @@ from device import TOP, Device, wait_for
 EXAMPLES = TOP / "target/release/examples"
 CHROMIUM = ("--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
             "--disable-sync --autoplay-policy=no-user-gesture-required").split()
+#: kbit/s of the picture, Duplex's default.
+BITRATE = 2000
 # Notes when the first frame was shown and when the first sound came out of the decoder.
 PROBE = """
 window.bench = {};
@@ -92,15 +94,32 @@ def load(pid: int, signalling: str, producer: str, viewers: int, seconds: int) -
 
 def producers(signalling: str) -> list[str]:
     """Peer ids of the producers that a viewer sees."""
-    async def ask() -> list[str]:
-        async with websockets.connect(signalling) as socket:
-            await socket.send(json.dumps({"type": "list"}))
-            async for text in socket:
-                message = json.loads(text)
-                if message["type"] == "list":
-                    return [producer["id"] for producer in message["producers"]]
-        return []
-    return asyncio.run(ask())
+    with connect(signalling) as socket:
+        socket.send(json.dumps({"type": "list"}))
+        for text in socket:
+            message = json.loads(text)
+            if message["type"] == "list":
+                return [producer["id"] for producer in message["producers"]]
+    return []
+
+
+@contextlib.contextmanager
+def stock(signalling: str, own: str, clip: Path, bitrate: int | None = None) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A stock producer: as delivered, or with VP8 alone at a bit rate in kbit/s; with its peer id."""
+    words = [str(EXAMPLES / "stock_sink"), signalling, str(clip), *([str(bitrate)] if bitrate else [])]
+    process = subprocess.Popen(words)
+    try:
+        wait_for("the stock producer", lambda: len(producers(signalling)) == 2, 30, 0.5)
+        (other,) = set(producers(signalling)) - {own}
+        yield process, other
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+        wait_for("the stock producer is gone", lambda: producers(signalling) == [own], 10, 0.2)
 
 
 def main() -> None:
@@ -118,26 +137,21 @@ def main() -> None:
             (own,) = producers(signalling)
             say("processor time of Duplex")
             ours = {str(n): load(device.process.pid, signalling, own, n, seconds) for n in (0, 1, 4)}
-            stock = subprocess.Popen([str(EXAMPLES / "stock_sink"), signalling, str(clip)])
-            try:
-                wait_for("the stock producer", lambda: len(producers(signalling)) == 2, 15, 0.5)
-                (other,) = set(producers(signalling)) - {own}
-                say("processor time of stock webrtcsink")
-                theirs = {str(n): load(stock.pid, signalling, other, n, seconds) for n in (0, 1, 4)}
-                with sync_playwright() as playwright:
-                    browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
-                    say("joins of stock webrtcsink")
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+                with stock(signalling, own, clip, BITRATE) as (process, other):
+                    say("processor time of stock webrtcsink, VP8 at the same bit rate")
+                    theirs = {str(n): load(process.pid, signalling, other, n, seconds) for n in (0, 1, 4)}
+                    say("joins of stock webrtcsink, VP8 only")
+                    vp8_joins = joins(browser, device, other, count)
+                with stock(signalling, own, clip) as (_, other):
+                    say("joins of stock webrtcsink as delivered")
                     their_joins = joins(browser, device, other, count)
-                    stock.terminate()
-                    stock.wait(10)
-                    say("joins of Duplex")
-                    our_joins = joins(browser, device, None, count)
-                    browser.close()
-            finally:
-                if stock.poll() is None:
-                    stock.kill()
-                    stock.wait(10)
-    result |= {"cpu": {"duplex": ours, "stock": theirs}, "joins_ms": {"duplex": our_joins, "stock": their_joins}}
+                say("joins of Duplex")
+                our_joins = joins(browser, device, None, count)
+                browser.close()
+    result |= {"cpu": {"duplex": ours, "stock": theirs},
+               "joins_ms": {"duplex": our_joins, "stock": their_joins, "stock, VP8 only": vp8_joins}}
     out = TOP / "ci/out/bench.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1))
@@ -156,14 +170,18 @@ def processor() -> str:
 def table(result: dict[str, Any]) -> None:
     rows = []
     for what, name in (("frame", "navigation to first frame"), ("sound", "navigation to first sound")):
-        ours, stock = (result["joins_ms"][who][what] for who in ("duplex", "stock"))
-        rows += [(f"{name}, median, ms", statistics.median(ours), statistics.median(stock)), (f"{name}, max, ms", max(ours), max(stock))]
+        ours = result["joins_ms"]["duplex"][what]
+        for who, how in (("stock", ""), ("stock, VP8 only", ", VP8 only")):
+            theirs = result["joins_ms"][who][what]
+            rows.append((f"{name}{how}, median, ms", statistics.median(ours), statistics.median(theirs)))
+            rows.append((f"{name}{how}, max, ms", max(ours), max(theirs)))
     rows += [(f"processor, {n} viewers, % of a core", result["cpu"]["duplex"][n], result["cpu"]["stock"][n]) for n in ("0", "1", "4")]
-    print(f"\n{'':38} {'Duplex':>8} {'stock':>8} {'ratio':>6}")
+    print(f"\n{'':50} {'Duplex':>8} {'stock':>8} {'ratio':>6}")
     for name, ours, stock in rows:
         ratio = f"{ours / stock:6.2f}" if stock else "     -"
-        print(f"{name:38} {ours:8.1f} {stock:8.1f} {ratio}")
-    print(f"\n{result['machine']['cores']} cores, {result['machine']['processor']}; 720p30 of bigbuckbunny.mp4, VP8; stock: raw input, VP8")
+        print(f"{name:50} {ours:8.1f} {stock:8.1f} {ratio}")
+    print(f"\n{result['machine']['cores']} cores, {result['machine']['processor']}; 720p30 of bigbuckbunny.mp4, VP8; "
+          "stock: webrtcsink with raw input as delivered, or with VP8 as its only codec")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 //! The baseline of measurements: a stock `webrtcsink` with raw input, as gst-plugin-webrtc delivers it.
 //!
 //! In: a signalling address and a file. Out: a producer; its peer id is what the signalling server lists. Never: a
-//! setting of `webrtcsink` but those that keep it on this machine, to VP8 and to the bit rate of the comparison.
+//! setting of `webrtcsink` but those that keep it on this machine and, if asked for, to VP8 at one bit rate.
 //!
 //! The file is decoded, scaled and looped by Duplex's own source, so that what differs is the sending alone.
 //!
-//! `stock_sink ws://127.0.0.1:PORT FILE`
+//! `stock_sink ws://127.0.0.1:PORT FILE [KBIT/S]`
 
 use duplex::bridge;
 use duplex::config::VideoCodec;
@@ -18,7 +18,11 @@ use gst::prelude::*;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [uri, file] = words.as_slice() else { return Err("usage: stock_sink SIGNALLING FILE".into()) };
+    let (uri, file, bitrate) = match words.as_slice() {
+        [uri, file] => (uri, file, None),
+        [uri, file, bitrate] => (uri, file, Some(bitrate.parse::<u32>()?)),
+        _ => return Err("usage: stock_sink SIGNALLING FILE [KBIT/S]".into()),
+    };
     duplex::init_gstreamer()?;
     let format = Format {
         width: 1280,
@@ -33,10 +37,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sound = bridge::inlet(&Format::raw_audio(), 20, gst::ClockTime::ZERO)?;
     let sink = gst::ElementFactory::make("webrtcsink").build()?;
     sink.set_property("stun-server", None::<String>);
-    sink.set_property("video-caps", gst::Caps::new_empty_simple("video/x-vp8"));
-    sink.set_property("audio-caps", gst::Caps::new_empty_simple("audio/x-opus"));
-    sink.set_property("start-bitrate", 2_000_000u32);
-    sink.set_property("max-bitrate", 2_000_000u32);
+    if let Some(kbits) = bitrate {
+        sink.set_property("video-caps", gst::Caps::new_empty_simple("video/x-vp8"));
+        sink.set_property("audio-caps", gst::Caps::new_empty_simple("audio/x-opus"));
+        sink.set_property("start-bitrate", kbits * 1000);
+        sink.set_property("max-bitrate", kbits * 1000);
+    }
     sink.property::<glib::Object>("signaller").set_property("uri", uri);
     sending.inner().add_many([picture.upcast_ref(), sound.upcast_ref(), &sink])?;
     picture.link_pads(Some("src"), &sink, Some("video_%u"))?;

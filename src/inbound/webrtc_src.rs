@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::pipeline::{Error, Pipeline, make};
 use crate::signaller::InProcessSignaller;
-use crate::transport::{Change, IceUris, quiet_ice, watch_transport};
+use crate::transport::{Change, IceUris, tune_ice, watch_transport};
 
 /// What is received.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl WebrtcSrc {
         signaller.connect("webrtcbin-ready", false, move |values| {
             let webrtcbin = values.get(2)?.get::<gst::Element>().ok()?;
             webrtcbin.set_property("latency", jitter);
-            quiet_ice(&webrtcbin);
+            tune_ice(&webrtcbin);
             let changes = changes.clone();
             watch_transport(&webrtcbin, peer.clone(), move |change| {
                 changes.send(change).ok();

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::bridge;
 use crate::pipeline::{Error, Pipeline};
 use crate::signaller::InProcessSignaller;
-use crate::transport::{Change, IceUris, quiet_ice, watch_transport};
+use crate::transport::{Change, IceUris, tune_ice, watch_transport};
 
 /// The pipeline that ends in `webrtcsink`.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ fn watch_sessions(sink: &gst::Element, changes: mpsc::UnboundedSender<Change>) {
     sink.connect("consumer-added", false, move |values| {
         let peer = values.get(1)?.get::<String>().ok()?;
         let webrtcbin = values.get(2)?.get::<gst::Element>().ok()?;
-        quiet_ice(&webrtcbin);
+        tune_ice(&webrtcbin);
         no_old_sound(&webrtcbin);
         watch_transport(&webrtcbin, peer.clone(), joined.clone());
         joined(Change::Joined(peer));
