@@ -10,6 +10,8 @@ use gst::prelude::*;
 pub enum Change {
     /// A peer's session was made; media is wanted.
     Joined(String),
+    /// The picture is on its way into the session, from the next key frame on.
+    Linked(String),
     /// Its transport is up.
     Connected(String),
     /// Its transport failed for good.

@@ -192,7 +192,7 @@ async fn run(
                     tell(Report::Connected(peer));
                 }
                 Change::Failed(_) => break Err(Failure::Other(Error::Input("the media connection failed".into()))),
-                Change::Joined(_) | Change::Refused(_) | Change::Left(_) => {}
+                Change::Joined(_) | Change::Linked(_) | Change::Refused(_) | Change::Left(_) => {}
             },
             () = &mut deadline, if !connected => {
                 break Err(Failure::Other(Error::Input(format!("no media came within {} s", settings.negotiation_timeout.as_secs()))));

@@ -118,6 +118,8 @@ impl Format {
                 encoder.set_property("buffer-size", 6000i32);
                 encoder.set_property("buffer-initial-size", 4000i32);
                 encoder.set_property("buffer-optimal-size", 5000i32);
+                // A key frame of at most this many per cent of a frame's share, as WebRTC's own encoder keeps it.
+                encoder.set_property("max-intra-bitrate", 450i32);
                 encoder.set_property("lag-in-frames", 0i32);
                 encoder.set_property("static-threshold", 100i32);
                 encoder.set_property_from_str("error-resilient", "default");

@@ -97,6 +97,17 @@ impl Mixer {
         Ok(Self { pipeline, picture, sound, video_out, audio_out, audiomixer, programme })
     }
 
+    /// Asks the encoder to make the next frame a key frame.
+    pub fn request_key_frame(&self) {
+        let request = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
+        if let Some(pad) = self.video_out.static_pad("sink")
+            && !pad.push_event(request)
+        {
+            // Still starting: its first frame is a key frame anyway.
+            tracing::debug!("no encoder took the request for a key frame");
+        }
+    }
+
     /// Sets the loudness of the programme, as a factor.
     pub fn set_programme_volume(&self, factor: f64) {
         self.programme.set_property("volume", factor);

@@ -379,6 +379,12 @@ impl Task {
                 }
                 self.tell_viewers();
             }
+            Change::Linked(_) => {
+                self.sending.allow_key_frame();
+                if let Some(active) = &self.active {
+                    active.mixer.request_key_frame();
+                }
+            }
             Change::Connected(peer) => {
                 if self.sending.connected(&peer) {
                     tracing::info!(peer, "viewer connected");

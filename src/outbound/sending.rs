@@ -113,7 +113,8 @@ impl Sending {
         self.viewers.values().map(|(sessions, _)| sessions).sum()
     }
 
-    fn allow_key_frame(&self) {
+    /// A viewer is about to need a key frame: the next request for one passes.
+    pub fn allow_key_frame(&self) {
         self.ration.lock().unwrap_or_else(PoisonError::into_inner).joined();
     }
 }

@@ -83,6 +83,7 @@ fn watch_sessions(sink: &gst::Element, changes: mpsc::UnboundedSender<Change>) {
         let webrtcbin = values.get(2)?.get::<gst::Element>().ok()?;
         tune_ice(&webrtcbin);
         no_old_sound(&webrtcbin);
+        watch_picture_link(&webrtcbin, peer.clone(), joined.clone());
         watch_transport(&webrtcbin, peer.clone(), joined.clone());
         joined(Change::Joined(peer));
         None
@@ -94,21 +95,50 @@ fn watch_sessions(sink: &gst::Element, changes: mpsc::UnboundedSender<Change>) {
     });
 }
 
+/// Calls `then` with every sink pad of a session, those it has and those it will get.
+fn on_sink_pads(webrtcbin: &gst::Element, then: impl Fn(&gst::Pad) + Send + Sync + 'static) {
+    webrtcbin.sink_pads().iter().for_each(&then);
+    webrtcbin.connect_pad_added(move |_, pad| {
+        if pad.direction() == gst::PadDirection::Sink {
+            then(pad);
+        }
+    });
+}
+
+/// Tells when the picture is linked into a session. `webrtcsink` itself asks for the viewer's first key frame only at
+/// the next frame, and gets it one frame later still.
+fn watch_picture_link(webrtcbin: &gst::Element, peer: String, tell: impl Fn(Change) + Clone + Send + Sync + 'static) {
+    on_sink_pads(webrtcbin, move |pad| {
+        let (tell, peer) = (tell.clone(), peer.clone());
+        pad.connect_linked(move |pad, _| {
+            if kind(pad) == gst_webrtc::WebRTCKind::Video {
+                tell(Change::Linked(peer.clone()));
+            }
+        });
+    });
+}
+
+fn kind(pad: &gst::Pad) -> gst_webrtc::WebRTCKind {
+    let transceiver = pad.property::<Option<gst_webrtc::WebRTCRTPTransceiver>>("transceiver");
+    transceiver.map_or(gst_webrtc::WebRTCKind::Unknown, |transceiver| transceiver.kind())
+}
+
 /// Discards sound until the transport is up. It would wait inside and come all at once, and a browser would then play
 /// it half a second late for the next seconds. (The picture's first frames are wanted: the key frame is among them.)
 fn no_old_sound(webrtcbin: &gst::Element) {
     let bin = webrtcbin.downgrade();
-    for pad in webrtcbin.sink_pads() {
+    on_sink_pads(webrtcbin, move |pad| {
         let bin = bin.clone();
         pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |pad, _| {
-            let is_sound = pad.current_caps().is_some_and(|caps| {
-                caps.structure(0).is_some_and(|s| s.get::<&str>("media").is_ok_and(|media| media == "audio"))
-            });
             let connected = bin.upgrade().is_none_or(|bin| {
                 bin.property::<gst_webrtc::WebRTCPeerConnectionState>("connection-state")
                     == gst_webrtc::WebRTCPeerConnectionState::Connected
             });
-            if connected || !is_sound { gst::PadProbeReturn::Remove } else { bridge::DISCARD }
+            if connected || kind(pad) != gst_webrtc::WebRTCKind::Audio {
+                gst::PadProbeReturn::Remove
+            } else {
+                bridge::DISCARD
+            }
         });
-    }
+    });
 }

@@ -163,8 +163,8 @@ export class Client {
     clearTimeout(this.#reopen);
     this.#signallingBackoff.reset();
     this.#peerId = peerId;
+    this.#startCall(); // first of all: it waits for the device meanwhile
     this.#on.connected(peerId);
-    this.#startCall();
   }
 
   #closed(): void {
