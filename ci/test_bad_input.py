@@ -85,13 +85,32 @@ def faulty(device: Start, launch: Run, pattern: str, *flags: str) -> Device:
     return one
 
 
-@pytest.mark.parametrize("kind", ["video", "audio", "image"])
-def test_an_undecodable_file_gives_a_card_and_a_warning(device: Start, launch: Run, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("flag", ["--video=file:", "--audio=file:", "--video=image:"])
+def test_an_undecodable_file_is_refused_at_the_start(tmp_path: Path, flag: str) -> None:
     file = tmp_path / "noise.mp4"
     file.write_bytes(os.urandom(20_000))
-    flags = {"video": ["--video", f"file:{file}"], "audio": ["--audio", f"file:{file}"], "image": ["--video", f"image:{file}"]}[kind]
-    one = faulty(device, launch, r"WARN.*source failed.*", *flags)
-    assert "noise.mp4" in one.log()
+    done = duplex("run", "--listen", "127.0.0.1:0", "--state-dir", tmp_path / "state", f"{flag}{file}")
+    one_sentence(done, 1, "noise.mp4")
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_file_without_sound_is_refused_as_sound(tmp_path: Path) -> None:
+    file = tmp_path / "silent.mkv"
+    words = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=d=1:s=160x120", "-c:v", "libvpx", str(file)]
+    subprocess.run(words, check=True, timeout=60)
+    for flags in (["--audio", f"file:{file}"], ["--video", f"file:{file}", "--audio", f"file:{file}"]):
+        done = duplex("run", "--listen", "127.0.0.1:0", "--state-dir", tmp_path / "state", *flags)
+        one_sentence(done, 1, "silent.mkv", "has no sound")
+
+
+def test_a_file_that_is_lost_gives_a_card_and_a_warning(device: Start, launch: Run, tmp_path: Path) -> None:
+    file = tmp_path / "short.mkv"
+    words = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=d=1:s=160x120", "-c:v", "libvpx", str(file)]
+    subprocess.run(words, check=True, timeout=60)
+    one = device("--video", f"file:{file}")
+    file.unlink()
+    launch(source(signaller(one.signalling, ca=one.ca))).wait_for_frames(10)
+    one.wait_for_log(r"WARN.*source failed.*short.mkv")
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,14 @@ pub enum Error {
     /// GStreamer cannot be used.
     #[error("GStreamer cannot be used: {0}")]
     Gst(String),
+    /// A file that is to be shown or heard cannot be.
+    #[error("cannot show or play {source_name}: {detail}")]
+    Unplayable {
+        /// As it stands in the configuration.
+        source_name: String,
+        /// Why.
+        detail: String,
+    },
     /// A pipeline cannot be built.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),
@@ -124,6 +132,9 @@ pub fn init_gstreamer() -> Result<(), Error> {
 /// Anything that keeps it from starting; nothing is left half-started then.
 pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let config = Arc::new(config);
+    init_gstreamer()?;
+    let outbound_settings = outbound_settings(&config, ice_uris(&config.ice_servers)?);
+    check_files(&outbound_settings).await?;
     state_folder(&config)?;
     let auth = Arc::new(Auth::open(&config.state_dir)?);
     let allowed = AllowedHosts::new(certificate::names(&config));
@@ -150,7 +161,6 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
         return Err(Error::Gst("no address of `listen` exists on this machine".into()));
     };
 
-    init_gstreamer()?;
     let limits = signalling::policy::Limits {
         max_viewers: config.max_viewers,
         max_peers: config.max_peers,
@@ -158,9 +168,8 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
     };
     let (hub, notices) = signalling::hub::Hub::spawn(limits);
     let slot = picture_slot::PictureSlot::default();
-    let ice = ice_uris(&config.ice_servers)?;
-    let (outbound, reports) =
-        outbound::Outbound::start(outbound_settings(&config, ice.clone()), hub.clone(), slot.clone())?;
+    let ice = outbound_settings.ice.clone();
+    let (outbound, reports) = outbound::Outbound::start(outbound_settings, hub.clone(), slot.clone())?;
     let control = control::serve(&config.state_dir, outbound.clone())?;
     let desk = desk::Desk::start(
         status(&config)?,
@@ -228,6 +237,21 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
 const CLAIM: Duration = Duration::from_secs(15);
 /// How long a talker's packets wait for late ones.
 const JITTER: Duration = Duration::from_millis(80);
+
+/// Plays the files that are sources up to their first data. A device may come later, a file that is no picture never
+/// becomes one.
+async fn check_files(settings: &outbound::Settings) -> Result<(), Error> {
+    for wanted in settings.wanted.iter().filter(|wanted| wanted.is_file()) {
+        outbound::try_out(wanted, &settings.format).await.map_err(|error| Error::Unplayable {
+            source_name: wanted.label(),
+            detail: match error {
+                pipeline::Error::Start { detail, .. } => detail,
+                error => error.to_string(),
+            },
+        })?;
+    }
+    Ok(())
+}
 
 /// Loopback only, and no password: everybody on this machine is the owner.
 fn is_open(config: &Config, auth: &Auth) -> bool {

@@ -37,6 +37,10 @@ pub struct Settings {
 const FLOWING: Duration = Duration::from_millis(1500);
 /// How often the tracks are looked at.
 const LOOK: Duration = Duration::from_millis(200);
+/// How often the folder is.
+const TIDY: Duration = Duration::from_secs(1);
+/// A recording goes on in a new file at this share of the space for all, so that the oldest part of a long talk can go.
+const PARTS: u64 = 4;
 
 /// One track on its way from the talk to a file.
 #[derive(Debug)]
@@ -87,7 +91,14 @@ impl Recorder {
                 () = tokio::time::sleep(LOOK) => false,
             };
             let tracks = (self.sound.flows(self.began), self.picture.flows(self.began));
-            if current.as_ref().is_some_and(|current| stopping || current.tracks != tracks)
+            let mut full = false;
+            if tidied.elapsed() > TIDY {
+                tidied = Instant::now();
+                let open = current.as_ref().map(|current| current.path.as_path());
+                full = open.map_or(0, size_of) > self.settings.max_size / PARTS;
+                keep(&self.settings, open, SystemTime::now());
+            }
+            if current.as_ref().is_some_and(|current| stopping || full || current.tracks != tracks)
                 && let Some(done) = current.take()
             {
                 self.sound.point_at(None);
@@ -105,10 +116,6 @@ impl Recorder {
             }
             if self.picture.waits_for_key.load(Ordering::Relaxed) {
                 self.picture.ask_for_key_frame();
-            }
-            if tidied.elapsed() > Duration::from_secs(60) {
-                tidied = Instant::now();
-                keep(&self.settings, current.as_ref().map(|current| current.path.as_path()), SystemTime::now());
             }
         }
     }
@@ -281,12 +288,18 @@ fn keep(settings: &Settings, open: Option<&Path>, now: SystemTime) {
             Some((entry.path(), meta.len(), meta.modified().ok()?))
         })
         .collect();
-    for path in surplus(files, settings.max_size, settings.max_age, now) {
+    let space = settings.max_size.saturating_sub(open.map_or(0, size_of));
+    for path in surplus(files, space, settings.max_age, now) {
         match std::fs::remove_file(&path) {
             Ok(()) => tracing::info!(file = %path.display(), "removed an old recording"),
             Err(error) => tracing::warn!(file = %path.display(), %error, "cannot remove an old recording"),
         }
     }
+}
+
+/// Bytes of a file; 0 if it is not there (yet).
+fn size_of(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |meta| meta.len())
 }
 
 /// Whether a file name has the form `2026-11-22T09-33-07Z_PEER.mkv`.

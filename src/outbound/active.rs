@@ -140,7 +140,10 @@ pub async fn prepare(sound: &Sound) -> Result<Source, Error> {
     };
     source.pipeline.preroll(PREROLL).await.map_err(|error| match sound {
         Sound::Speech(_) => error,
-        Sound::File(path) => Error::Input(format!("cannot play {}: {error}", path.display())),
+        Sound::File(path) => match error {
+            Error::Start { detail, .. } => Error::Input(format!("cannot play {}: {detail}", path.display())),
+            error => Error::Input(format!("cannot play {}: {error}", path.display())),
+        },
     })?;
     Ok(source)
 }

@@ -53,6 +53,7 @@ pub async fn keep(wanted: Wanted, format: Format, inlets: Inlets, faults: mpsc::
                 wait = RETRY.0;
                 follow(playing).await
             }
+            Err(Error::Start { detail, .. }) => Some(detail),
             Err(error) => Some(error.to_string()),
         };
         let Some(reason) = failed else {
@@ -75,6 +76,18 @@ fn report(wanted: &Wanted, message: Option<String>, faults: &mpsc::UnboundedSend
         // Nobody listens only while the service stops.
         faults.send(Fault { part, message: message.clone() }).ok();
     }
+}
+
+/// Plays a source to nowhere until its first data has come.
+///
+/// # Errors
+/// It cannot be opened, fails, or gives no data.
+pub async fn try_out(wanted: &Wanted, format: &Format) -> Result<(), Error> {
+    let picture = bridge::inlet(&format.raw_video(), 1, gst::ClockTime::ZERO)?;
+    let sound = bridge::inlet(&Format::raw_audio(), 1, gst::ClockTime::ZERO)?;
+    let source = start(wanted, format, &Inlets { picture, sound }).await?;
+    source.pipeline.stop().await;
+    Ok(())
 }
 
 /// Builds and plays the source; returns once its first buffer has passed.

@@ -30,6 +30,7 @@ use crate::transport::{Change, IceUris};
 use active::Active;
 use encoder::{Format, KeyFrames};
 use feed::Fault;
+pub use feed::try_out;
 use mixer::Mixer;
 use sending::Sending;
 use source::{Source, Wanted};

@@ -112,7 +112,7 @@ function line(facts: Facts, state: CallState): { headline: string; detail: strin
 
 function liveLine(facts: Facts): { headline: string; detail: string; warn: boolean } {
   const { turn, talk, notice } = facts;
-  const fault = Object.values(facts.faults).join(" ");
+  const fault = [...new Set(Object.values(facts.faults))].join(" ");
   if (turn === "sending") {
     return calm("Talking", fault || (facts.camera ? "The device hears and sees you." : "The device hears you."));
   }

@@ -9,7 +9,7 @@
 //! ```
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 
@@ -30,6 +30,18 @@ pub fn file(path: &Path, format: Option<&Format>, sound: bool) -> Result<Source,
         picture.as_ref().map(|(tail, _)| tail.downgrade()),
         audio.as_ref().map(|(tail, _)| tail.downgrade()),
     ));
+    let tails = Arc::new(tails);
+    let unlinked = tails.clone();
+    decode.connect("no-more-pads", false, move |values| {
+        let decode = values.first()?.get::<gst::Element>().ok()?;
+        let missing = unlinked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (there, what) in [(missing.0.is_some(), "picture"), (missing.1.is_some(), "sound")] {
+            if there {
+                gst::element_error!(decode, gst::StreamError::WrongType, ("the file has no {}", what));
+            }
+        }
+        None
+    });
     let bin = pipeline.inner().downgrade();
     decode.connect_pad_added(move |_, pad| {
         let Some(bin) = bin.upgrade() else { return };

@@ -97,6 +97,16 @@ impl Wanted {
         !matches!(self, Self::Video(_))
     }
 
+    /// Whether it comes from a file.
+    pub fn is_file(&self) -> bool {
+        matches!(
+            self,
+            Self::Both(_)
+                | Self::Video(VideoSource::File(_) | VideoSource::Image(_))
+                | Self::Audio(AudioSource::File(_))
+        )
+    }
+
     /// What people call it in a message.
     pub fn label(&self) -> String {
         match self {
