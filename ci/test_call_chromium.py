@@ -146,6 +146,25 @@ def test_recording_survives_a_power_cut(device: Start, tmp_path: Path) -> None:
         assert recorded - (times[-1] - times[0]) < 1.5, f"{kind}: {times[0]} to {times[-1]} of {recorded:.1f} s"
 
 
+def test_recordings_keep_to_their_space_during_a_talk(device: Start, tmp_path: Path) -> None:
+    """One long talk does not outgrow the limit: it goes on in new files, the oldest of them go, and the rest decode."""
+    folder = tmp_path / "recordings"
+    one = device("--picture", f"record:{folder}", "--record-max-size", "1")
+    with Chromium(tmp_path / "home", one.ca, microphone=write_tone(tmp_path / "voice.wav", VOICE_HZ)) as chromium:
+        page = chromium.open(one.url)
+        page.wait_data(state="live")
+        page.click("#camera")
+        page.start_talk()
+        one.wait_for_log("removed an old recording", 90)
+        kept = sum(file.stat().st_size for file in folder.glob("*.mkv"))
+        page.end_talk()
+        wait_for("the talk's end in the log", lambda: "talk" in one.log())
+    # The limit, and what a browser can send in the second between two looks.
+    assert 300_000 < kept < 2_000_000, kept
+    for file in folder.glob("*.mkv"):
+        assert ffprobe(file)
+
+
 def test_tap_for_sound(device: Start, tmp_path: Path) -> None:
     """Where the browser forbids sound without a tap, the page asks for one, and it helps."""
     one = device()

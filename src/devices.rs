@@ -121,6 +121,23 @@ pub fn alsa_name(class: Class, name: Option<&str>) -> Result<String, Error> {
     }
 }
 
+/// Whether an ALSA name such as `hw:1,0` or `sysdefault:CARD=Device` names a card that is there.
+pub fn alsa_card_exists(name: &str) -> bool {
+    alsa_card(name).is_some_and(|card| {
+        let folder =
+            if card.bytes().all(|byte| byte.is_ascii_digit()) { format!("card{card}") } else { card.to_owned() };
+        std::path::Path::new("/proc/asound").join(folder).exists()
+    })
+}
+
+/// The card in an ALSA name: its number or its id.
+fn alsa_card(name: &str) -> Option<&str> {
+    let (_, rest) = name.split_once(':')?;
+    let card = rest.split(',').next()?;
+    let card = card.strip_prefix("CARD=").unwrap_or(card);
+    (!card.is_empty() && card.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')).then_some(card)
+}
+
 fn monitored(class: Class) -> Vec<gst::Device> {
     let monitor = gst::DeviceMonitor::new();
     if monitor.add_filter(Some(class.gst()), None).is_none() || monitor.start().is_err() {
@@ -178,4 +195,23 @@ pub fn opens(class: Class) -> Result<(), Error> {
     };
     make(factory)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_card_of_an_alsa_name() {
+        for (name, card) in [
+            ("hw:1,0", Some("1")),
+            ("plughw:CARD=Device,DEV=0", Some("Device")),
+            ("sysdefault:CARD=vc4hdmi0", Some("vc4hdmi0")),
+            ("default", None),
+            ("hw:../..", None),
+            ("hw:", None),
+        ] {
+            assert_eq!(alsa_card(name), card, "{name}");
+        }
+    }
 }

@@ -58,7 +58,8 @@ pub fn examine(config: &Config) -> Vec<Finding> {
         let there = present
             .iter()
             .any(|device| name.as_deref().is_none_or(|name| device.name == name || device.description == name))
-            || name.as_deref().is_some_and(|name| name.starts_with('/') && std::path::Path::new(name).exists());
+            || name.as_deref().is_some_and(|name| name.starts_with('/') && std::path::Path::new(name).exists())
+            || (class != Class::Camera && name.as_deref().is_some_and(devices::alsa_card_exists));
         let listed = present.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(", ");
         match (there, wanted) {
             (true, _) => find(class.word(), Verdict::Good, if listed.is_empty() { "there".into() } else { listed }),
