@@ -1,11 +1,12 @@
 //! Both ends in one process: the service and stock `webrtcsrc` viewers, over a plain WebSocket on loopback.
 //!
-//! Sessions are opened and closed; afterwards threads and file descriptors must be where they were: every `webrtcbin`
-//! has a thread and sockets of its own, so one that stays shows in both. (Pads cannot be counted from outside:
-//! GStreamer 1.22's leaks tracer crashes when it is asked for living objects more than once.)
+//! Sessions are opened and closed; afterwards threads, file descriptors and pads must be where they were. Pads are
+//! counted by a tracer of the test's own: GStreamer 1.22's leaks tracer crashes when it is asked for living objects more
+//! than once.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use duplex::config::{self, Flags};
@@ -19,11 +20,60 @@ const SESSIONS: usize = 50;
 struct Usage {
     threads: usize,
     descriptors: usize,
+    pads: usize,
 }
 
 fn usage() -> Usage {
     let entries = |path: &str| std::fs::read_dir(path).expect(path).count();
-    Usage { threads: entries("/proc/self/task"), descriptors: entries("/proc/self/fd") }
+    let pads = LIVING_PADS.lock().expect("no panic in a hook").len();
+    Usage { threads: entries("/proc/self/task"), descriptors: entries("/proc/self/fd"), pads }
+}
+
+/// Addresses of all pads there are in this process.
+static LIVING_PADS: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
+
+glib::wrapper! {
+    pub struct PadCounter(ObjectSubclass<pad_counter::PadCounter>) @extends gst::Tracer, gst::Object;
+}
+
+mod pad_counter {
+    use gst::glib;
+    use gst::prelude::*;
+    use gst::subclass::prelude::*;
+
+    use super::LIVING_PADS;
+
+    #[derive(Default)]
+    pub struct PadCounter;
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for PadCounter {
+        const NAME: &'static str = "DuplexPadCounter";
+        type Type = super::PadCounter;
+        type ParentType = gst::Tracer;
+    }
+
+    impl ObjectImpl for PadCounter {
+        fn constructed(&self) {
+            self.parent_constructed();
+            self.register_hook(TracerHook::ObjectCreated);
+            self.register_hook(TracerHook::ObjectDestroyed);
+        }
+    }
+
+    impl GstObjectImpl for PadCounter {}
+
+    impl TracerImpl for PadCounter {
+        fn object_created(&self, _: u64, object: &gst::Object) {
+            if object.is::<gst::Pad>() {
+                LIVING_PADS.lock().expect("no panic in a hook").insert(object.as_ptr() as usize);
+            }
+        }
+
+        fn object_destroyed(&self, _: u64, object: std::ptr::NonNull<gst::ffi::GstObject>) {
+            LIVING_PADS.lock().expect("no panic in a hook").remove(&(object.as_ptr() as usize));
+        }
+    }
 }
 
 /// Opens a session and closes it again once picture and sound have come.
@@ -78,6 +128,8 @@ async fn watch(uri: &str) -> Result<(), String> {
 
 #[test]
 fn fifty_sessions_leave_nothing_behind() {
+    gst::init().expect("GStreamer");
+    let _counter: PadCounter = glib::Object::new();
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
     runtime.block_on(async {
         let state = tempfile::tempdir().expect("folder");
@@ -132,6 +184,8 @@ fn fifty_sessions_leave_nothing_behind() {
             before.descriptors,
             after.descriptors
         );
+        assert!(before.pads > 0, "the tracer counts nothing");
+        assert!(after.pads <= before.pads, "pads: {} before, {} after", before.pads, after.pads);
 
         stop.send(()).ok();
         service.await.expect("join").expect("the service ends well");
@@ -151,7 +205,9 @@ async fn settled(limit: Duration, goal: Option<Usage>) -> Usage {
         }
         last = now;
         let reached = match goal {
-            Some(goal) => now.threads <= goal.threads && now.descriptors <= goal.descriptors,
+            Some(goal) => {
+                now.threads <= goal.threads && now.descriptors <= goal.descriptors && now.pads <= goal.pads
+            }
             None => still_since.elapsed() > Duration::from_secs(3),
         };
         if reached || Instant::now() > deadline {
