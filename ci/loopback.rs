@@ -205,9 +205,7 @@ async fn settled(limit: Duration, goal: Option<Usage>) -> Usage {
         }
         last = now;
         let reached = match goal {
-            Some(goal) => {
-                now.threads <= goal.threads && now.descriptors <= goal.descriptors && now.pads <= goal.pads
-            }
+            Some(goal) => now.threads <= goal.threads && now.descriptors <= goal.descriptors && now.pads <= goal.pads,
             None => still_since.elapsed() > Duration::from_secs(3),
         };
         if reached || Instant::now() > deadline {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import json
 import time
 from pathlib import Path
@@ -135,6 +136,15 @@ def answer_to(offer: str) -> str:
     return offer.replace("a=setup:actpass", "a=setup:active").replace("a=sendonly", "a=recvonly").replace("a=sendrecv", "a=recvonly")
 
 
+def with_parameters(offer: str, parameters: str) -> str:
+    """A good answer with these format parameters for every payload type."""
+    described = re.findall(r"a=rtpmap:(\d+) ", answer_to(offer))
+    text = re.sub(r"a=fmtp:[^\r]*\r\n", "", answer_to(offer))
+    for payload in described:
+        text = re.sub(rf"(a=rtpmap:{payload} [^\r]*\r\n)", rf"\1a=fmtp:{payload} {parameters}\r\n", text)
+    return text
+
+
 HOSTILE_SDP: list[Callable[[str], str]] = [
     lambda _: "",
     lambda _: "garbage",
@@ -152,6 +162,13 @@ HOSTILE_SDP: list[Callable[[str], str]] = [
     lambda offer: answer_to(offer).replace("a=recvonly", "a=sendonly"),
     lambda offer: answer_to(offer).replace("\r\n", "\n\n"),
     lambda offer: answer_to(offer).replace("VP8", "\u202e\u0001'; DROP"),
+    # Format parameters that gst-plugin-webrtc 0.15.4 takes for fields of its own and panics over.
+    lambda offer: with_parameters(offer, "profile=1"),
+    lambda offer: with_parameters(offer, "level=x"),
+    lambda offer: with_parameters(offer, "profile-level-id=58001e"),
+    lambda offer: with_parameters(offer, "a-mid=zz;extmap-1=x;ssrc=7"),
+    lambda offer: with_parameters(offer, "encoding-name=H264;clock-rate=1;payload=300;media=x"),
+    lambda offer: with_parameters(offer, "stereo=\u00e9;max-fs=%s" % ("9" * 500)),
 ]
 
 

@@ -126,7 +126,8 @@ pub fn init_gstreamer() -> Result<(), Error> {
 
 /// Runs the service until `shutdown` is ready; `ready` is called once it serves.
 ///
-/// Order: what can fail without a trace comes first (state, passwords, certificate, ports), then media, then service.
+/// Order: what can fail without a trace comes first (files, state, passwords, certificate, ports), then media, then
+/// service.
 ///
 /// # Errors
 /// Anything that keeps it from starting; nothing is left half-started then.

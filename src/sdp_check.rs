@@ -1,7 +1,8 @@
 //! Checks session descriptions from the network before `webrtcsink` and `webrtcsrc` see them, which take a well-formed
 //! one for granted and would end the whole process over another (gst-plugin-webrtc 0.15.4, several `unwrap`s).
 //!
-//! In: a peer's SDP, and the offer it answers. Out: fine, or the rule it breaks. Never: the SDP's text in a message.
+//! In: a peer's SDP, and the offer it answers. Out: the SDP without format parameters nobody here knows, or the rule it
+//! breaks. Never: the SDP's text in a message.
 
 use gst_sdp::{SDPMediaRef, SDPMessage, SDPMessageRef};
 
@@ -23,7 +24,7 @@ pub fn parse(text: &str) -> Result<SDPMessage, &'static str> {
     if !text.bytes().all(|byte| byte == b'\r' || byte == b'\n' || !byte.is_ascii_control()) {
         return Err("the SDP has control characters");
     }
-    let sdp = SDPMessage::parse_buffer(text.as_bytes()).map_err(|_| "the SDP does not parse")?;
+    let sdp = SDPMessage::parse_buffer(known_parameters(text).as_bytes()).map_err(|_| "the SDP does not parse")?;
     match sdp.medias_len() {
         0 => return Err("the SDP has no media"),
         1..=MAX_MEDIA => {}
@@ -58,10 +59,65 @@ pub fn answers(answer: &SDPMessageRef, offer: &SDPMessageRef) -> Result<(), &'st
         }
         // What webrtcsink looks for next.
         let payload = first.parse().map_err(|_| "the answer has a payload type that is no number")?;
-        theirs.caps_from_media(payload).ok_or("the answer does not describe its payload type")?;
+        let caps = theirs.caps_from_media(payload).ok_or("the answer does not describe its payload type")?;
+        let codec = caps.structure(0).and_then(|s| s.get::<&str>("encoding-name").ok()).unwrap_or_default();
+        // RTX, the other thing that is offered, carries no media of its own.
+        if !matches!(codec, "VP8" | "H264" | "OPUS") {
+            return Err("the answer puts something that is no codec first");
+        }
     }
     Ok(())
 }
+
+/// The text with only those format parameters (`a=fmtp`) that browsers and stock clients send for the codecs here.
+/// webrtcsink takes each for a field of its caps and panics over values that it does not know (`profile`, `level`).
+fn known_parameters(text: &str) -> String {
+    let line = |line: &str| {
+        let Some((payload, parameters)) = line.strip_prefix("a=fmtp:").and_then(|rest| rest.split_once(' ')) else {
+            return Some(line.to_owned());
+        };
+        let known: Vec<&str> = parameters.split(';').map(str::trim).filter(|one| is_known(one)).collect();
+        (!known.is_empty()).then(|| format!("a=fmtp:{payload} {}", known.join(";")))
+    };
+    // GStreamer ends lines at CR LF; bare LFs stay what they are, inside a line.
+    text.split("\r\n").filter_map(line).collect::<Vec<_>>().join("\r\n")
+}
+
+fn is_known(parameter: &str) -> bool {
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    if name == "profile-level-id" {
+        // Baseline, plain or constrained (42), at a level that H.264 has.
+        return value.len() == 6
+            && value.starts_with("42")
+            && value.is_ascii()
+            && u8::from_str_radix(&value[4..], 16).is_ok_and(|level| H264_LEVELS.contains(&level))
+            && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    }
+    KNOWN.contains(&name) && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=,.-".contains(&byte))
+}
+
+/// Format parameters of RTX (RFC 4588), Opus (RFC 7587), VP8 (RFC 7741) and H.264 (RFC 6184).
+const KNOWN: [&str; 17] = [
+    "apt",
+    "rtx-time",
+    "minptime",
+    "maxptime",
+    "useinbandfec",
+    "stereo",
+    "sprop-stereo",
+    "maxplaybackrate",
+    "sprop-maxcapturerate",
+    "maxaveragebitrate",
+    "cbr",
+    "usedtx",
+    "max-fr",
+    "max-fs",
+    "packetization-mode",
+    "level-asymmetry-allowed",
+    "sprop-parameter-sets",
+];
+/// Ten times the level (ITU-T H.264, annex A).
+const H264_LEVELS: [u8; 16] = [10, 11, 12, 13, 20, 21, 22, 30, 31, 32, 40, 41, 42, 50, 51, 52];
 
 fn refused(media: &SDPMediaRef) -> bool {
     media.port() == 0
@@ -102,12 +158,35 @@ mod tests {
             (OFFER.replace("96", "97"), "not offered"),
             (OFFER.replace("m=video", "m=audio"), "other media"),
             (OFFER.replace("m=video 9", "m=video 0"), "refuses"),
+            (OFFER.replace("VP8/", "rtx/"), "no codec"),
             (format!("{OFFER}{}", &OFFER[OFFER.find("m=").unwrap()..]), "another number"),
             ("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n".to_owned(), "no media"),
             (OFFER.replace("VP8", "V\u{1}8"), "control"),
         ] {
             let error = check(&spoiled).unwrap_err();
             assert!(error.contains(rule), "{spoiled:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn only_known_format_parameters_are_left() {
+        for (parameters, left) in [
+            ("profile=1", None),
+            ("level=9;max-fs=12288", Some("max-fs=12288")),
+            ("a-mid=zz", None),
+            ("minptime=10;useinbandfec=1", Some("minptime=10;useinbandfec=1")),
+            ("maxplaybackrate=48000; stereo=1", Some("maxplaybackrate=48000;stereo=1")),
+            (
+                "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+                Some("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"),
+            ),
+            ("profile-level-id=58001e", None),
+            ("profile-level-id=42e05a", None),
+            ("profile-level-id=4\u{20ac}1f", None),
+        ] {
+            let text = format!("v=0\r\na=fmtp:96 {parameters}\r\na=mid:0\r\n");
+            let expected = left.map_or(String::new(), |left| format!("a=fmtp:96 {left}\r\n"));
+            assert_eq!(known_parameters(&text), format!("v=0\r\n{expected}a=mid:0\r\n"), "{parameters}");
         }
     }
 }

@@ -34,6 +34,15 @@ pub enum Role {
     },
 }
 
+/// How a session ended of which the element sends no signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// Its peer does not take what is offered.
+    Refused,
+    /// The element gave it up itself.
+    Dropped,
+}
+
 glib::wrapper! {
     /// A `Signallable` that speaks to the [`Hub`] without a socket.
     pub struct InProcessSignaller(ObjectSubclass<imp::InProcessSignaller>) @implements Signallable;
@@ -61,9 +70,9 @@ impl InProcessSignaller {
         self.imp().lock().stuck.subscribe()
     }
 
-    /// Calls `tell` with the id of a peer that does not take what is offered to it.
-    pub fn tell_refusals(&self, tell: impl Fn(PeerId) + Send + Sync + 'static) {
-        self.imp().lock().tell_refusal = Some(std::sync::Arc::new(tell));
+    /// Calls `tell` with the id of a session that ends in a way of which the element itself says nothing.
+    pub fn tell_ends(&self, tell: impl Fn(String, SessionEnd) + Send + Sync + 'static) {
+        self.imp().lock().tell_end = Some(std::sync::Arc::new(tell));
     }
 
     /// Leaves the hub at once, whether or not the element can still stop.
@@ -80,16 +89,16 @@ impl InProcessSignaller {
         }
     }
 
-    /// Ends the session that `peer` has with this element, if it has one.
-    pub fn end_session_with(&self, peer: &str) {
-        let ended: Vec<String> = {
-            let state = self.imp().lock();
-            state.sessions.iter().filter(|session| session.peer == peer).map(|session| session.id.clone()).collect()
-        };
-        for session in ended {
-            self.send(wire::IncomingMessage::EndSession(wire::EndSessionMessage { session_id: session.clone() }));
-            self.session_over(&session);
-        }
+    /// Ends all sessions of this element, for their peers as well.
+    pub fn end_sessions(&self) {
+        let sessions: Vec<String> = self.imp().lock().sessions.iter().map(|session| session.id.clone()).collect();
+        sessions.iter().for_each(|session| self.end_session(session));
+    }
+
+    /// Ends a session of this element, for its peer as well.
+    pub fn end_session(&self, session: &str) {
+        self.send(wire::IncomingMessage::EndSession(wire::EndSessionMessage { session_id: session.to_owned() }));
+        self.session_over(session);
     }
 
     fn with_role(hub: Hub, role: Role) -> Self {
@@ -243,20 +252,16 @@ impl InProcessSignaller {
     fn refuse(&self, session: &str, reason: &'static str) {
         tracing::warn!(session, reason, "ending a session over its description");
         if reason == sdp_check::REFUSES {
-            self.tell_refusal(session);
+            self.tell_end(session, SessionEnd::Refused);
         }
         self.send(wire::IncomingMessage::EndSession(wire::EndSessionMessage { session_id: session.to_owned() }));
         self.session_over(session);
     }
 
-    fn tell_refusal(&self, session: &str) {
-        let (peer, tell) = {
-            let state = self.imp().lock();
-            let peer = state.sessions.iter().find(|known| known.id == session).map(|known| known.peer.clone());
-            (peer, state.tell_refusal.clone())
-        };
-        if let (Some(peer), Some(tell)) = (peer, tell) {
-            tell(peer);
+    fn tell_end(&self, session: &str, end: SessionEnd) {
+        let tell = self.imp().lock().tell_end.clone();
+        if let Some(tell) = tell {
+            tell(session.to_owned(), end);
         }
     }
 }
@@ -308,10 +313,10 @@ mod imp {
         pub sessions: Vec<Session>,
         pub registered: tokio::sync::watch::Sender<bool>,
         pub stuck: tokio::sync::watch::Sender<bool>,
-        pub tell_refusal: Option<TellRefusal>,
+        pub tell_end: Option<TellEnd>,
     }
 
-    pub type TellRefusal = std::sync::Arc<dyn Fn(PeerId) + Send + Sync>;
+    pub type TellEnd = std::sync::Arc<dyn Fn(String, SessionEnd) + Send + Sync>;
 
     pub struct Session {
         pub id: String,
@@ -424,6 +429,7 @@ mod imp {
             self.lock().sessions.retain(|known| known.id != session);
             self.obj()
                 .send(wire::IncomingMessage::EndSession(wire::EndSessionMessage { session_id: session.to_owned() }));
+            self.obj().tell_end(session, SessionEnd::Dropped);
         }
     }
 }

@@ -5,18 +5,23 @@
 use gst::glib;
 use gst::prelude::*;
 
-/// What happens to sessions with peers.
+/// What happens to sessions, each named by its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A peer's session was made; media is wanted.
-    Joined(String),
+    /// A session was made; media is wanted.
+    Joined {
+        /// Its id.
+        session: String,
+        /// Whose it is.
+        peer: String,
+    },
     /// The picture is on its way into the session, from the next key frame on.
     Linked(String),
     /// Its transport is up.
     Connected(String),
     /// Its transport failed for good.
     Failed(String),
-    /// It cannot play what is sent.
+    /// Its peer cannot play what is sent.
     Refused(String),
     /// Its session is gone.
     Left(String),
@@ -32,11 +37,11 @@ pub struct IceUris {
 }
 
 /// Reports when the transport of a session comes up or fails.
-pub fn watch_transport(webrtcbin: &gst::Element, peer: String, tell: impl Fn(Change) + Send + Sync + 'static) {
+pub fn watch_transport(webrtcbin: &gst::Element, session: String, tell: impl Fn(Change) + Send + Sync + 'static) {
     webrtcbin.connect_notify(Some("connection-state"), move |bin, _| {
         match bin.property::<gst_webrtc::WebRTCPeerConnectionState>("connection-state") {
-            gst_webrtc::WebRTCPeerConnectionState::Connected => tell(Change::Connected(peer.clone())),
-            gst_webrtc::WebRTCPeerConnectionState::Failed => tell(Change::Failed(peer.clone())),
+            gst_webrtc::WebRTCPeerConnectionState::Connected => tell(Change::Connected(session.clone())),
+            gst_webrtc::WebRTCPeerConnectionState::Failed => tell(Change::Failed(session.clone())),
             _ => {}
         }
     });
@@ -58,6 +63,6 @@ pub fn tune_ice(webrtcbin: &gst::Element) {
     }
 }
 
-/// Time between two connectivity checks of one session: the least that RFC 8445 (14.2) allows. A pair of candidates
+/// Time between two connectivity checks of one session: the least that RFC 8445 (14.2) allows an agent. A pair of candidates
 /// is only used after four of them, which at libnice's 20 ms is most of the time between an answer and the first key.
 const PACING: std::time::Duration = std::time::Duration::from_millis(5);

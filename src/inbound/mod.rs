@@ -192,7 +192,7 @@ async fn run(
                     tell(Report::Connected(peer));
                 }
                 Change::Failed(_) => break Err(Failure::Other(Error::Input("the media connection failed".into()))),
-                Change::Joined(_) | Change::Linked(_) | Change::Refused(_) | Change::Left(_) => {}
+                Change::Joined { .. } | Change::Linked(_) | Change::Refused(_) | Change::Left(_) => {}
             },
             () = &mut deadline, if !connected => {
                 break Err(Failure::Other(Error::Input(format!("no media came within {} s", settings.negotiation_timeout.as_secs()))));
@@ -220,11 +220,10 @@ async fn run(
     };
     // The tap on the network closes first, then the files, then the rest.
     let end = source.ender();
-    let peer = talker.to_owned();
     let (sound, picture) = (source.sound.clone(), source.picture.clone());
     let closing = tokio::task::spawn_blocking(move || {
         webrtc_src::finish(&[&sound, &picture]);
-        end.end_session_with(&peer);
+        end.end_sessions();
     });
     if tokio::time::timeout(Duration::from_secs(3), closing).await.is_err() {
         tracing::warn!("a talk's streams did not end in time");

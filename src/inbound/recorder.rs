@@ -12,6 +12,7 @@
 //! tee (VP8) ──> queue ─> appsink ═> appsrc ─┘
 //! ```
 
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,8 +38,10 @@ pub struct Settings {
 const FLOWING: Duration = Duration::from_millis(1500);
 /// How often the tracks are looked at.
 const LOOK: Duration = Duration::from_millis(200);
-/// How often the folder is.
-const TIDY: Duration = Duration::from_secs(1);
+/// How often the size of the open file is.
+const CHECK: Duration = Duration::from_secs(1);
+/// How often the whole folder is, besides at each new file.
+const TIDY: Duration = Duration::from_secs(60);
 /// A recording goes on in a new file at this share of the space for all, so that the oldest part of a long talk can go.
 const PARTS: u64 = 4;
 
@@ -71,7 +74,8 @@ impl Recorder {
         peer: &str,
     ) -> Result<Self, Error> {
         make("matroskamux")?;
-        std::fs::create_dir_all(&settings.folder).map_err(|error| {
+        // Faces and voices: for the service's own user alone.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&settings.folder).map_err(|error| {
             Error::Input(format!("cannot make the folder {} for recordings: {error}", settings.folder.display()))
         })?;
         let began = Instant::now();
@@ -83,7 +87,8 @@ impl Recorder {
     /// Writes files until `stop` says so, then closes the last one. The error is a sentence; the call goes on.
     pub async fn run(self, mut stop: tokio::sync::watch::Receiver<bool>) -> Result<(), Error> {
         let mut current: Option<Recording> = None;
-        let mut tidied = Instant::now();
+        let mut closing = tokio::task::JoinSet::new();
+        let (mut looked, mut tidied) = (Instant::now(), Instant::now());
         keep(&self.settings, None, SystemTime::now());
         loop {
             let stopping = tokio::select! {
@@ -91,14 +96,7 @@ impl Recorder {
                 () = tokio::time::sleep(LOOK) => false,
             };
             let tracks = (self.sound.flows(self.began), self.picture.flows(self.began));
-            let mut full = false;
-            if tidied.elapsed() > TIDY {
-                tidied = Instant::now();
-                let open = current.as_ref().map(|current| current.path.as_path());
-                full = open.map_or(0, size_of) > self.settings.max_size / PARTS;
-                keep(&self.settings, open, SystemTime::now());
-            }
-            if current.as_ref().is_some_and(|current| stopping || full || current.tracks != tracks)
+            if current.as_ref().is_some_and(|current| stopping || current.tracks != tracks)
                 && let Some(done) = current.take()
             {
                 self.sound.point_at(None);
@@ -106,10 +104,25 @@ impl Recorder {
                 done.close().await;
             }
             if stopping {
+                while closing.join_next().await.is_some() {}
                 return Ok(());
             }
-            if current.is_none() && (tracks.0 || tracks.1) {
-                current = Some(self.begin(tracks).await?);
+            let open = current.as_ref().map(|current| current.path.clone());
+            let is_full = looked.elapsed() > CHECK && {
+                looked = Instant::now();
+                open.as_deref().map_or(0, size_of) > self.settings.max_size / PARTS
+            };
+            if (current.is_none() || is_full) && (tracks.0 || tracks.1) {
+                // The tracks move over to the new file before the old one is closed.
+                let next = self.begin(tracks).await?;
+                if let Some(full) = current.replace(next) {
+                    closing.spawn(full.close());
+                }
+            }
+            if is_full || tidied.elapsed() > TIDY {
+                tidied = Instant::now();
+                let (settings, open) = (self.settings.clone(), current.as_ref().map(|current| current.path.clone()));
+                tokio::task::spawn_blocking(move || keep(&settings, open.as_deref(), SystemTime::now()));
             }
             if let Some(failure) = current.as_mut().and_then(Recording::failure) {
                 return Err(Error::Input(format!("recording stopped: {failure}")));
@@ -122,6 +135,8 @@ impl Recorder {
 
     async fn begin(&self, tracks: (bool, bool)) -> Result<Recording, Error> {
         let path = free_path(&self.settings.folder, &self.peer, SystemTime::now());
+        let made = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path);
+        made.map_err(|error| Error::Input(format!("cannot make {}: {error}", path.display())))?;
         let mut pipeline = Pipeline::on_common_time("recording");
         let mux = make("matroskamux")?;
         mux.set_property("writing-app", "Duplex");

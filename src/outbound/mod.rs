@@ -355,7 +355,7 @@ impl Task {
     }
 
     async fn announce(&mut self, source: Source) -> Result<(), Error> {
-        let Some(active) = &mut self.active else {
+        let Some(active) = self.active.as_mut().filter(|active| !active.priming) else {
             return Err(Error::Input("nobody is listening: nothing was played".into()));
         };
         let own = self.own.clone();
@@ -368,9 +368,9 @@ impl Task {
 
     async fn change(&mut self, change: Change) {
         match change {
-            Change::Joined(peer) => {
+            Change::Joined { session, peer } => {
                 tracing::info!(peer, "viewer joins");
-                self.sending.joined(peer, Instant::now() + self.settings.negotiation_timeout);
+                self.sending.joined(session, peer, Instant::now() + self.settings.negotiation_timeout);
                 match &mut self.active {
                     Some(active) if !active.priming => active.idle_at = None,
                     _ => {
@@ -386,30 +386,30 @@ impl Task {
                     active.mixer.request_key_frame();
                 }
             }
-            Change::Connected(peer) => {
-                if self.sending.connected(&peer) {
+            Change::Connected(session) => {
+                if let Some(peer) = self.sending.connected(&session) {
                     tracing::info!(peer, "viewer connected");
                 }
             }
-            Change::Failed(peer) => self.fail(peer, Failure::NoMedia),
-            Change::Refused(peer) => self.fail(peer, Failure::Codec(self.settings.format.codec)),
-            Change::Left(peer) => {
-                tracing::info!(peer, "viewer left");
-                self.sending.left(&peer);
-                self.tell_viewers();
-                self.settle();
+            Change::Failed(session) => self.fail(session, Failure::NoMedia),
+            Change::Refused(session) => self.fail(session, Failure::Codec(self.settings.format.codec)),
+            Change::Left(session) => {
+                if let Some(peer) = self.sending.left(&session) {
+                    tracing::info!(peer, "viewer left");
+                    self.tell_viewers();
+                    self.settle();
+                }
             }
         }
     }
 
-    fn fail(&mut self, peer: String, why: Failure) {
+    fn fail(&mut self, session: String, why: Failure) {
+        let Some(peer) = self.sending.left(&session) else { return };
         tracing::warn!(peer, ?why, "no media connection to this viewer came about");
-        if self.sending.forget(&peer) {
-            self.report(Report::CallFailed { peer: peer.clone(), why });
-        }
+        self.report(Report::CallFailed { peer, why });
         let sink = self.sending.sink.ender();
         // webrtcsink may block on its own runtime here.
-        tokio::task::spawn_blocking(move || sink.end_session_with(&peer));
+        tokio::task::spawn_blocking(move || sink.end_session(&session));
         self.tell_viewers();
         self.settle();
     }
@@ -420,7 +420,7 @@ impl Task {
             tracing::error!("the device did not register with signalling; building the sending pipeline anew");
             return self.rebuild().await;
         }
-        self.sending.late(now).into_iter().for_each(|peer| self.fail(peer, Failure::NoMedia));
+        self.sending.late(now).into_iter().for_each(|session| self.fail(session, Failure::NoMedia));
         if self.active.as_ref().and_then(|active| active.idle_at).is_some_and(|at| at <= now) {
             tracing::info!("nobody watches: capture and encoder stop");
             self.deactivate().await;

@@ -14,7 +14,7 @@ use super::Settings;
 use super::encoder::{Format, KeyFrameRation};
 use super::webrtc_sink::WebrtcSink;
 use crate::pipeline::Error;
-use crate::signaller::InProcessSignaller;
+use crate::signaller::{InProcessSignaller, SessionEnd};
 use crate::signalling::hub::Hub;
 use crate::transport::Change;
 
@@ -34,8 +34,14 @@ pub struct Sending {
     /// Which key-frame requests reach the encoder.
     pub ration: Arc<Mutex<KeyFrameRation>>,
     register_by: Instant,
-    /// By peer: how many sessions it has, and the time by which the newest must be connected, `None` once it is.
-    viewers: HashMap<String, (usize, Option<Instant>)>,
+    /// By session id.
+    viewers: HashMap<String, Viewer>,
+}
+
+struct Viewer {
+    peer: String,
+    /// By when it must be connected; `None` once it is.
+    by: Option<Instant>,
 }
 
 impl Sending {
@@ -45,10 +51,14 @@ impl Sending {
         let (registered, stuck) = (signaller.registered(), signaller.stuck());
         let (tx, changes) = mpsc::unbounded_channel();
         let (video, audio) = (settings.format.encoded_video(), Format::encoded_audio());
-        let refusals = tx.clone();
-        signaller.tell_refusals(move |peer| {
+        let ends = tx.clone();
+        signaller.tell_ends(move |session, end| {
+            let change = match end {
+                SessionEnd::Refused => Change::Refused(session),
+                SessionEnd::Dropped => Change::Left(session),
+            };
             // Nobody is there any more only while the pipeline is being replaced.
-            refusals.send(Change::Refused(peer)).ok();
+            ends.send(change).ok();
         });
         let sink = WebrtcSink::new(&video, &audio, &settings.ice, signaller, tx)?;
         let register_by = Instant::now() + REGISTER;
@@ -58,7 +68,7 @@ impl Sending {
     /// When somebody will be late next.
     pub fn next_deadline(&self) -> Option<Instant> {
         let register_by = (!*self.registered.borrow()).then_some(self.register_by);
-        self.viewers.values().filter_map(|(_, by)| *by).chain(register_by).min()
+        self.viewers.values().filter_map(|viewer| viewer.by).chain(register_by).min()
     }
 
     /// Whether it should have registered by now.
@@ -66,41 +76,29 @@ impl Sending {
         !*self.registered.borrow() && self.register_by <= now
     }
 
-    /// Viewers whose media connection should have come about by now.
+    /// Sessions whose media connection should have come about by now.
     pub fn late(&self, now: Instant) -> Vec<String> {
-        let late = self.viewers.iter().filter(|(_, (_, by))| by.is_some_and(|by| by <= now));
-        late.map(|(peer, _)| peer.clone()).collect()
+        let late = self.viewers.iter().filter(|(_, viewer)| viewer.by.is_some_and(|by| by <= now));
+        late.map(|(session, _)| session.clone()).collect()
     }
 
     /// A session began; it must be connected by then.
-    pub fn joined(&mut self, peer: String, by: Instant) {
-        let (sessions, deadline) = self.viewers.entry(peer).or_default();
-        *sessions += 1;
-        *deadline = Some(by);
+    pub fn joined(&mut self, session: String, peer: String, by: Instant) {
+        self.viewers.insert(session, Viewer { peer, by: Some(by) });
         self.allow_key_frame();
     }
 
-    /// A session has its media connection. Returns whether it is known.
-    pub fn connected(&mut self, peer: &str) -> bool {
-        let Some((_, by)) = self.viewers.get_mut(peer) else { return false };
-        *by = None;
-        self.allow_key_frame();
-        true
+    /// A session has its media connection. Returns whose it is, if it is known.
+    pub fn connected(&mut self, session: &str) -> Option<&str> {
+        let viewer = self.viewers.get_mut(session)?;
+        viewer.by = None;
+        self.ration.lock().unwrap_or_else(PoisonError::into_inner).joined();
+        Some(&viewer.peer)
     }
 
-    /// A session ended.
-    pub fn left(&mut self, peer: &str) {
-        if let Some((sessions, _)) = self.viewers.get_mut(peer) {
-            *sessions = sessions.saturating_sub(1);
-            if *sessions == 0 {
-                self.viewers.remove(peer);
-            }
-        }
-    }
-
-    /// Forgets all sessions of a peer. Returns whether there were any.
-    pub fn forget(&mut self, peer: &str) -> bool {
-        self.viewers.remove(peer).is_some()
+    /// A session ended. Returns whose it was, if it was still known.
+    pub fn left(&mut self, session: &str) -> Option<String> {
+        self.viewers.remove(session).map(|viewer| viewer.peer)
     }
 
     /// Whether nobody watches.
@@ -110,7 +108,7 @@ impl Sending {
 
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
-        self.viewers.values().map(|(sessions, _)| sessions).sum()
+        self.viewers.len()
     }
 
     /// A viewer is about to need a key frame: the next request for one passes.

@@ -81,18 +81,24 @@ fn watch_sessions(sink: &gst::Element, changes: mpsc::UnboundedSender<Change>) {
     sink.connect("consumer-added", false, move |values| {
         let peer = values.get(1)?.get::<String>().ok()?;
         let webrtcbin = values.get(2)?.get::<gst::Element>().ok()?;
+        let session = session_of(&webrtcbin);
         tune_ice(&webrtcbin);
         no_old_sound(&webrtcbin);
-        watch_picture_link(&webrtcbin, peer.clone(), joined.clone());
-        watch_transport(&webrtcbin, peer.clone(), joined.clone());
-        joined(Change::Joined(peer));
+        watch_picture_link(&webrtcbin, session.clone(), joined.clone());
+        watch_transport(&webrtcbin, session.clone(), joined.clone());
+        joined(Change::Joined { session, peer });
         None
     });
     sink.connect("consumer-removed", false, move |values| {
-        let peer = values.get(1)?.get::<String>().ok()?;
-        tell(Change::Left(peer));
+        let webrtcbin = values.get(2)?.get::<gst::Element>().ok()?;
+        tell(Change::Left(session_of(&webrtcbin)));
         None
     });
+}
+
+/// webrtcsink names each session's `webrtcbin` after the session.
+fn session_of(webrtcbin: &gst::Element) -> String {
+    webrtcbin.name().trim_start_matches("webrtcbin-").to_owned()
 }
 
 /// Calls `then` with every sink pad of a session, those it has and those it will get.
@@ -107,12 +113,16 @@ fn on_sink_pads(webrtcbin: &gst::Element, then: impl Fn(&gst::Pad) + Send + Sync
 
 /// Tells when the picture is linked into a session. `webrtcsink` itself asks for the viewer's first key frame only at
 /// the next frame, and gets it one frame later still.
-fn watch_picture_link(webrtcbin: &gst::Element, peer: String, tell: impl Fn(Change) + Clone + Send + Sync + 'static) {
+fn watch_picture_link(
+    webrtcbin: &gst::Element,
+    session: String,
+    tell: impl Fn(Change) + Clone + Send + Sync + 'static,
+) {
     on_sink_pads(webrtcbin, move |pad| {
-        let (tell, peer) = (tell.clone(), peer.clone());
+        let (tell, session) = (tell.clone(), session.clone());
         pad.connect_linked(move |pad, _| {
             if kind(pad) == gst_webrtc::WebRTCKind::Video {
-                tell(Change::Linked(peer.clone()));
+                tell(Change::Linked(session.clone()));
             }
         });
     });

@@ -56,6 +56,9 @@ pub enum JoinError {
     /// The limit of remote peers is reached.
     #[error("too many peers ({0}) are connected; try again when one has left")]
     TooManyPeers(usize),
+    /// One person or machine has its share of connections.
+    #[error("{0} connections are open with this sign-in already; close one")]
+    TooManyOfOne(usize),
     /// The service is stopping.
     #[error("signalling is closed; the service is stopping")]
     Closed,
@@ -84,6 +87,7 @@ impl Hub {
             handler: Handler::new(Box::pin(handler_rx)),
             handler_tx,
             outlets: HashMap::new(),
+            from: None,
             overdue: Vec::new(),
             notices,
             table: table.clone(),
@@ -102,9 +106,16 @@ impl Hub {
             if table.remotes.len() >= self.max_peers {
                 return Err(JoinError::TooManyPeers(self.max_peers));
             }
+            // Nobody alone keeps the others out. The owner may: in the open mode everybody is.
+            let own = table.remotes.values().filter(|other| other.principal == grants.principal).count();
+            let share = (self.max_peers / 2).max(1);
+            if own >= share && !grants.owner {
+                return Err(JoinError::TooManyOfOne(share));
+            }
             table.remotes.insert(id.clone(), grants.clone());
         }
-        let (outlet, rx) = mpsc::channel(QUEUE);
+        let depth = if matches!(kind, Kind::Remote(_)) { QUEUE } else { DEVICE_QUEUE };
+        let (outlet, rx) = mpsc::channel(depth);
         let join = Command::Join { id: id.clone(), kind, outlet };
         if self.commands.send(join).is_err() {
             lock(&self.table).remotes.remove(&id);
@@ -197,7 +208,9 @@ struct Task {
     handler: Handler,
     handler_tx: feed::UnboundedSender<(PeerId, Option<IncomingMessage>)>,
     outlets: HashMap<PeerId, mpsc::Sender<OutgoingMessage>>,
-    /// Peers whose queue was full.
+    /// Whose message is being handled.
+    from: Option<PeerId>,
+    /// Peers whose queue was full, or who filled the device's.
     overdue: Vec<PeerId>,
     notices: mpsc::UnboundedSender<Notice>,
     table: Arc<Mutex<Table>>,
@@ -209,7 +222,7 @@ impl Task {
         while let Some(command) = queue.recv().await {
             self.apply(command);
             while let Some(id) = self.overdue.pop() {
-                warn!(peer = id, "disconnected: it does not read its messages ({QUEUE} wait)");
+                warn!(peer = id, "disconnected: it does not read its messages, or sends the device too many");
                 self.remove(&id);
             }
             lock(&self.table).sessions = self.policy.session_count();
@@ -239,7 +252,9 @@ impl Task {
         let was_producing = self.policy.producing(from);
         match self.policy.inbound(from, message) {
             Ok(message) => {
+                self.from = Some(from.to_owned());
                 self.handle(from, Some(message));
+                self.from = None;
                 self.note_producing(from, was_producing, self.policy.producing(from));
             }
             Err(refusal) => {
@@ -267,8 +282,11 @@ impl Task {
         match outlet.try_send(message) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                if !self.overdue.iter().any(|id| id == to) {
-                    self.overdue.push(to.to_owned());
+                // The device serves all: whoever sends it more than it can take goes, not the device.
+                let is_device = !lock(&self.table).remotes.contains_key(to);
+                let goes = if is_device { self.from.clone() } else { Some(to.to_owned()) };
+                if let Some(goes) = goes.filter(|goes| !self.overdue.contains(goes)) {
+                    self.overdue.push(goes);
                 }
             }
             // Its own leaving is already in the queue.
@@ -345,8 +363,10 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Messages that may wait for one peer.
+/// Messages that may wait for one remote peer.
 const QUEUE: usize = 256;
+/// Messages that may wait for the device: those of all peers, while it makes their sessions.
+const DEVICE_QUEUE: usize = 16_384;
 
 #[cfg(test)]
 #[path = "hub_tests.rs"]

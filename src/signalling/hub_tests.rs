@@ -13,7 +13,7 @@ fn remote(rights: &str, principal: &str) -> Kind {
         talk: rights.contains("talk"),
         produce: rights.contains("produce"),
         consume_peer: rights.contains("consume"),
-        owner: false,
+        owner: rights.contains("owner"),
         browser: true,
         principal: principal.into(),
     })
@@ -226,13 +226,51 @@ async fn signing_out_disconnects_that_principal_only() {
 #[tokio::test]
 async fn remote_peers_are_limited_and_the_device_is_not() {
     let (hub, mut notices) = Hub::spawn(Limits { max_peers: 2, ..Limits::default() });
-    let first = joined(&hub, remote("watch", "open")).await;
-    let _second = joined(&hub, remote("watch", "open")).await;
-    assert_eq!(hub.join(remote("watch", "open")).err(), Some(JoinError::TooManyPeers(2)));
+    let first = joined(&hub, remote("watch, owner", "open")).await;
+    let _second = joined(&hub, remote("watch, owner", "open")).await;
+    assert_eq!(hub.join(remote("watch, owner", "open")).err(), Some(JoinError::TooManyPeers(2)));
     let _device = joined(&hub, Kind::DeviceProducer).await;
     drop(first);
     assert!(matches!(notice(&mut notices).await, Notice::PeerGone(_)));
-    let _third = joined(&hub, remote("watch", "open")).await;
+    let _third = joined(&hub, remote("watch, owner", "open")).await;
+}
+
+#[tokio::test]
+async fn one_sign_in_does_not_take_all_places() {
+    let (hub, _notices) = Hub::spawn(Limits { max_peers: 4, ..Limits::default() });
+    let _first = joined(&hub, remote("watch", "session:a")).await;
+    let second = joined(&hub, remote("watch", "session:a")).await;
+    assert_eq!(hub.join(remote("watch", "session:a")).err(), Some(JoinError::TooManyOfOne(2)));
+    let _other = joined(&hub, remote("watch", "session:b")).await;
+    drop(second);
+}
+
+#[tokio::test]
+async fn who_sends_the_device_too_much_goes_and_the_device_stays() {
+    let (hub, mut notices) = Hub::spawn(Limits::default());
+    let mut device = joined(&hub, Kind::DeviceProducer).await;
+    device.tx.send(IncomingMessage::SetPeerStatus(PeerStatus {
+        roles: vec![PeerRole::Producer],
+        meta: None,
+        peer_id: None,
+    }));
+    assert!(matches!(notice(&mut notices).await, Notice::DeviceProducing(_)));
+    let flood = joined(&hub, remote("watch", "session:flood")).await;
+    // The device reads nothing meanwhile. A session begun and ended is two messages for it.
+    let mut other = joined(&hub, remote("watch", "session:b")).await;
+    let (_, mut told) = (0, 0);
+    let mut flood = flood;
+    while told <= DEVICE_QUEUE {
+        flood.tx.send(IncomingMessage::StartSession(StartSessionMessage { peer_id: device.id.clone(), offer: None }));
+        let message = timeout(PATIENCE, flood.rx.recv()).await.expect("in time");
+        let Some(message) = message else { break };
+        if let OutgoingMessage::SessionStarted { session_id, .. } = message {
+            flood.tx.send(IncomingMessage::EndSession(EndSessionMessage { session_id }));
+        }
+        told += 2;
+    }
+    assert_eq!(notice(&mut notices).await, Notice::PeerGone(flood.id.clone()));
+    assert_eq!(list(&mut other).await.len(), 1, "the device is still there");
 }
 
 #[tokio::test]

@@ -102,8 +102,11 @@ const panel = new Panel({
   async signOut() {
     turn.end();
     client.close();
-    await api.signOut();
-    void refresh();
+    try {
+      await api.signOut();
+    } finally {
+      void refresh(); // also when the device did not answer: then the page goes on as it was
+    }
   },
 });
 

@@ -31,6 +31,7 @@ export class Turn {
   #phase: TurnPhase = "off";
   #microphone: MediaStreamTrack | null = null;
   #camera: MediaStreamTrack | null = null;
+  #cameraWish = 0;
   #blank: MediaStreamTrack | null = null;
   #deadline: Timer;
   #doubt: Timer;
@@ -130,8 +131,10 @@ export class Turn {
 
   async toggleCamera(): Promise<void> {
     if (this.#camera) return this.#cameraOff();
+    const wish = ++this.#cameraWish; // of two taps in a row the second counts
     try {
       const camera = await capture.open("camera", "");
+      if (wish !== this.#cameraWish) return camera.stop();
       camera.addEventListener("ended", () => this.#cameraOff());
       this.#camera = camera;
       this.on.camera(camera);
@@ -142,6 +145,7 @@ export class Turn {
   }
 
   #cameraOff(): void {
+    this.#cameraWish += 1;
     this.#camera?.stop();
     this.#camera = null;
     this.on.camera(null);

@@ -56,7 +56,8 @@ impl Sessions {
         let Some(password) = passwords.mark(role) else { return };
         self.sessions.retain(|entry| entry.holds(passwords, now));
         while self.sessions.len() >= MOST {
-            let oldest = self.sessions.iter().enumerate().min_by_key(|(_, entry)| entry.expires);
+            // Of the same role first: viewers do not sign the owner out.
+            let oldest = self.sessions.iter().enumerate().min_by_key(|(_, entry)| (entry.role != role, entry.expires));
             let Some((place, _)) = oldest else { break };
             self.sessions.remove(place);
         }

@@ -185,10 +185,9 @@ fn give_to_owner_of(folder: &Path, file: &File) -> io::Result<()> {
 
 /// Holds the folder for a change until the returned file is dropped.
 fn lock(folder: &Path) -> Result<File, Error> {
-    let path = folder.join(".auth.lock");
-    let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    let file = opened.map_err(Error::io("write", &path))?;
-    give_to_owner_of(folder, &file).map_err(Error::io("give to the folder's owner", &path))?;
+    // The folder itself: a lock file in it could be a link that another user of the folder put there.
+    let path = folder.to_owned();
+    let file = File::open(&path).map_err(Error::io("open", &path))?;
     let deadline = Instant::now() + LOCK_WAIT;
     loop {
         match file.try_lock() {

@@ -95,7 +95,7 @@ fn files_are_closed_to_others_and_hold_nothing_readable() {
         names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
     }
     names.sort();
-    assert_eq!(names, [".auth.lock", "auth.toml", "sessions.toml", "tokens.toml"]);
+    assert_eq!(names, ["auth.toml", "sessions.toml", "tokens.toml"]);
     assert!(!format!("{cookie:?}").contains(cookie.as_str()));
     let text = fs::read_to_string(state.join("auth.toml")).unwrap();
     assert!(text.contains("$argon2id$v=19$m=19456,t=2,p=1$"), "{text}");
