@@ -94,8 +94,13 @@ pub struct TalkState {
     pub you: Turn,
     /// Somebody else talks.
     pub busy: bool,
+    /// The caller's place in the line, from 1; 0 when it does not wait.
+    pub place: u32,
     /// How many wait.
     pub waiting: u32,
+    /// Counts the lock's changes: an answer and an event may overtake each other, the higher one is the newer. It
+    /// begins anew with the service.
+    pub version: u32,
     /// A sentence that says why the caller's turn was just ended by somebody or something else.
     pub revoked_by: Option<String>,
 }

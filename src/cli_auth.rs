@@ -180,7 +180,7 @@ impl Terminal<'_> {
         for token in tokens {
             let scopes: Vec<String> = token.scopes.iter().map(Scope::to_string).collect();
             let until = match token.expires {
-                None => "revoked".to_owned(),
+                None => "no end".to_owned(),
                 Some(end) if end <= now => format!("{} (expired)", readable(end)),
                 Some(end) => readable(end),
             };
@@ -340,7 +340,7 @@ mod tests {
         let lines: Vec<&str> = list.lines().collect();
         assert_eq!(lines.len(), 3, "{list}");
         assert!(lines[0].starts_with("NAME   MAY                 MADE"), "{list}");
-        assert!(lines[1].starts_with("cam    talk,produce        20") && lines[1].ends_with("UTC  revoked"), "{list}");
+        assert!(lines[1].starts_with("cam    talk,produce        20") && lines[1].ends_with("UTC  no end"), "{list}");
         assert!(lines[2].starts_with("robot  watch,consume-peer  20") && lines[2].ends_with("UTC"), "{list}");
         assert!(!list.contains(token.trim_end()));
 

@@ -58,6 +58,12 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// Another service has the state folder.
+    #[error("another duplex runs with the state folder {}; `state-dir` names another", folder.display())]
+    Running {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The service said no.
     #[error("{0}")]
     Refused(String),
@@ -71,6 +77,17 @@ pub fn socket(state: &Path) -> PathBuf {
     state.join("control.sock")
 }
 
+/// Whether nobody serves the socket yet; to be asked before anything in the folder is changed.
+///
+/// # Errors
+/// Another service does.
+pub fn refuse_a_second(state: &Path) -> Result<(), Error> {
+    if std::os::unix::net::UnixStream::connect(socket(state)).is_ok() {
+        return Err(Error::Running { folder: state.to_owned() });
+    }
+    Ok(())
+}
+
 /// Serves the socket until dropped.
 ///
 /// # Errors
@@ -78,10 +95,7 @@ pub fn socket(state: &Path) -> PathBuf {
 pub fn serve(state: &Path, outbound: Outbound) -> Result<tokio::task::JoinHandle<()>, Error> {
     let path = socket(state);
     let bind = |source| Error::Bind { path: path.clone(), source };
-    if std::os::unix::net::UnixStream::connect(&path).is_ok() {
-        let source = std::io::Error::new(std::io::ErrorKind::AddrInUse, "another duplex runs with this state folder");
-        return Err(bind(source));
-    }
+    refuse_a_second(state)?;
     if path.exists() {
         // Left by a service that was killed.
         std::fs::remove_file(&path).map_err(bind)?;

@@ -137,6 +137,7 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
     let outbound_settings = outbound_settings(&config, ice_uris(&config.ice_servers)?);
     check_files(&outbound_settings).await?;
     state_folder(&config)?;
+    control::refuse_a_second(&config.state_dir)?;
     let auth = Arc::new(Auth::open(&config.state_dir)?);
     let allowed = AllowedHosts::new(certificate::names(&config));
     let keeper = if config.plain { None } else { Some(certificate::Keeper::start(&config)?) };
@@ -238,6 +239,15 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
 const CLAIM: Duration = Duration::from_secs(15);
 /// How long a talker's packets wait for late ones.
 const JITTER: Duration = Duration::from_millis(80);
+
+/// Checks of a configuration what only trying shows: that files which are sources can be played.
+///
+/// # Errors
+/// GStreamer cannot be used, or a file cannot be played.
+pub async fn check_sources(config: &Config) -> Result<(), Error> {
+    init_gstreamer()?;
+    check_files(&outbound_settings(config, ice_uris(&config.ice_servers)?)).await
+}
 
 /// Plays the files that are sources up to their first data. A device may come later, a file that is no picture never
 /// becomes one.

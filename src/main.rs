@@ -75,11 +75,19 @@ fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(code) => code,
         Err(error) => {
-            // The whole chain in one line; `{:#}` joins causes with colons.
-            complain(&format!("duplex: {error:#}"));
+            complain(&format!("duplex: {}", sentence(&error)));
             if error.downcast_ref::<config::Error>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// The error with its causes in one line; a cause that the text has already is not said twice.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match () {
+        () if text.is_empty() => cause,
+        () if text.contains(&cause) => text,
+        () => format!("{text}: {cause}"),
+    })
 }
 
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
@@ -87,6 +95,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(flags) => run(load(&flags)?)?,
         Command::CheckConfig(flags) => {
             let config = load(&flags)?;
+            log_filter(&config)?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(duplex::check_sources(&config))?;
             print(&format!("the configuration is good\n{config:#?}\n"))?;
         }
         Command::SampleConfig => print(&config::sample())?,
@@ -109,7 +120,15 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Pki { command } => {
             let config = load(&Flags::default())?;
+            let hint = match &command {
+                duplex_pki::cli::Command::Issue { .. } => {
+                    "note: a service that uses this folder issues anew for its own names, and for those in its `names`\n"
+                }
+                duplex_pki::cli::Command::Renew { .. } => "note: a running service takes it up within a minute\n",
+                _ => "",
+            };
             duplex_pki::cli::run(command, &config.state_dir.join("pki"))?;
+            print(hint)?;
         }
         Command::Auth(command) => cli_auth::run(&command, |name| std::env::var(name).ok())?,
     }
@@ -190,11 +209,15 @@ fn ask(place: &Place, request: &control::Request) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn log_to_stderr(config: &Config) -> anyhow::Result<()> {
+fn log_filter(config: &Config) -> anyhow::Result<tracing_subscriber::EnvFilter> {
     // The protocol library logs every message at debug and every peer at info, which the hub does as well.
     let wanted = format!("gst_plugin_webrtc_signalling=error,{}", config.log);
-    let filter = tracing_subscriber::EnvFilter::try_new(wanted)
-        .with_context(|| format!("log = {:?}: must be a filter such as info or info,duplex=debug", config.log))?;
+    tracing_subscriber::EnvFilter::try_new(wanted)
+        .with_context(|| format!("log = {:?}: must be a filter such as info or info,duplex=debug", config.log))
+}
+
+fn log_to_stderr(config: &Config) -> anyhow::Result<()> {
+    let filter = log_filter(config)?;
     let json = match config.log_format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Human => false,

@@ -22,6 +22,8 @@ pub struct TalkLock {
     line: VecDeque<Waiter>,
     producing: BTreeSet<String>,
     revoked: BTreeMap<String, &'static str>,
+    /// Counts changes.
+    version: u32,
 }
 
 /// Something for the device to do.
@@ -64,7 +66,15 @@ impl TalkLock {
     /// A started turn ends after `limit`, if there is one; a granted turn that is not taken up by producing
     /// media ends after `claim`.
     pub fn new(limit: Option<Duration>, claim: Duration) -> Self {
-        Self { limit, claim, holder: None, line: VecDeque::new(), producing: BTreeSet::new(), revoked: BTreeMap::new() }
+        Self {
+            limit,
+            claim,
+            holder: None,
+            line: VecDeque::new(),
+            producing: BTreeSet::new(),
+            revoked: BTreeMap::new(),
+            version: 0,
+        }
     }
 
     /// The peer wants to talk. Asking again changes nothing.
@@ -90,7 +100,7 @@ impl TalkLock {
                 changed = true;
             }
         }
-        finish(effects, changed)
+        self.finish(effects, changed)
     }
 
     /// The peer has registered its media. If it had not asked for the turn, this asks for it, since stock pages
@@ -111,7 +121,7 @@ impl TalkLock {
             self.line.push_back(Waiter { peer: peer.to_owned(), asked: false });
             changed = true;
         }
-        finish(effects, changed)
+        self.finish(effects, changed)
     }
 
     /// The peer's media is gone, the peer is not: ends a started turn, and a place in the line that only the media had
@@ -128,7 +138,7 @@ impl TalkLock {
             self.next(now, &mut effects);
             changed = true;
         }
-        finish(effects, changed)
+        self.finish(effects, changed)
     }
 
     /// The peer gives its turn, or its place in the line, back. Media it has registered does not count any more.
@@ -144,7 +154,7 @@ impl TalkLock {
             self.next(now, &mut effects);
             changed = true;
         }
-        finish(effects, changed)
+        self.finish(effects, changed)
     }
 
     /// The peer has left; nothing of it is kept.
@@ -168,7 +178,7 @@ impl TalkLock {
             self.next(now, &mut effects);
             changed = true;
         }
-        finish(effects, changed)
+        self.finish(effects, changed)
     }
 
     /// When [`tick`](Self::tick) will have something to do; `None` while no deadline runs.
@@ -184,9 +194,10 @@ impl TalkLock {
     /// The lock as `peer` sees it; a peer never heard of is idle.
     pub fn state_of(&self, peer: &str) -> TalkState {
         let holder = self.holder();
+        let place = self.line.iter().position(|waiter| waiter.peer == peer).map_or(0, |before| before + 1);
         let you = if holder == Some(peer) {
             Turn::Talking
-        } else if self.line.iter().any(|waiter| waiter.peer == peer) {
+        } else if place > 0 {
             Turn::Waiting
         } else {
             Turn::Idle
@@ -194,7 +205,9 @@ impl TalkLock {
         TalkState {
             you,
             busy: holder.is_some_and(|holder| holder != peer),
+            place: u32::try_from(place).unwrap_or(u32::MAX),
             waiting: u32::try_from(self.line.len()).unwrap_or(u32::MAX),
+            version: self.version,
             revoked_by: self.revoked.get(peer).map(|reason| (*reason).to_owned()),
         }
     }
@@ -234,18 +247,19 @@ impl TalkLock {
             self.grant(waiter.peer, now, effects);
         }
     }
+
+    fn finish(&mut self, mut effects: Vec<Effect>, changed: bool) -> Vec<Effect> {
+        if changed {
+            self.version = self.version.wrapping_add(1);
+            effects.push(Effect::Changed);
+        }
+        effects
+    }
 }
 
 const TAKEN: &str = "The owner of the device has taken over.";
 const LIMIT: &str = "Your turn has reached its time limit.";
 const UNCLAIMED: &str = "Your turn was given on because no sound or picture came from you in time.";
-
-fn finish(mut effects: Vec<Effect>, changed: bool) -> Vec<Effect> {
-    if changed {
-        effects.push(Effect::Changed);
-    }
-    effects
-}
 
 #[cfg(test)]
 mod tests {
@@ -274,8 +288,21 @@ mod tests {
         let mut lock = TalkLock::new(None, CLAIM);
         assert_eq!(lock.ask("a", false, now), [Effect::Changed]);
         assert_eq!(lock.holder(), Some("a"));
-        assert_eq!(lock.state_of("a"), TalkState { you: Turn::Talking, busy: false, waiting: 0, revoked_by: None });
-        assert_eq!(lock.state_of("b"), TalkState { you: Turn::Idle, busy: true, waiting: 0, revoked_by: None });
+        assert_eq!(
+            lock.state_of("a"),
+            TalkState {
+                you: Turn::Talking,
+                busy: false,
+                place: 0,
+                waiting: 0,
+                version: lock.version,
+                revoked_by: None
+            }
+        );
+        assert_eq!(
+            lock.state_of("b"),
+            TalkState { you: Turn::Idle, busy: true, place: 0, waiting: 0, version: lock.version, revoked_by: None }
+        );
         assert_eq!(lock.producing("a", now), [start("a")]);
         assert_eq!(lock.next_deadline(), None);
         assert_eq!(lock.ask("a", false, now), []);
@@ -283,7 +310,10 @@ mod tests {
         assert_eq!(lock.producing("a", now), []);
         assert_eq!(lock.release("a", now), [stop("a", None), Effect::Changed]);
         assert_eq!(lock.release("a", now), []);
-        assert_eq!(lock.state_of("a"), TalkState { you: Turn::Idle, busy: false, waiting: 0, revoked_by: None });
+        assert_eq!(
+            lock.state_of("a"),
+            TalkState { you: Turn::Idle, busy: false, place: 0, waiting: 0, version: lock.version, revoked_by: None }
+        );
     }
 
     #[test]
@@ -293,7 +323,10 @@ mod tests {
         assert_eq!(lock.producing("a", now), [start("a"), Effect::Changed]);
         assert_eq!(lock.producing("b", now), [Effect::Changed]);
         assert_eq!(lock.producing("c", now), [Effect::Changed]);
-        assert_eq!(lock.state_of("c"), TalkState { you: Turn::Waiting, busy: true, waiting: 2, revoked_by: None });
+        assert_eq!(
+            lock.state_of("c"),
+            TalkState { you: Turn::Waiting, busy: true, place: 2, waiting: 2, version: lock.version, revoked_by: None }
+        );
         assert_eq!(lock.stopped("b", now), [Effect::Changed]);
         assert_eq!(lock.stopped("a", now), [stop("a", None), start("c"), Effect::Changed]);
     }
@@ -329,7 +362,14 @@ mod tests {
         drop(lock.ask("owner", false, now));
         assert_eq!(lock.ask("owner", true, now), [stop("a", Some(TAKEN)), Effect::Changed]);
         assert_eq!(lock.holder(), Some("owner"));
-        let state = TalkState { you: Turn::Idle, busy: true, waiting: 1, revoked_by: Some(TAKEN.to_owned()) };
+        let state = TalkState {
+            you: Turn::Idle,
+            busy: true,
+            place: 0,
+            waiting: 1,
+            version: lock.version,
+            revoked_by: Some(TAKEN.to_owned()),
+        };
         assert_eq!(lock.state_of("a"), state);
         // The page gives back what it no longer has; the sentence stays readable.
         assert_eq!(lock.release("a", now), []);

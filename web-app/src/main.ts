@@ -16,7 +16,7 @@ import { SignIn } from "./views/sign-in";
 import { Talkback } from "./views/talkback";
 import { canChooseSpeaker, Viewer } from "./views/viewer";
 
-const NOBODY: TalkState = { you: "idle", busy: false, waiting: 0, revokedBy: null };
+const NOBODY: TalkState = { you: "idle", busy: false, place: 0, waiting: 0, version: 0, revokedBy: null };
 // Set while signed out: a WebSocket that would only be refused is then not tried ahead of the status.
 const SIGNED_OUT_KEY = "duplex.signed-out";
 

@@ -112,14 +112,14 @@ function line(facts: Facts, state: CallState): { headline: string; detail: strin
 
 function liveLine(facts: Facts): { headline: string; detail: string; warn: boolean } {
   const { turn, talk, notice } = facts;
-  const fault = [...new Set(Object.values(facts.faults))].join(" ");
+  const fault = [...new Set(Object.values(facts.faults))].join(" · ");
   if (turn === "sending") {
     return calm("Talking", fault || (facts.camera ? "The device hears and sees you." : "The device hears you."));
   }
   if (turn === "microphone") return calm("Starting your microphone", "If the browser asks, allow it.");
   if (turn === "starting") return calm("Your turn", "Connecting your microphone to the device.");
   if (turn === "asking" || turn === "waiting") {
-    return calm("Waiting for your turn", talk.waiting > 1 ? `${talk.waiting} are in line, you among them.` : "You are next.");
+    return calm("Waiting for your turn", talk.place > 1 ? `${talk.place - 1} before you.` : "You are next.");
   }
   if (notice) return { ...notice, warn: true };
   if (talk.busy) {

@@ -35,6 +35,7 @@ export class Turn {
   #blank: MediaStreamTrack | null = null;
   #deadline: Timer;
   #doubt: Timer;
+  #version = 0;
   // Each wish has its number, so that an answer to one that was given up is recognized.
   #wish = 0;
 
@@ -81,17 +82,21 @@ export class Turn {
 
   /** The service's word, as an answer or as an event. */
   heard(talk: TalkState): void {
+    if (talk.version < this.#version) return; // an event from before our question, after its answer
+    this.#version = talk.version;
     this.on.talk(talk);
     clearTimeout(this.#doubt);
     if (talk.you === "talking" && (this.#phase === "asking" || this.#phase === "waiting")) {
       this.#offer();
     } else if (talk.you === "waiting" && this.#phase === "asking") {
       this.#setPhase("waiting");
+    } else if (talk.you === "idle" && this.#phase === "asking") {
+      // From before our question: the answer to it is still to come.
     } else if (talk.you === "idle" && talk.revokedBy !== null && this.wanted) {
       this.#stop();
       this.on.notice({ headline: "Your turn has ended", detail: talk.revokedBy });
     } else if (talk.you === "idle" && IN_LINE.has(this.#phase)) {
-      // An event from before our turn may arrive after the answer that gave it: let the next one speak.
+      // Our media has ended for the service; the client is about to say so, and better.
       this.#doubt = setTimeout(() => this.end(), DOUBT_MS);
     }
   }
@@ -110,6 +115,7 @@ export class Turn {
   /** Signalling closed: the service has given the turn to somebody else. */
   lostSignalling(): void {
     this.peer = null;
+    this.#version = 0; // a service that was started anew counts anew
     if (!this.wanted) return;
     this.#stop();
     this.on.notice({ headline: "Your turn has ended", detail: "The connection was lost for a moment. Press Talk to go on." });
@@ -190,7 +196,7 @@ export class Turn {
   async #release(): Promise<void> {
     if (this.peer === null) return;
     try {
-      this.on.talk(await api.releaseTalk(this.peer));
+      this.heard(await api.releaseTalk(this.peer));
     } catch (error) {
       // The service frees the turn itself when the peer's media or WebSocket ends.
       console.warn("could not give the turn back:", error);

@@ -14,7 +14,7 @@ function status(role: Role | null, some: Partial<Status> = {}): Status {
 function facts(some: Partial<Facts> = {}): Facts {
   return {
     status: status("talker"), online: true, signalling: true, unanswered: false, call: "media", failure: null, picture: true, wasLive: true,
-    turn: "off", talk: { you: "idle", busy: false, waiting: 0, revokedBy: null }, camera: false, notice: null, faults: {}, ...some,
+    turn: "off", talk: { you: "idle", busy: false, place: 0, waiting: 0, version: 0, revokedBy: null }, camera: false, notice: null, faults: {}, ...some,
   };
 }
 
@@ -44,7 +44,7 @@ test("without signalling a failed call is a missing service", () => {
 });
 
 test("busy names it, and only the owner may take over", () => {
-  const talk = { you: "idle", busy: true, waiting: 0, revokedBy: null } as const;
+  const talk = { you: "idle", busy: true, place: 0, waiting: 0, version: 0, revokedBy: null } as const;
   const talker = show(facts({ talk }));
   assert.equal(talker.talk, "busy");
   assert.equal(talker.headline, "Busy: someone is talking");

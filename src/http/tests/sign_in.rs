@@ -167,7 +167,9 @@ async fn the_turn_to_talk_by_role() {
     talk(2, &peers[1].id, false).send(&service).await.denied(404, "unknownPeer");
     talk(1, &peers[1].id, true).send(&service).await.denied(403, "notOwner");
     let state = talk(1, &peers[1].id, false).send(&service).await.json();
-    assert_eq!(state, json!({"you": "talking", "busy": false, "waiting": 0, "revokedBy": null}));
+    assert_eq!(state["version"].as_u64(), Some(1));
+    assert_eq!((&state["you"], &state["busy"], &state["waiting"]), (&json!("talking"), &json!(false), &json!(0)));
+    assert_eq!((&state["place"], &state["revokedBy"]), (&json!(0), &json!(null)));
     let state = talk(2, &peers[2].id, false).send(&service).await.json();
     assert_eq!((&state["you"], &state["busy"]), (&json!("waiting"), &json!(true)));
     let state = talk(2, &peers[2].id, true).send(&service).await.json();

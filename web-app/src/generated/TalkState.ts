@@ -14,9 +14,18 @@ you: Turn,
  */
 busy: boolean, 
 /**
+ * The caller's place in the line, from 1; 0 when it does not wait.
+ */
+place: number, 
+/**
  * How many wait.
  */
 waiting: number, 
+/**
+ * Counts the lock's changes: an answer and an event may overtake each other, the higher one is the newer. It
+ * begins anew with the service.
+ */
+version: number, 
 /**
  * A sentence that says why the caller's turn was just ended by somebody or something else.
  */
