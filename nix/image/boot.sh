@@ -27,7 +27,8 @@ cp "$modules/dtb/broadcom/bcm2712-d-rpi-5-b.dtb" "$work/slot/bcm2712d0-rpi-5-b.d
 # bcm2711-rpi-cm4.dtb is what firmware asks for on a compute module.
 mv "$work/slot/bcm2711-rpi-cm4-io.dtb" "$work/slot/bcm2711-rpi-cm4.dtb"
 cp "$here/config.txt" "$work/slot/config.txt"
-printf 'console=ttyS1,115200 console=ttyAMA10,115200 console=tty1 duplex.disk=%s duplex.verity=%s panic=10 quiet loglevel=4 net.ifnames=0 systemd.show_status=0\n' \
+# No console=: the board's tree names its serial port, and what a person must see is written to the screen as well.
+printf 'duplex.disk=%s duplex.verity=%s panic=10 quiet loglevel=4 lsm=landlock,yama net.ifnames=0 systemd.show_status=0\n' \
   "$disk_signature" "$(cat "$verity")" >"$work/slot/cmdline.txt"
 printf '{"version": "%s", "verity": "%s"}\n' "$version" "$(cat "$verity")" >"$work/slot/release.json"
 

@@ -57,6 +57,7 @@ LINKS = {
     "etc/os-release": "../usr/lib/os-release",
     "etc/resolv.conf": "/run/systemd/resolve/resolv.conf",
     "etc/localtime": "/run/duplex/localtime",
+    "usr/lib/firmware/regulatory.db": "regulatory.db-debian", "usr/lib/firmware/regulatory.db.p7s": "regulatory.db.p7s-debian",
     "usr/lib/systemd/system/default.target": "multi-user.target",
     "usr/lib/systemd/system/dbus-org.freedesktop.resolve1.service": "systemd-resolved.service",
     "usr/lib/systemd/system/dbus-org.freedesktop.network1.service": "systemd-networkd.service",

@@ -53,6 +53,7 @@ def libraries(tree: Tree, rules: Rules) -> None:
             names[parsed.soname].add(path)
     reached: set[str] = set()
     waiting = [path for path in files if not _is_library(path, rules)]
+    waiting += [path for path in tree.entries if rules.opened(path)]
     while waiting:
         path = waiting.pop()
         if path in reached:
