@@ -3,7 +3,7 @@
 #
 #   root=FILE boot=FILE card=FOLDER version=X SOURCE_DATE_EPOCH=N out=FOLDER nix/image/disk.sh
 #
-# In: these variables (card: the files of the first partition). Out: duplex-VERSION-arm64.img.zst, .bmap, .sha256, and the
+# In: these variables (card: the files of the first partition; sbom, if set: a folder with bills of materials). Out: duplex-VERSION-arm64.img.zst, .bmap, .sha256, and the
 # manifest for Raspberry Pi Imager in $out; with keep_raw=1 also the .img. Needs sfdisk, mkfs.fat, mtools, mke2fs, zstd, python3.
 case ${1-} in -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 set -euo pipefail
@@ -14,7 +14,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
-name=duplex-$version-arm64
+name=${name:-duplex}-$version-arm64
 image=$work/$name.img
 
 sectors() { echo $(($1 * MIB / 512)); }
@@ -46,5 +46,6 @@ place "$work/data.ext4" $data_at
 
 zstd -q -19 -T1 "--long=${window:-27}" -f "$image" -o "$out/$name.img.zst"
 python3 "$here/manifest.py" "$image" "$out/$name.img.zst" "$version" "$out"
+[ -z "${sbom-}" ] || cp --no-preserve=mode "$sbom"/*.json "$out/"
 [ -z "${keep_raw-}" ] || mv "$image" "$out/$name.img"
 printf 'image: %s MiB packed, %s MiB raw\n' $(($(stat -c %s "$out/$name.img.zst") / MIB)) "$disk_size"

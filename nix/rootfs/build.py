@@ -1,7 +1,8 @@
 """The root file system as a tar stream, out of Debian packages and the project's own files.
 
 In (environment): `debs`, `kernel_debs`, `firmware_debs` (files, separated by spaces), `duplex` (folder with bin/duplex),
-`overlay` (folder with files of the project), `version`, `SOURCE_DATE_EPOCH`, `out` (folder).
+`overlay` (folder with files of the project), `version`, `SOURCE_DATE_EPOCH`, `out` (folder); for a larger image `additions` (a table like
+prune.toml whose lists are added to it) and `extra` (folders whose files are added).
 Out: root.tar, packages.json (what is in it, and from where), dropped.txt.
 Never: runs a program or a maintainer script of the image; reads the clock, the network or the machine's own configuration.
 """
@@ -11,12 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 import tomllib
 from pathlib import Path
 
 import accounts
 import debs
+import elf
 import kernel
 import prune
 import scripts
@@ -36,7 +39,7 @@ def main() -> None:
     firmware = [debs.read(Path(name)) for name in variable("firmware_debs").split()]
     scripts.check([*packages, *kernel_packages, *firmware], HERE / "scripts.json")
 
-    rules = prune.Rules(table("prune.toml"))
+    rules = prune.Rules(joined(table("prune.toml")))
     tree = Tree()
     for package in [*packages, *firmware]:
         hard: dict[str, str] = {}
@@ -49,6 +52,8 @@ def main() -> None:
     version = kernel.add_modules(tree, kernel_packages, table("kernel.toml"))
     duplex = Path(variable("duplex"))
     tree.put("usr/bin/duplex", Entry("f", 0o755, (duplex / "bin/duplex").read_bytes()))
+    for folder in os.environ.get("extra", "").split():
+        tree.add_folder(Path(folder))
     prune.libraries(tree, rules)
     accounts.write(tree, table("accounts.toml"))
     sources = apply(tree, variable("version"), [*packages, *firmware], rules)
@@ -59,6 +64,7 @@ def main() -> None:
     for path, (mode, uid, gid) in FOLDERS.items():
         tree.entries[path] = Entry("d", mode, uid=uid, gid=gid)
 
+    no_secret(tree)
     with (out / "root.tar").open("wb") as file:
         tree.write_tar(file, epoch)
     report(tree, [*packages, *kernel_packages, *firmware], version, out, sources)
@@ -102,6 +108,24 @@ def report(tree: Tree, packages: list[debs.Deb], version: str, out: Path, source
     (out / "dropped.txt").write_text("".join(f"{package.name}\n" for package in packages if package.name not in files))
     total = sum(len(entry.data) for entry in tree.entries.values())
     print(f"root: {len(stays)} packages of {len(packages)}, {len(tree.entries)} entries, {total / 1e6:.1f} MB, kernel {version}")
+
+
+def joined(rules: dict) -> dict:
+    """The rules with those of the larger image."""
+    if os.environ.get("additions"):
+        for key, more in tomllib.loads(Path(os.environ["additions"]).read_text()).items():
+            rules[key] = [item for item in rules[key] if item not in more] if key == "drop-packages" else rules[key] + more
+    return rules
+
+
+def no_secret(tree: Tree) -> None:
+    """An image never holds a private key, nor the remains of one."""
+    for path, entry in tree.files():
+        # Libraries have keys for testing themselves in them, which are public.
+        if not elf.parse(entry.data) and re.search(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/=]{40}", entry.data):
+            raise SystemExit(f"error: /{path} holds a private key")
+        if re.match(r"(etc/ssh/ssh_host_|data/|root/\.ssh|var/lib/duplex/)", path):
+            raise SystemExit(f"error: /{path} must not be in an image")
 
 
 def merged_name(name: str) -> str:
