@@ -57,6 +57,8 @@ def load(path: Path) -> Tree:
         for info in archive:
             body = archive.extractfile(info) if info.isreg() else None
             kind = "d" if info.isdir() else "l" if info.issym() else "f"
+            if info.name == ".":
+                continue
             tree.entries[info.name] = Entry(kind, info.mode, body.read() if body else b"", info.linkname)
     return tree
 

@@ -130,7 +130,8 @@ class Tree:
     def write_tar(self, file: BinaryIO, time: int) -> None:
         """The tree as a tar stream in order of the paths."""
         with tarfile.open(fileobj=file, mode="w|", format=tarfile.GNU_FORMAT) as archive:
-            for path, entry in sorted(self.entries.items()):
+            # The root folder itself: without an entry it would be open to everybody.
+            for path, entry in [(".", Entry("d", 0o755)), *sorted(self.entries.items())]:
                 info = tarfile.TarInfo(path)
                 info.mtime, info.mode, info.uid, info.gid = time, entry.mode, entry.uid, entry.gid
                 if entry.kind == "d":
