@@ -11,6 +11,8 @@
       all-aarch64 = parts.aarch64.all;
       web-app = parts.web.webApp;
       gstwebrtc-api = parts.web.bundle;
+      image = parts.image.image;
+      image-workbench = parts.image-workbench.image;
     };
   };
 }

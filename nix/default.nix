@@ -60,8 +60,26 @@ let
       source = select "simple-http-server-source" [ "nix/simple-http-server" ] + "/nix/simple-http-server";
     };
   };
+  locked = builtins.fromJSON (builtins.readFile ./debian/lock.json);
+  imageOf = more: import ./image ({
+    inherit inRoot version;
+    inherit (lock) debs;
+    inherit (locked) snapshot;
+    tools = toolchain.tools;
+    duplex = (forArchitecture toolchain.architectures.aarch64).duplex;
+    cargoLock = ../Cargo.lock;
+    npmLock = ../web-app/package-lock.json;
+    debianLock = ./debian/lock.json;
+  } // more);
+  board = forArchitecture toolchain.architectures.aarch64;
 in {
   inherit sandbox toolchain version web;
+  image = imageOf { };
+  image-workbench = imageOf {
+    name = "duplex-workbench";
+    additions = ./rootfs/workbench.toml;
+    extra = [ board.gst-plugin-webrtc board.gst-plugin-rtp board.gst-webrtc-signalling-server board.simple-http-server ];
+  };
   inherit (lock) debs;
   aarch64 = forArchitecture toolchain.architectures.aarch64;
   x86_64 = forArchitecture toolchain.architectures.x86_64;

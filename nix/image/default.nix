@@ -1,10 +1,10 @@
 # The card's image, step by step; each step is a script that runs the same outside Nix.
 #
 # In: inRoot (nix/sandbox.nix: runs a script in a Debian tree), tools (that tree), debs (set -> list of packages), duplex (the
-# cross-built service), version, epoch, the locks; for the workbench image also extra (folders with files) and additions (a list of what is
+# cross-built service), version, snapshot (the lock's date, which is the image's), the locks; for the workbench image also extra (folders with files) and additions (a list of what is
 # kept besides). Out: rootfs, initramfs, root, boot, sbom, and image, which has all that is handed out.
 # Never: a step that looks at the network, the clock or the machine.
-{ inRoot, tools, debs, duplex, version, epoch, cargoLock, npmLock, debianLock, name ? "duplex", extra ? [ ], additions ? null }:
+{ inRoot, tools, debs, duplex, version, snapshot, cargoLock, npmLock, debianLock, name ? "duplex", extra ? [ ], additions ? null }:
 let
   wanted = [ "rootfs" "initramfs" "image" "sbom" ];
   here = toString ./..;
@@ -15,11 +15,13 @@ let
     filter = path: type: builtins.any (folder: path == "${here}/${folder}" || builtins.substring 0 (builtins.stringLength "${here}/${folder}/") path == "${here}/${folder}/") wanted
       && !(builtins.match ".*\\.nix|.*__pycache__.*" path != null);
   };
+  part = from: length: builtins.substring from length snapshot;
+  date = "${part 0 4}-${part 4 2}-${part 6 2} ${part 9 2}:${part 11 2}:${part 13 2}";
   step = what: env: script: inRoot {
     name = "${name}-${what}";
     root = tools;
-    env = { inherit version; SOURCE_DATE_EPOCH = toString epoch; } // env;
-    script = "export out=$out; exec bash ${scripts}/${script}";
+    env = { inherit version; } // env;
+    script = "export out SOURCE_DATE_EPOCH=$(date -u -d '${date}' +%s); exec bash ${scripts}/${script}";
   };
 in rec {
   rootfs = step "rootfs" ({

@@ -40,7 +40,9 @@ place "$work/card.vfat" $bootsel_at
 for at in $boot_a_at $boot_b_at; do place "$boot" "$at"; done
 for at in $root_a_at $root_b_at; do place "$root" "$at"; done
 truncate -s "${data_size}M" "$work/data.ext4"
-mke2fs -q -t ext4 -L data -m 1 -U "$data_uuid" -E "hash_seed=$data_hash_seed,root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,resize=16777216" \
+# Blocks and room for growth as for a card of up to 512 GB: small ones would be chosen for this small a seed.
+mke2fs -q -t ext4 -L data -m 1 -b 4096 -i 16384 -J size=16 -U "$data_uuid" \
+  -E "hash_seed=$data_hash_seed,root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,resize=134217728" \
   "$work/data.ext4"
 place "$work/data.ext4" $data_at
 

@@ -9,6 +9,7 @@ Never: runs a program or a maintainer script of the image; reads the clock, the 
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import os
@@ -35,7 +36,9 @@ def main() -> None:
     epoch = int(variable("SOURCE_DATE_EPOCH"))
     packages = [debs.read(Path(name)) for name in sorted(variable("debs").split(), key=lambda name: Path(name).name)]
     packages.sort(key=lambda package: package.name)
+    patterns = table("kernel.toml")["packages"]
     kernel_packages = [debs.read(Path(name)) for name in variable("kernel_debs").split()]
+    kernel_packages = [package for package in kernel_packages if any(fnmatch.fnmatch(package.name, pattern) for pattern in patterns)]
     firmware = [debs.read(Path(name)) for name in variable("firmware_debs").split()]
     scripts.check([*packages, *kernel_packages, *firmware], HERE / "scripts.json")
 
@@ -53,7 +56,9 @@ def main() -> None:
     duplex = Path(variable("duplex"))
     tree.put("usr/bin/duplex", Entry("f", 0o755, (duplex / "bin/duplex").read_bytes()))
     for folder in os.environ.get("extra", "").split():
-        tree.add_folder(Path(folder))
+        for place, where in (("bin", "usr/bin"), ("lib/gstreamer-1.0", prune.PLUGINS)):
+            for file in sorted(Path(folder, place).glob("*")):
+                tree.put(f"{where}/{file.name}", Entry("f", 0o755 if place == "bin" else 0o644, file.read_bytes()))
     prune.libraries(tree, rules)
     accounts.write(tree, table("accounts.toml"))
     sources = apply(tree, variable("version"), [*packages, *firmware], rules)
