@@ -31,6 +31,7 @@ width = 320
 height = 240
 framerate = 15
 video-bitrate = 300
+negotiation-timeout = 60
 sound = "discard"
 """
 
