@@ -17,6 +17,7 @@ rec {
     script = ''
       mkdir -p /build/cargo
       cp -r --no-preserve=mode "$source" /build/source
+      mkdir -p /build/source/web-app
       cp -r --no-preserve=mode "$webApp/share/duplex/web-app" /build/source/web-app/dist
       cd /build/source
       export CARGO_HOME=/build/cargo CARGO_TARGET_DIR=/build/target
@@ -28,10 +29,10 @@ rec {
       CARGO_ENCODED_RUSTFLAGS=''${CARGO_ENCODED_RUSTFLAGS%?}
       export CFLAGS="-ffile-prefix-map=$crates=/crates -ffile-prefix-map=/build/target=/target"
       cargo build --release --locked --offline --jobs "''${NIX_BUILD_CORES:-2}" --target "$triple" \
-        -p duplex -p gst-plugin-webrtc -p gst-plugin-rtp -p gst-plugin-webrtc-signalling
+        -p duplex -p gst-plugin-webrtc -p gst-plugin-rtp -p gst-plugin-webrtc-signalling -p duplex-pki
       built=/build/target/$triple/release
       mkdir -p "$out/bin" "$out/lib/gstreamer-1.0" "$out/share/duplex"
-      cp "$built/duplex" "$built/gst-webrtc-signalling-server" "$out/bin/"
+      cp "$built/duplex" "$built/duplex-pki" "$built/gst-webrtc-signalling-server" "$out/bin/"
       cp "$built/libgstrswebrtc.so" "$built/libgstrsrtp.so" "$out/lib/gstreamer-1.0/"
       chmod 755 "$out"/bin/*
       "$gnu-strip" --strip-unneeded "$out"/bin/* "$out"/lib/gstreamer-1.0/*
