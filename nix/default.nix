@@ -40,6 +40,7 @@ let
       root = toolchain.rust;
       crates = duplexCrates;
       source = workspace;
+      manifests = select "duplex-manifests" [ "Cargo.toml" "Cargo.lock" "pki/Cargo.toml" ];
     };
     pick = name: what: paths: cargo.pick {
       name = "${name}-${architecture.name}-${version}";
@@ -82,14 +83,14 @@ let
     inherit (toolchain) tools;
     inherit (lock) debs;
     inherit (aarch64) duplex;
-    epoch = lock.epoch;
+    inherit (lock) snapshot;
     cargoLock = ../Cargo.lock;
     npmLock = ../web-app/package-lock.json;
     debianLock = ./debian/lock.json;
   } // settings)).image;
 in {
   # The image for the card, and the same with the owner's recipes and tools on it.
-  images = if !(builtins.pathExists ./image/default.nix) then { } else {
+  images = {
     image = image { };
     image-workbench = image {
       name = "duplex-workbench";
