@@ -6,7 +6,7 @@
 # In: these variables. Out: boot.vfat in $out. Needs dpkg-deb's formats (python3), mkfs.fat, mtools, gzip.
 case ${1-} in -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 set -euo pipefail
-export LC_ALL=C.UTF-8 TZ=UTC MTOOLS_SKIP_CHECK=1 PYTHONDONTWRITEBYTECODE=1
+export LC_ALL=C TZ=UTC MTOOLS_SKIP_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=nix/image/layout.sh
 . "$here/layout.sh"

@@ -53,7 +53,7 @@ in rec {
   } "sbom/build.sh";
 
   image = step "image" {
-    root = "${root}/root.img";
+    root_image = "${root}/root.img";
     boot = "${boot}/boot.vfat";
     card = "${scripts}/image/card";
     inherit sbom name;

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Puts the card's image together, packs it, and writes what goes with it.
 #
-#   root=FILE boot=FILE card=FOLDER version=X SOURCE_DATE_EPOCH=N out=FOLDER nix/image/disk.sh
+#   root_image=FILE boot=FILE card=FOLDER version=X SOURCE_DATE_EPOCH=N out=FOLDER nix/image/disk.sh
 #
 # In: these variables (card: the files of the first partition; sbom, if set: a folder with bills of materials). Out: duplex-VERSION-arm64.img.zst, .bmap, .sha256, and the
 # manifest for Raspberry Pi Imager in $out; with keep_raw=1 also the .img. Needs sfdisk, mkfs.fat, mtools, mke2fs, zstd, python3.
 case ${1-} in -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 set -euo pipefail
-export LC_ALL=C.UTF-8 TZ=UTC PYTHONDONTWRITEBYTECODE=1
+export LC_ALL=C TZ=UTC PYTHONDONTWRITEBYTECODE=1
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=nix/image/layout.sh
 . "$here/layout.sh"
@@ -38,7 +38,7 @@ cp -r --no-preserve=mode,ownership "$card/." "$work/card/"
 "$here/fat.sh" "$work/card.vfat" "$bootsel_size" "$bootsel_serial" DUPLEX "$work/card"
 place "$work/card.vfat" $bootsel_at
 for at in $boot_a_at $boot_b_at; do place "$boot" "$at"; done
-for at in $root_a_at $root_b_at; do place "$root" "$at"; done
+for at in $root_a_at $root_b_at; do place "$root_image" "$at"; done
 truncate -s "${data_size}M" "$work/data.ext4"
 # Blocks and room for growth as for a card of up to 512 GB: small ones would be chosen for this small a seed.
 mke2fs -q -t ext4 -L data -m 1 -b 4096 -i 16384 -J size=16 -U "$data_uuid" \

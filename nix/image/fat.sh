@@ -6,7 +6,7 @@
 # In: the folder. Out: the image. Files go in one by one in order of their names, with one time. Needs mkfs.fat, mtools.
 case ${1-} in -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 set -euo pipefail
-export LC_ALL=C.UTF-8 TZ=UTC MTOOLS_SKIP_CHECK=1
+export LC_ALL=C TZ=UTC MTOOLS_SKIP_CHECK=1
 image=$1 size=$2 serial=$3 label=$4 folder=$5
 rm -f "$image"
 truncate -s "${size}M" "$image"

@@ -27,7 +27,14 @@ pub fn run(places: &Places) -> Result<(), Error> {
     }
     let mut settings = remembered(places);
     if let Some(text) = files::read(&places.card.join(FILE)) {
-        match settings::parse(&text).and_then(|found| take_in(places, &text, &found).map(|()| found)) {
+        let parsed = settings::parse(&text).map_err(|mut problems| {
+            // All that is wrong comes together, also what only the service's own rules find.
+            if let Some(service) = settings::service(&text) {
+                problems.extend(service_file(places, &service).err());
+            }
+            problems
+        });
+        match parsed.and_then(|found| take_in(places, &text, &found).map(|()| found)) {
             Ok(found) => {
                 report.push(format!("{FILE} was taken in.{}", taken(&found)));
                 settings = found;

@@ -77,6 +77,8 @@ fn a_bad_file_changes_nothing_and_is_told() {
     assert_eq!(device.text("proc/sys/kernel/hostname"), "door\n");
     assert!(device.text("run/duplex/service.toml").contains("name = \"Front\""));
     assert!(!Auth::open(&device.places.state).unwrap().has_owner());
+    let status = device.start("hostname = \"Not A Name\"\n[service]\nwidth = 7\n");
+    assert!(status.contains("Not A Name") && status.contains("width = 7"), "{status}");
     let status = device.start("what is this");
     assert!(status.contains("line 1"), "{status}");
     assert_eq!(device.text("proc/sys/kernel/hostname"), "door\n");

@@ -98,6 +98,11 @@ pub fn parse(text: &str) -> Result<Settings, Vec<String>> {
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
 
+/// The keys of the service alone, whatever is wrong with the others.
+pub fn service(text: &str) -> Option<toml::Table> {
+    text.parse::<toml::Table>().ok()?.get("service")?.as_table().cloned()
+}
+
 /// The text with its secrets blanked, everything else as it was; `None` if there is nothing to blank.
 pub fn blanked(text: &str) -> Option<String> {
     let table = DeTable::parse(text).ok()?;
