@@ -19,6 +19,8 @@ let
   };
 in derivation {
   name = "duplex-shell";
+  # What asks for the environment looks for the outputs in a variable.
+  outputs = [ "out" ];
   inherit system bb root;
   builder = "${bash}/bin/bash";
   args = [ "-c" "echo 'this is a shell: nix develop'; exit 1" ];
