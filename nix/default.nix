@@ -40,18 +40,33 @@ let
       root = toolchain.rust;
       crates = duplexCrates;
       source = workspace;
+      manifests = select "duplex-manifests" [ "Cargo.toml" "Cargo.lock" "pki/Cargo.toml" ];
     };
     pick = name: what: paths: cargo.pick {
       name = "${name}-${architecture.name}-${version}";
       description = "${what}, for ${architecture.name}";
       inherit paths;
     };
-  in {
+  in rec {
     all = cargo.all;
     duplex = pick "duplex" "The service" [ "bin/duplex" "share/duplex/crates.txt" ];
     gst-plugin-webrtc = pick "gst-plugin-webrtc" "GStreamer plugin with webrtcsink and webrtcsrc" [ "lib/gstreamer-1.0/libgstrswebrtc.so" ];
     gst-plugin-rtp = pick "gst-plugin-rtp" "GStreamer plugin with RTP payloaders" [ "lib/gstreamer-1.0/libgstrsrtp.so" ];
     gst-webrtc-signalling-server = pick "gst-webrtc-signalling-server" "The stock signalling server" [ "bin/gst-webrtc-signalling-server" ];
+    # What the workbench image adds, laid out as in its root file system.
+    workbench = inRoot {
+      name = "duplex-workbench-files-${architecture.name}";
+      description = "Plugins, stock signalling server, web server and browser bundle, for the workbench image";
+      root = toolchain.tools;
+      env = { inherit (cargo) all; server = simple-http-server; bundle = web.bundle; inherit (architecture) gnu; };
+      script = ''
+        mkdir -p "$out/usr/bin" "$out/usr/lib/$gnu/gstreamer-1.0" "$out/usr/share"
+        cp "$all/bin/gst-webrtc-signalling-server" "$server/bin/simple-http-server" "$out/usr/bin/"
+        cp "$all"/lib/gstreamer-1.0/*.so "$out/usr/lib/$gnu/gstreamer-1.0/"
+        cp -r "$bundle/share/gstwebrtc-api" "$out/usr/share/"
+      '';
+    };
+    pki = pick "duplex-pki" "The certificate authority's commands alone" [ "bin/duplex-pki" ];
     simple-http-server = import ./packages/simple-http-server.nix {
       inherit inRoot architecture;
       version = serverVersion;
@@ -60,27 +75,32 @@ let
       source = select "simple-http-server-source" [ "nix/simple-http-server" ] + "/nix/simple-http-server";
     };
   };
-  locked = builtins.fromJSON (builtins.readFile ./debian/lock.json);
-  imageOf = more: import ./image ({
+  aarch64 = forArchitecture toolchain.architectures.aarch64;
+  x86_64 = forArchitecture toolchain.architectures.x86_64;
+
+  image = settings: (import ./image ({
     inherit inRoot version;
+    inherit (toolchain) tools;
     inherit (lock) debs;
-    inherit (locked) snapshot;
-    tools = toolchain.tools;
-    duplex = (forArchitecture toolchain.architectures.aarch64).duplex;
+    inherit (aarch64) duplex;
+    inherit (lock) snapshot;
     cargoLock = ../Cargo.lock;
     npmLock = ../web-app/package-lock.json;
     debianLock = ./debian/lock.json;
-  } // more);
-  board = forArchitecture toolchain.architectures.aarch64;
+  } // settings)).image;
 in {
-  inherit sandbox toolchain version web;
-  image = imageOf { };
-  image-workbench = imageOf {
-    name = "duplex-workbench";
-    additions = ./rootfs/workbench.toml;
-    extra = [ board.gst-plugin-webrtc board.gst-plugin-rtp board.gst-webrtc-signalling-server board.simple-http-server ];
+  # The image for the card, and the same with the owner's recipes and tools on it.
+  images = {
+    image = image { };
+    image-workbench = image {
+      name = "duplex-workbench";
+      extra = [ aarch64.workbench ];
+      additions = ./rootfs/workbench.toml;
+    };
   };
+  shell = import ./shell.nix { inherit sandbox system; inherit (lock) debs; root = toolchain.rust; };
+  checks = import ./checks.nix { inherit inRoot select; root = toolchain.tools; };
+  inherit aarch64 x86_64;
+  inherit sandbox toolchain version web;
   inherit (lock) debs;
-  aarch64 = forArchitecture toolchain.architectures.aarch64;
-  x86_64 = forArchitecture toolchain.architectures.x86_64;
 }

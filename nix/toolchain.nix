@@ -14,19 +14,21 @@ rec {
     aarch64 = target "aarch64";
     x86_64 = target "x86_64";
   };
+  # Debian sets the name cc in a maintainer script; here no script runs.
+  compilers = {
+    CC_aarch64_unknown_linux_gnu = "aarch64-linux-gnu-gcc";
+    CC_x86_64_unknown_linux_gnu = "x86_64-linux-gnu-gcc";
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER = "aarch64-linux-gnu-gcc";
+    CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER = "x86_64-linux-gnu-gcc";
+  };
   target = name: rec {
     inherit name;
     triple = "${name}-unknown-linux-gnu";
     gnu = "${name}-linux-gnu";
-    env = {
+    # Also for the build's own programs (build scripts, procedural macros), hence both compilers each time.
+    env = compilers // {
       PKG_CONFIG_ALLOW_CROSS = "1";
       PKG_CONFIG_LIBDIR = "/usr/lib/${gnu}/pkgconfig:/usr/share/pkgconfig";
-      "CARGO_TARGET_${builtins.replaceStrings [ "a" "r" "c" "h" "x" ] [ "A" "R" "C" "H" "X" ] name}_UNKNOWN_LINUX_GNU_LINKER" = "${gnu}-gcc";
-      "CC_${name}_unknown_linux_gnu" = "${gnu}-gcc";
-      "AR_${name}_unknown_linux_gnu" = "${gnu}-ar";
-      # Libraries that are linked but not called from here need not be there to link.
-      "CARGO_TARGET_${builtins.replaceStrings [ "a" "r" "c" "h" "x" ] [ "A" "R" "C" "H" "X" ] name}_UNKNOWN_LINUX_GNU_RUSTFLAGS" =
-        "-Clink-arg=-Wl,--allow-shlib-undefined --remap-path-prefix=/build/source=/duplex --remap-path-prefix=/build/cargo=/cargo";
     };
   };
 }

@@ -4,7 +4,6 @@
 { fixed }:
 let
   lock = builtins.fromJSON (builtins.readFile ./lock.json);
-  last = list: builtins.elemAt list (builtins.length list - 1);
   # The same rule as store_name in nix/sources.py: the store allows neither ~ nor %.
   storeName = path: builtins.replaceStrings [ "~" "%" ] [ "-" "_" ] (baseNameOf path);
   file = key: let entry = lock.packages.${key}; in fixed { name = storeName entry.path; hash = entry.sha256; };

@@ -25,7 +25,7 @@ let
   };
 in rec {
   rootfs = step "rootfs" ({
-    debs = debs.image ++ (if additions == null then [ ] else debs.workbench);
+    debs = if additions == null then debs.image else debs.workbench;
     kernel_debs = debs.kernel;
     firmware_debs = debs.firmware;
     overlay = "${scripts}/rootfs/files";
