@@ -56,9 +56,7 @@ def main() -> None:
     duplex = Path(variable("duplex"))
     tree.put("usr/bin/duplex", Entry("f", 0o755, (duplex / "bin/duplex").read_bytes()))
     for folder in os.environ.get("extra", "").split():
-        for place, where in (("bin", "usr/bin"), ("lib/gstreamer-1.0", prune.PLUGINS)):
-            for file in sorted(Path(folder, place).glob("*")):
-                tree.put(f"{where}/{file.name}", Entry("f", 0o755 if place == "bin" else 0o644, file.read_bytes()))
+        tree.add_folder(Path(folder))
     prune.libraries(tree, rules)
     accounts.write(tree, table("accounts.toml"))
     sources = apply(tree, variable("version"), [*packages, *firmware], rules)
