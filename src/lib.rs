@@ -12,6 +12,7 @@
 //! are joined.
 
 pub mod api;
+pub mod appliance;
 pub mod bridge;
 pub mod certificate;
 pub mod cli_auth;

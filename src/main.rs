@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use duplex::config::{self, Config, Flags, LogFormat};
-use duplex::{cli_auth, control, devices, doctor};
+use duplex::{appliance, cli_auth, control, devices, doctor};
 
 /// A two-way WebRTC audio and video appliance: a browser sees and hears this device, and talks back.
 #[derive(Parser)]
@@ -57,6 +57,12 @@ enum Command {
     },
     #[command(flatten)]
     Auth(cli_auth::AuthCommand),
+    /// Steps of the appliance's own start
+    #[command(hide = true)]
+    Appliance {
+        #[command(subcommand)]
+        command: appliance::Command,
+    },
 }
 
 /// Where the running service keeps its state.
@@ -130,6 +136,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             duplex_pki::cli::run(command, &config.state_dir.join("pki"))?;
             print(hint)?;
         }
+        Command::Appliance { command } => appliance::run(command)?,
         Command::Auth(command) => cli_auth::run(&command, |name| std::env::var(name).ok())?,
     }
     Ok(ExitCode::SUCCESS)
@@ -143,7 +150,17 @@ fn run(config: Config) -> anyhow::Result<()> {
     log_to_stderr(&config)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the async runtime")?;
+    let notifier = std::sync::Arc::new(appliance::notify::Notifier::new(|name| std::env::var(name).ok()));
     let result = runtime.block_on(async {
+        if let Some(beat) = notifier.beat() {
+            let notifier = notifier.clone();
+            tokio::spawn(async move {
+                loop {
+                    notifier.alive();
+                    tokio::time::sleep(beat).await;
+                }
+            });
+        }
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         let shutdown = async move {
             tokio::select! {
@@ -151,7 +168,18 @@ fn run(config: Config) -> anyhow::Result<()> {
                 _ = terminate.recv() => {}
             }
         };
-        duplex::run(config, announce, shutdown).await?;
+        let ready = |ready: &duplex::Ready| {
+            announce(ready);
+            notifier.ready();
+        };
+        let stopping = {
+            let notifier = notifier.clone();
+            async move {
+                shutdown.await;
+                notifier.stopping();
+            }
+        };
+        duplex::run(config, ready, stopping).await?;
         anyhow::Ok(())
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));

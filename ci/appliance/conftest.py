@@ -1,0 +1,51 @@
+"""Fixtures of the appliance's tests: boards by labgrid, log and console per test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+
+# Only with an image, and with labgrid's own plugin, is there anything to test here; ci/test-image sets both up.
+collect_ignore_glob = [] if os.environ.get("LG_IMAGE") else ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def serving(strategy):  # type: ignore[no-untyped-def]
+    """The shared board, provisioned and serving."""
+    strategy.transition("serving")
+    yield strategy.board
+    strategy.board.off()
+
+
+@pytest.fixture
+def fresh(target) -> Iterator[Callable]:  # type: ignore[no-untyped-def]
+    """Makes boards whose cards were just flashed; they are switched off after the test."""
+    maker = target.get_driver("EmulatedBoard")
+    boards = []
+
+    def make(name: str):  # type: ignore[no-untyped-def]
+        boards.append(maker.new_board(name))
+        return boards[-1]
+
+    yield make
+    for board in boards:
+        print(f"--- end of {board.folder.name}'s console\n{board.console()[-2500:]}")
+        board.off()
+        board.card.unlink(missing_ok=True)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):  # type: ignore[no-untyped-def]
+    """Keeps the shared board's journal beside the report of a failed test."""
+    outcome = yield
+    report = outcome.get_result()
+    board = item.funcargs.get("serving") if hasattr(item, "funcargs") else None
+    if report.when == "call" and report.failed and board is not None and board.process:
+        journal = board.ssh("journalctl -b --no-pager | tail -n 60", check=False)
+        report.sections.append(("journal of the board", journal))
+        out = Path(__file__).resolve().parent.parent / "out"
+        out.mkdir(exist_ok=True)
+        (out / f"{item.name}.journal").write_text(journal)

@@ -1,0 +1,221 @@
+"""The appliance image on a board: starts, is closed where it must be, serves, remembers, forgets nothing but what it is told to.
+
+Every test that needs a board takes the shared one, provisioned and serving; those that need a card of their own flash one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from strategy import PASSWORD
+
+import boot
+from stock import Launch, markers, signaller, source, wait_for_tone
+
+pytestmark = pytest.mark.lg_feature("appliance")
+
+
+def sign_in(board, password: str) -> int:  # type: ignore[no-untyped-def]
+    """Status of a sign-in with this password."""
+    body = json.dumps({"password": password}).encode()
+    context = ssl.create_default_context(cafile=str(board.ca))
+    headers = {"Content-Type": "application/json", "Origin": board.url.rstrip("/")}
+    request = urllib.request.Request(board.url + "api/v1/sign-in", body, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60, context=context) as answer:
+            return answer.status
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+# --- start ---------------------------------------------------------------------------------------------------------------
+
+def test_starts_without_a_failed_unit(serving) -> None:  # type: ignore[no-untyped-def]
+    assert serving.ssh("systemctl --failed --no-legend --plain") == ""
+    times = serving.ssh("systemd-analyze time; systemd-analyze blame --no-pager | head -n 12; free -m; cat /sys/fs/cgroup/system.slice/duplex.service/memory.current")
+    print(times)
+
+
+def test_data_grew_to_the_end_of_the_card(serving) -> None:  # type: ignore[no-untyped-def]
+    megabytes = int(serving.ssh("df -m /data | tail -n 1 | awk '{print $2}'"))
+    assert megabytes > 1700, f"data has {megabytes} MB of a card of 3 GiB"
+
+
+# --- read-only and verified ----------------------------------------------------------------------------------------------
+
+def test_only_data_can_be_written(serving) -> None:  # type: ignore[no-untyped-def]
+    for folder in ("/", "/etc", "/usr/bin", "/var", "/var/lib", "/root"):
+        said = serving.ssh(f"touch {folder}/x 2>&1; rm -f {folder}/x", check=False)
+        assert "Read-only file system" in said, f"{folder}: {said}"
+    places = set()
+    for line in serving.ssh("cat /proc/mounts").splitlines():
+        _, place, kind, options, *_ = line.split()
+        if "rw" in options.split(",") and kind in ("ext4", "erofs", "vfat", "overlay", "btrfs"):
+            places.add(place)
+    assert places == {"/data", "/var/lib/duplex", "/var/cache/duplex", "/var/lib/systemd", "/var/lib/iwd", "/var/log/journal"}, places
+
+
+def test_root_is_verified(serving) -> None:  # type: ignore[no-untyped-def]
+    assert serving.ssh("dmsetup status root").split()[2:4] == ["verity", "V"]
+    hash_ = serving.ssh("cat /proc/cmdline").split("duplex.verity=")[1].split()[0].split(":")[2]
+    assert hash_ in serving.ssh("dmsetup table root")
+
+
+def test_a_changed_byte_of_the_root_is_refused(fresh) -> None:  # type: ignore[no-untyped-def]
+    board = fresh("flipped")
+    with board.card.open("r+b") as file:
+        start = boot.partitions(file)[5].start * boot.SECTOR
+        # The superblock of erofs: the first thing that is read.
+        file.seek(start + 1024 + 64)
+        byte = file.read(1)
+        file.seek(start + 1024 + 64)
+        file.write(bytes([byte[0] ^ 1]))
+    board.on()
+    board.wait_console(r"cannot start|Kernel panic|verity.*corrupted")
+    assert "Welcome" not in board.console() and "ready https" not in board.console()
+
+
+# --- network -------------------------------------------------------------------------------------------------------------
+
+def test_nothing_listens_but_what_must(serving) -> None:  # type: ignore[no-untyped-def]
+    """TLS on 8443, the CA and a redirect on 80, SSH because a key was given; mDNS and the DHCP client's own ports."""
+    tcp = {line.split()[3].rsplit(":", 1)[1] for line in serving.ssh("ss -Hltn").splitlines()}
+    assert tcp == {"8443", "80", "22"}, tcp
+    udp = {line.split()[3].rsplit(":", 1) for line in []} or {tuple(line.split()[3].rsplit(":", 1)) for line in serving.ssh("ss -Hlun").splitlines()}
+    ports = {port for address, port in udp if not address.startswith(("127.", "[::1]"))}
+    media = {port for port in ports if int(port) >= 32768}
+    assert ports - media <= {"5353", "68", "546"}, udp
+
+
+def test_certificate_chain_and_names(serving) -> None:  # type: ignore[no-untyped-def]
+    ca = serving.ca
+    shown = subprocess.run(
+        ["openssl", "s_client", "-connect", f"localhost:{serving.https}", "-servername", "proband.local", "-verify_hostname", "proband.local",
+         "-CAfile", ca, "-verify_return_error", "-brief"], input=b"", capture_output=True, timeout=60)
+    assert shown.returncode == 0, shown.stderr.decode()
+    assert b"TLSv1.3" in shown.stderr
+    context = ssl.create_default_context(cafile=str(ca))
+    with urllib.request.urlopen(serving.url, timeout=30, context=context) as answer:
+        assert b"<title>" in answer.read()
+
+
+def test_port_80_has_the_authority_and_redirects(serving) -> None:  # type: ignore[no-untyped-def]
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_: object) -> None:
+            return None
+
+    opener = urllib.request.build_opener(Stay)
+    with pytest.raises(urllib.error.HTTPError) as redirected:
+        opener.open(f"http://localhost:{serving.http}/api/v1/status", timeout=30)
+    assert redirected.value.code in (307, 308) and redirected.value.headers["Location"].startswith("https://localhost:8443/")
+    assert b"BEGIN CERTIFICATE" in opener.open(f"http://localhost:{serving.http}/ca.pem", timeout=30).read()
+
+
+def test_the_name_is_announced(serving) -> None:  # type: ignore[no-untyped-def]
+    assert serving.ssh("hostname") == "proband"
+    said = serving.ssh("resolvectl query -4 proband.local 2>&1", check=False)
+    assert "10.0.2.15" in said, said
+
+
+# --- media ---------------------------------------------------------------------------------------------------------------
+
+def test_stock_webrtcsrc_receives_picture_and_tone(serving, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    token = serving.ssh("duplex token new stock --may watch --state-dir /var/lib/duplex")
+    gray, wav = tmp_path / "seen.gray", tmp_path / "heard.wav"
+    words = signaller(serving.signalling, ca=serving.ca, token=token)
+    launch = Launch(source(words, gray=gray, wav=wav))
+    try:
+        launch.wait_for_frames(45, 120)
+        wait_for_tone(wav, 440, 60)
+        seen = markers(gray, 320, 240)
+        assert len(set(seen)) > 20 and seen == sorted(seen), seen[:50]
+    finally:
+        launch.stop()
+        serving.ssh("duplex token revoke stock --state-dir /var/lib/duplex")
+
+
+# --- service -------------------------------------------------------------------------------------------------------------
+
+def test_the_service_is_confined(serving) -> None:  # type: ignore[no-untyped-def]
+    shown = dict(line.split("=", 1) for line in serving.ssh(
+        "systemctl show duplex.service -p User,NoNewPrivileges,ProtectSystem,DevicePolicy,MemoryMax,WatchdogUSec,MainPID").splitlines())
+    assert (shown["User"], shown["NoNewPrivileges"], shown["ProtectSystem"], shown["DevicePolicy"]) == ("duplex", "yes", "strict", "closed")
+    assert shown["MemoryMax"] != "infinity" and shown["WatchdogUSec"] == "1min"
+    status = serving.ssh(f"cat /proc/{shown['MainPID']}/status")
+    assert re.search(r"^Uid:\s+900\s+900", status, re.M) and re.search(r"^CapEff:\s+0000000000000400$", status, re.M), status
+
+
+def test_the_service_comes_back(serving) -> None:  # type: ignore[no-untyped-def]
+    before = serving.ssh("systemctl show -P MainPID duplex.service")
+    serving.ssh(f"kill -9 {before}")
+    after = serving.ssh("for i in $(busybox seq 100); do [ \"$(systemctl is-active duplex)\" = active ] && break; sleep 1; done; systemctl show -P MainPID duplex.service")
+    assert after not in ("0", before)
+    assert serving.get("/") is not None
+
+
+# --- provisioning --------------------------------------------------------------------------------------------------------
+
+def test_provisioned_settings_hold(serving) -> None:  # type: ignore[no-untyped-def]
+    assert sign_in(serving, PASSWORD) in (200, 204)
+    assert sign_in(serving, "not the password") in (401, 403)
+    assert serving.ssh("date +%Z") in ("CET", "CEST")
+    assert "width = 320" in serving.ssh("cat /run/duplex/service.toml")
+
+
+@pytest.mark.lg_feature("card")
+def test_restart_keeps_identity_and_bad_settings_change_nothing(serving, strategy) -> None:  # type: ignore[no-untyped-def]
+    """One restart for two claims, for a start takes a minute: the card's file is bad this time."""
+    ca, machine = serving.ca.read_bytes(), serving.ssh("cat /etc/machine-id")
+    serving.shut_down()
+    text = serving.read("duplex.toml") or ""
+    assert 'password = ""' in text and PASSWORD not in text, "the password is blanked on the card"
+    assert "# written by the tests" in text
+    status = serving.read("status/provision.txt") or ""
+    assert status.startswith("duplex.toml was taken in.") and PASSWORD not in status, status
+    assert f"ready https://proband.local:8443/" in (serving.read("status/device.txt") or "")
+    assert PASSWORD.encode() not in card_bytes(serving), "the password is nowhere in clear on the first partition's files"
+    serving.put("duplex.toml", text.replace('hostname = "proband"', 'hostname = "Not A Name!"').replace("width = 320", "width = 7"))
+    board = strategy.restart()
+    assert board.ca.read_bytes() == ca and board.ssh("cat /etc/machine-id") == machine
+    assert board.ssh("hostname") == "proband" and "width = 320" in board.ssh("cat /run/duplex/service.toml")
+    assert sign_in(board, PASSWORD) in (200, 204)
+    board.shut_down()
+    status = board.read("status/provision.txt") or ""
+    assert "NOT taken in" in status and "Not A Name!" in status and "width = 7" in status, status
+    board.put("duplex.toml", text)
+
+
+@pytest.mark.lg_feature("card")
+def test_an_unprovisioned_card_shows_a_setup_code_and_has_keys_of_its_own(fresh, serving) -> None:  # type: ignore[no-untyped-def]
+    serving.off()
+    board = fresh("second")
+    board.on()
+    board.wait_ready()
+    code = board.wait_console(r"enter this setup code: ([A-Z2-9]{4}-[A-Z2-9]{4})", 60)[1]
+    own = board.ca.read_bytes()
+    assert own != (serving.folder / "ca.pem").read_bytes(), "two boards from one image have different authorities"
+    with pytest.raises(AssertionError):
+        board.ssh("true")
+    board.off()
+    told = board.read("status/device.txt") or ""
+    assert code in told and re.search(r"ready https://duplex-[0-9a-f]{4}\.local:8443/", told), told
+    board.put("factory-reset.txt", "")
+    board.on(trial=True)
+    board.wait_console(r"slot B on")
+    board.wait_console(r"factory reset")
+    board.wait_ready()
+    assert board.ca.read_bytes() != own, "after a factory reset the board has a new authority"
+    board.off()
+    assert board.read("factory-reset.txt") is None
+
+
+def card_bytes(board) -> bytes:  # type: ignore[no-untyped-def]
+    """The files of the first partition that the device writes."""
+    return "".join(board.read(name) or "" for name in ("duplex.toml", "status/provision.txt", "status/device.txt")).encode()

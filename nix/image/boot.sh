@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Makes the boot slot: firmware, device trees, kernel, initramfs, and the command line with the hash of the root that belongs to it.
+#
+#   kernel_debs=... firmware_debs=... initramfs=FILE verity=FILE version=X SOURCE_DATE_EPOCH=N out=FOLDER nix/image/boot.sh
+#
+# In: these variables. Out: boot.vfat in $out. Needs dpkg-deb's formats (python3), mkfs.fat, mtools, gzip.
+case ${1-} in -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+set -euo pipefail
+export LC_ALL=C TZ=UTC MTOOLS_SKIP_CHECK=1 PYTHONDONTWRITEBYTECODE=1
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=nix/image/layout.sh
+. "$here/layout.sh"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$out" "$work/slot"
+
+# shellcheck disable=SC2086
+python3 "$here/extract.py" "$work/kernel" $kernel_debs $firmware_debs
+modules=$(echo "$work"/kernel/usr/lib/modules/*)
+gzip -9nc "$modules/vmlinuz" >"$work/slot/kernel.img"
+cp "$initramfs" "$work/slot/initramfs.img"
+cp "$work"/kernel/usr/lib/raspi-firmware/{start4.elf,fixup4.dat} "$work/slot/"
+for tree in bcm2711-rpi-4-b bcm2711-rpi-400 bcm2711-rpi-cm4-io bcm2712-rpi-5-b; do cp "$modules/dtb/broadcom/$tree.dtb" "$work/slot/"; done
+# Boards with the D0 step of the chip: firmware asks for one name, Debian has the other.
+cp "$modules/dtb/broadcom/bcm2712-d-rpi-5-b.dtb" "$work/slot/bcm2712-d-rpi-5-b.dtb"
+cp "$modules/dtb/broadcom/bcm2712-d-rpi-5-b.dtb" "$work/slot/bcm2712d0-rpi-5-b.dtb"
+# bcm2711-rpi-cm4.dtb is what firmware asks for on a compute module.
+mv "$work/slot/bcm2711-rpi-cm4-io.dtb" "$work/slot/bcm2711-rpi-cm4.dtb"
+cp "$here/config.txt" "$work/slot/config.txt"
+# No console=: the board's tree names its serial port, and what a person must see is written to the screen as well.
+printf 'duplex.disk=%s duplex.verity=%s panic=10 quiet loglevel=4 lsm=landlock,yama net.ifnames=0 systemd.show_status=0\n' \
+  "$disk_signature" "$(cat "$verity")" >"$work/slot/cmdline.txt"
+printf '{"version": "%s", "verity": "%s"}\n' "$version" "$(cat "$verity")" >"$work/slot/release.json"
+
+"$here/fat.sh" "$out/boot.vfat" "$boot_size" "$boot_serial" DUPLEXBOOT "$work/slot"
+printf 'boot slot: %s MiB of %s\n' "$(du -sm "$work/slot" | cut -f1)" "$boot_size"

@@ -1,0 +1,1 @@
+//! Nothing: cargo wants a target where a lock is kept.

@@ -1,0 +1,252 @@
+//! Takes in `duplex.toml` from the card, and writes what follows from it.
+//!
+//! In: the card, if there is one, and what was taken in before. Out: files under `/run/duplex` for the service, iwd, dropbear and the
+//! clock; the host name; passwords in the service's state; `status/provision.txt`, and blanked secrets, on the card.
+//! Never: takes in a part of a file that has something wrong in it; then all that held before goes on to hold.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use super::settings::{self, Passphrase, Settings, Wifi};
+use super::{Error, Places, files};
+use crate::api::Role;
+use crate::config::{self, Flags};
+use crate::http::auth::{self, Auth};
+
+/// One start's worth of provisioning.
+///
+/// # Errors
+/// What the appliance itself needs cannot be written.
+pub fn run(places: &Places) -> Result<(), Error> {
+    let mut report = Vec::new();
+    if let Some(sentence) = forget_passwords(places) {
+        report.push(sentence);
+    }
+    let mut settings = remembered(places);
+    if let Some(text) = files::read(&places.card.join(FILE)) {
+        let parsed = settings::parse(&text).map_err(|mut problems| {
+            // All that is wrong comes together, also what only the service's own rules find.
+            if let Some(service) = settings::service(&text) {
+                problems.extend(service_file(places, &service).err());
+            }
+            problems
+        });
+        match parsed.and_then(|found| take_in(places, &text, &found).map(|()| found)) {
+            Ok(found) => {
+                report.push(format!("{FILE} was taken in.{}", taken(&found)));
+                settings = found;
+            }
+            Err(problems) => {
+                report.push(format!("{FILE} was NOT taken in; what held before goes on to hold. Wrong with it:"));
+                report.extend(problems.into_iter().map(|problem| format!("  {}", problem.replace('\n', "\n  "))));
+            }
+        }
+    } else {
+        report.push(format!("There is no {FILE} on the card; what was taken in before holds."));
+    }
+    let text = report.join("\n") + "\n";
+    print!("{text}");
+    write_all(places, &settings)?;
+    // The card may be write-protected; the start goes on.
+    if places.card.join("status").is_dir()
+        && let Err(error) = files::update(&places.card.join("status/provision.txt"), &text.replace('\n', "\r\n"), 0o644)
+    {
+        eprintln!("{error}");
+    }
+    Ok(())
+}
+
+/// The name of a device that was given none: from its number, which is made on the device.
+pub fn default_host(machine_id: &str) -> String {
+    let digest = Sha256::digest(format!("duplex host name {}", machine_id.trim()));
+    format!("duplex-{:02x}{:02x}", digest[0], digest[1])
+}
+
+/// The owner's file.
+pub const FILE: &str = "duplex.toml";
+
+/// What was taken in at an earlier start. It was checked then; a version that has stricter rules falls back to none.
+fn remembered(places: &Places) -> Settings {
+    let Some(text) = files::read(&places.system.join(FILE)) else { return Settings::default() };
+    let settings = settings::parse(&text).unwrap_or_default();
+    match service_file(places, &settings.service) {
+        Ok(_) => settings,
+        Err(_) => Settings { service: toml::Table::new(), ..settings },
+    }
+}
+
+/// Checks what needs the device, then changes what outlives a start: passwords, networks, the remembered file; last the card's.
+fn take_in(places: &Places, text: &str, found: &Settings) -> Result<(), Vec<String>> {
+    let mut problems = Vec::new();
+    if let Some(zone) = &found.timezone
+        && !places.zones.join(zone).is_file()
+    {
+        problems.push(format!("timezone = {zone:?}: is no zone that this device knows, such as \"Europe/Berlin\""));
+    }
+    if let Err(error) = service_file(places, &found.service) {
+        problems.push(error);
+    }
+    if let Some(Wifi { passphrase: Passphrase::Known, ssid, .. }) = &found.wifi
+        && !places.iwd.join(network_file(ssid, "psk")).exists()
+    {
+        problems.push("wifi.passphrase: is blank, and none for this network was taken in before".to_owned());
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let failed = |error: &dyn std::fmt::Display| vec![error.to_string()];
+    if let Some(password) = &found.password {
+        let set = |state: &Path| -> Result<(), auth::Error> { Auth::open(state)?.set_password(Role::Owner, password) };
+        set(&places.state).map_err(|error| failed(&error))?;
+    }
+    networks(places, found.wifi.as_ref()).map_err(|error| failed(&error))?;
+    let blanked = settings::blanked(text);
+    let kept = blanked.as_deref().unwrap_or(text);
+    files::update(&places.system.join(FILE), kept, 0o600).map_err(|error| failed(&error))?;
+    // Last: a power cut before this only means that the same is taken in again.
+    if let Some(blanked) = blanked {
+        files::replace(&places.card.join(FILE), &blanked, 0o644).map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
+
+/// Removes all passwords if a file on the card asks for it.
+fn forget_passwords(places: &Places) -> Option<String> {
+    let asked = fs::read_dir(&places.card).ok()?.flatten().find(|entry| {
+        let name = entry.file_name().to_string_lossy().to_ascii_lowercase();
+        name == "forget-password" || name == "forget-password.txt"
+    })?;
+    let forget = || -> Result<(), auth::Error> {
+        let auth = Auth::open(&places.state)?;
+        for role in [Role::Viewer, Role::Talker, Role::Owner] {
+            // Which of them were set does not matter.
+            match auth.remove_password(role) {
+                Err(error) if role == Role::Owner && auth.has_owner() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    Some(match forget() {
+        Ok(()) => match files::remove(&asked.path()) {
+            Ok(()) => "All passwords were removed; status/device.txt has a new setup code.".to_owned(),
+            Err(error) => format!("All passwords were removed, and will be at every start: {error}"),
+        },
+        Err(error) => format!("The passwords could not be removed: {error}"),
+    })
+}
+
+/// Files of iwd for exactly this network.
+fn networks(places: &Places, wifi: Option<&Wifi>) -> Result<(), Error> {
+    let keep: Vec<String> = wifi.map_or_else(Vec::new, |wifi| {
+        let ending = if wifi.passphrase == Passphrase::None { "open" } else { "psk" };
+        vec![network_file(&wifi.ssid, ending)]
+    });
+    for entry in fs::read_dir(&places.iwd).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if (name.ends_with(".psk") || name.ends_with(".open")) && !keep.contains(&name) {
+            files::remove(&entry.path())?;
+        }
+    }
+    let Some(wifi) = wifi else { return Ok(()) };
+    let hidden = format!("[Settings]\nHidden={}\n", wifi.hidden);
+    match &wifi.passphrase {
+        Passphrase::None => files::update(&places.iwd.join(network_file(&wifi.ssid, "open")), &hidden, 0o600),
+        Passphrase::Known => Ok(()),
+        Passphrase::New(secret) => {
+            let escaped = secret.replace('\\', "\\\\");
+            let escaped = escaped.strip_prefix(' ').map_or(escaped.clone(), |rest| format!("\\s{rest}"));
+            let text = format!("[Security]\nPassphrase={escaped}\n{hidden}");
+            files::update(&places.iwd.join(network_file(&wifi.ssid, "psk")), &text, 0o600)
+        }
+    }
+}
+
+/// The name of iwd's file for a network: plain where all signs are harmless, in hexadecimal elsewhere.
+fn network_file(ssid: &str, ending: &str) -> String {
+    if ssid.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b' ')) {
+        return format!("{ssid}.{ending}");
+    }
+    let hex: String = ssid.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("={hex}.{ending}")
+}
+
+/// The service's whole configuration: the appliance's defaults under the owner's keys; checked.
+fn service_file(places: &Places, owner: &toml::Table) -> Result<String, String> {
+    let defaults = files::read(&places.defaults).unwrap_or_default();
+    let mut table: toml::Table = defaults.parse().map_err(|error| format!("defaults: {error}"))?;
+    table.extend(owner.clone());
+    let text = toml::to_string(&table).map_err(|error| format!("service: {error}"))?;
+    let path = places.run.join("service.toml.check");
+    files::replace(&path, &text, 0o644).map_err(|error| error.to_string())?;
+    let mut flags = Flags::default().with("state-dir", places.state.to_string_lossy());
+    flags.config = Some(path.clone());
+    let checked = config::load(&flags, |_| None);
+    files::remove(&path).map_err(|error| error.to_string())?;
+    match checked {
+        Ok(_) => Ok(text),
+        Err(error) => Err(error.to_string().replace(&path.display().to_string(), "[service]")),
+    }
+}
+
+/// What holds until the next start.
+fn write_all(places: &Places, settings: &Settings) -> Result<(), Error> {
+    let service = service_file(places, &settings.service)
+        .or_else(|_| service_file(places, &toml::Table::new()))
+        .unwrap_or_else(|_| files::read(&places.defaults).unwrap_or_default());
+    files::replace(&places.run.join("service.toml"), &service, 0o644)?;
+
+    let machine_id = files::read(&places.machine_id).unwrap_or_default();
+    let host = settings.hostname.clone().unwrap_or_else(|| default_host(&machine_id));
+    // The kernel's file takes one write and knows no renaming.
+    fs::write(&places.host_name, format!("{host}\n"))
+        .map_err(|source| Error::File { doing: "write", path: places.host_name.clone(), source })?;
+
+    let zone = places.zones.join(settings.timezone.as_deref().unwrap_or("Etc/UTC"));
+    let link = places.run.join("localtime");
+    files::remove(&link)?;
+    symlink(&zone, &link).map_err(|source| Error::File { doing: "link", path: link.clone(), source })?;
+
+    if let Some(wifi) = &settings.wifi {
+        let text = format!("[General]\nEnableNetworkConfiguration=false\nCountry={}\n", wifi.country);
+        files::replace(&places.run.join("iwd/main.conf"), &text, 0o644)?;
+    }
+    let keys: String = settings.ssh_keys.iter().map(|key| format!("{key}\n")).collect();
+    let ssh = places.run.join("ssh");
+    files::replace(&ssh.join("authorized_keys"), &keys, 0o600)?;
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o700))
+        .map_err(|source| Error::File { doing: "close", path: ssh.clone(), source })?;
+    let host_key = places.system.with_file_name("ssh");
+    fs::create_dir_all(&host_key).map_err(|source| Error::File { doing: "make", path: host_key, source })
+}
+
+/// What was in the file, without values that are secret.
+fn taken(settings: &Settings) -> String {
+    let mut parts = Vec::new();
+    if settings.password.is_some() {
+        parts.push("The owner's password is set, and blanked in the file.".to_owned());
+    }
+    if let Some(host) = &settings.hostname {
+        parts.push(format!("Name: {host}.local."));
+    }
+    if let Some(zone) = &settings.timezone {
+        parts.push(format!("Time zone: {zone}."));
+    }
+    if let Some(wifi) = &settings.wifi {
+        parts.push(format!("Wi-Fi: {:?}, country {}.", wifi.ssid, wifi.country));
+    }
+    if !settings.ssh_keys.is_empty() {
+        parts.push(format!("SSH is open to {} key(s).", settings.ssh_keys.len()));
+    }
+    if !settings.service.is_empty() {
+        parts.push(format!("Settings of the service: {}.", settings.service.keys().cloned().collect::<Vec<_>>().join(", ")));
+    }
+    parts.iter().map(|part| format!(" {part}")).collect()
+}
+
+#[cfg(test)]
+#[path = "provision_tests.rs"]
+mod tests;
