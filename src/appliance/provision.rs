@@ -202,8 +202,11 @@ fn write_all(places: &Places, settings: &Settings) -> Result<(), Error> {
     let machine_id = files::read(&places.machine_id).unwrap_or_default();
     let host = settings.hostname.clone().unwrap_or_else(|| default_host(&machine_id));
     // The kernel's file takes one write and knows no renaming.
-    fs::write(&places.host_name, format!("{host}\n"))
-        .map_err(|source| Error::File { doing: "write", path: places.host_name.clone(), source })?;
+    fs::write(&places.host_name, format!("{host}\n")).map_err(|source| Error::File {
+        doing: "write",
+        path: places.host_name.clone(),
+        source,
+    })?;
 
     let zone = places.zones.join(settings.timezone.as_deref().unwrap_or("Etc/UTC"));
     let link = places.run.join("localtime");
@@ -217,8 +220,11 @@ fn write_all(places: &Places, settings: &Settings) -> Result<(), Error> {
     let keys: String = settings.ssh_keys.iter().map(|key| format!("{key}\n")).collect();
     let ssh = places.run.join("ssh");
     files::replace(&ssh.join("authorized_keys"), &keys, 0o600)?;
-    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o700))
-        .map_err(|source| Error::File { doing: "close", path: ssh.clone(), source })?;
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o700)).map_err(|source| Error::File {
+        doing: "close",
+        path: ssh.clone(),
+        source,
+    })?;
     let host_key = places.system.with_file_name("ssh");
     fs::create_dir_all(&host_key).map_err(|source| Error::File { doing: "make", path: host_key, source })
 }
@@ -242,7 +248,10 @@ fn taken(settings: &Settings) -> String {
         parts.push(format!("SSH is open to {} key(s).", settings.ssh_keys.len()));
     }
     if !settings.service.is_empty() {
-        parts.push(format!("Settings of the service: {}.", settings.service.keys().cloned().collect::<Vec<_>>().join(", ")));
+        parts.push(format!(
+            "Settings of the service: {}.",
+            settings.service.keys().cloned().collect::<Vec<_>>().join(", ")
+        ));
     }
     parts.iter().map(|part| format!(" {part}")).collect()
 }

@@ -11,7 +11,14 @@ impl Device {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let places = Places::under(folder.path());
-        for folder in [&places.card.join("status"), &places.system, &places.iwd, &places.state, &places.zones.join("Europe"), &places.zones.join("Etc")] {
+        for folder in [
+            &places.card.join("status"),
+            &places.system,
+            &places.iwd,
+            &places.state,
+            &places.zones.join("Europe"),
+            &places.zones.join("Etc"),
+        ] {
             fs::create_dir_all(folder).unwrap();
         }
         for file in [&places.host_name, &places.machine_id, &places.defaults] {
@@ -71,7 +78,9 @@ fn a_good_file_is_taken_in_and_its_secrets_are_blanked() {
 fn a_bad_file_changes_nothing_and_is_told() {
     let device = Device::new();
     device.start("hostname = \"door\"\n[service]\nname = \"Front\"\n");
-    let status = device.start("hostname = \"gate\"\npassword = \"a good password\"\ntimezone = \"Europe/Nowhere\"\n[service]\nwidth = 7\n");
+    let status = device.start(
+        "hostname = \"gate\"\npassword = \"a good password\"\ntimezone = \"Europe/Nowhere\"\n[service]\nwidth = 7\n",
+    );
     assert!(status.starts_with("duplex.toml was NOT taken in"), "{status}");
     assert!(status.contains("timezone = \"Europe/Nowhere\"") && status.contains("width = 7"), "{status}");
     assert_eq!(device.text("proc/sys/kernel/hostname"), "door\n");

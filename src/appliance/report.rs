@@ -88,7 +88,13 @@ mod tests {
         let announced = "\nThe page is secured by ...\n  authority    /var/lib/duplex/pki/ca.pem\n  fingerprint  AA:BB\n\
                          No owner password is set yet. Open the page and enter this setup code: ABCD-EFGH\nready https://x:8443/\n";
         let text = compose("door", "A", &[Ipv4Addr::new(192, 0, 2, 7)], announced);
-        for part in ["slot A", "setup code: ABCD-EFGH\n", "AA:BB\n", "ready https://door.local:8443/\n", "ready https://192.0.2.7:8443/\n"] {
+        for part in [
+            "slot A",
+            "setup code: ABCD-EFGH\n",
+            "AA:BB\n",
+            "ready https://door.local:8443/\n",
+            "ready https://192.0.2.7:8443/\n",
+        ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
         let text = compose("door", "B", &[], "ready https://x:8443/\n");

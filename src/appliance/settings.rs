@@ -160,7 +160,13 @@ fn wifi(table: &toml::Table, problems: &mut Vec<String>) -> Option<Wifi> {
 }
 
 /// The text of a value, if it keeps the rule.
-fn rule(key: &str, value: &toml::Value, words: &str, fits: fn(&str) -> bool, problems: &mut Vec<String>) -> Option<String> {
+fn rule(
+    key: &str,
+    value: &toml::Value,
+    words: &str,
+    fits: fn(&str) -> bool,
+    problems: &mut Vec<String>,
+) -> Option<String> {
     match value.as_str() {
         Some(text) if fits(text) => Some(text.to_owned()),
         _ => {
@@ -220,7 +226,8 @@ fn is_passphrase(text: &str) -> bool {
 
 const KEYS: [&str; 6] = ["hostname", "password", "timezone", "ssh-keys", "[wifi]", "[service]"];
 /// Keys of the service on which other parts of the appliance rely.
-const RESERVED: [&str; 9] = ["listen", "help-listen", "plain", "state-dir", "web-app", "cert", "key", "log", "log-format"];
+const RESERVED: [&str; 9] =
+    ["listen", "help-listen", "plain", "state-dir", "web-app", "cert", "key", "log", "log-format"];
 const HOST_RULE: &str = "1 to 63 of a-z, 0-9 and -, such as \"door\"";
 const ZONE_RULE: &str = "a zone of the clock such as \"Europe/Berlin\"";
 const KEY_RULE: &str = "a public key in quotes, as in a file id_ed25519.pub";
@@ -284,10 +291,17 @@ width = 640
                     [wifi]\npassphrase = \"short\"\ncountry = \"de\"\n[service]\nlisten = [\"0.0.0.0:1\"]\n";
         let problems = parse(text).unwrap_err();
         let whole = problems.join("\n");
-        for part in
-            ["hostname = \"Door!\": must be", "password: must have at least 10", "timezone = \"../etc\"", "ssh-keys = ", "name: is not a known key",
-             "wifi.passphrase: must be", "wifi.country = \"de\"", "wifi.ssid: is missing", "service.listen: is fixed"]
-        {
+        for part in [
+            "hostname = \"Door!\": must be",
+            "password: must have at least 10",
+            "timezone = \"../etc\"",
+            "ssh-keys = ",
+            "name: is not a known key",
+            "wifi.passphrase: must be",
+            "wifi.country = \"de\"",
+            "wifi.ssid: is missing",
+            "service.listen: is fixed",
+        ] {
             assert!(whole.contains(part), "{part} in\n{whole}");
         }
         assert_eq!(problems.len(), 9, "{whole}");
@@ -304,7 +318,8 @@ width = 640
 
     #[test]
     fn types_are_checked() {
-        for text in ["hostname = 1", "password = 1", "ssh-keys = \"x\"", "wifi = 1", "service = \"x\"", "timezone = []"] {
+        for text in ["hostname = 1", "password = 1", "ssh-keys = \"x\"", "wifi = 1", "service = \"x\"", "timezone = []"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
         assert!(parse("[wifi]\nssid=\"a\"\ncountry=\"DE\"\nhidden=1").is_err());
