@@ -248,18 +248,17 @@ async fn one_sign_in_does_not_take_all_places() {
 #[tokio::test]
 async fn who_sends_the_device_too_much_goes_and_the_device_stays() {
     let (hub, mut notices) = Hub::spawn(Limits::default());
-    let mut device = joined(&hub, Kind::DeviceProducer).await;
+    let device = joined(&hub, Kind::DeviceProducer).await;
     device.tx.send(IncomingMessage::SetPeerStatus(PeerStatus {
         roles: vec![PeerRole::Producer],
         meta: None,
         peer_id: None,
     }));
     assert!(matches!(notice(&mut notices).await, Notice::DeviceProducing(_)));
-    let flood = joined(&hub, remote("watch", "session:flood")).await;
+    let mut flood = joined(&hub, remote("watch", "session:flood")).await;
     // The device reads nothing meanwhile. A session begun and ended is two messages for it.
     let mut other = joined(&hub, remote("watch", "session:b")).await;
-    let (_, mut told) = (0, 0);
-    let mut flood = flood;
+    let mut told = 0;
     while told <= DEVICE_QUEUE {
         flood.tx.send(IncomingMessage::StartSession(StartSessionMessage { peer_id: device.id.clone(), offer: None }));
         let message = timeout(PATIENCE, flood.rx.recv()).await.expect("in time");
