@@ -56,6 +56,7 @@ in rec {
     root_image = "${root}/root.img";
     boot = "${boot}/boot.vfat";
     card = "${scripts}/image/card";
-    inherit sbom name;
+    inherit sbom;
+    product = name;
   } "image/disk.sh";
 }

@@ -3,9 +3,10 @@
 #
 #   root_image=FILE boot=FILE card=FOLDER version=X SOURCE_DATE_EPOCH=N out=FOLDER nix/image/disk.sh
 #
-# In: these variables (card: the files of the first partition; sbom, if set: a folder with bills of materials). Out: duplex-VERSION-arm64.img.zst, .bmap, .sha256, and the
+# In: these variables (card: the files of the first partition; sbom, if set: a folder with bills of materials; product: another name
+# than duplex). Out: PRODUCT-VERSION-arm64.img.zst, .bmap, .sha256, and the
 # manifest for Raspberry Pi Imager in $out; with keep_raw=1 also the .img. Needs sfdisk, mkfs.fat, mtools, mke2fs, zstd, python3.
-case ${1-} in -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+case ${1-} in -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 set -euo pipefail
 export LC_ALL=C TZ=UTC PYTHONDONTWRITEBYTECODE=1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,7 +15,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
-name=${name:-duplex}-$version-arm64
+name=${product:-duplex}-$version-arm64
 image=$work/$name.img
 
 sectors() { echo $(($1 * MIB / 512)); }
