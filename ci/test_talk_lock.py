@@ -79,3 +79,21 @@ def test_the_owner_takes_over(device: Start, tmp_path: Path) -> None:
         talker.wait_data(talk="busy")
         assert "Your turn has ended" in talker.state_line()
         assert not talker.page.is_visible("#take-over")
+
+
+def test_a_press_right_after_anothers_turn_counts(device: Start, tmp_path: Path) -> None:
+    """Whoever's turn once ended at its limit, and asks in the moment in which another's ends, gets the turn."""
+    one = device("--talk-limit", "2", "--sound", "discard")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        first, second = chromium.open(one.url), chromium.open(one.url)
+        for page in (first, second):
+            page.wait_data(state="live", talk="idle")
+        for _ in range(3):
+            first.start_talk()
+            wait_for("the limit", lambda: "time limit" in first.state_line(), 10)
+            second.start_talk()
+            first.wait_data(talk="busy")
+            second.click("#talk")
+            first.click("#talk")
+            first.wait_data(talk="talking")
+            wait_for("the limit again", lambda: "time limit" in first.state_line(), 10)

@@ -4,7 +4,7 @@
 //! age are kept. Never: a call that suffers: files are written by a pipeline of their own.
 //!
 //! A file has the tracks that flow when it begins; when the camera is switched on or off a new file
-//! begins, since a muxer waits for every track it was given.
+//! begins, since a muxer waits for every track it was given. So does one when a file has its share of the space.
 //!
 //! ```text
 //! tee (Opus) ─> queue ─> appsink ═> appsrc ─┐

@@ -2,7 +2,8 @@
 //!
 //! In: peers that join, from WebSockets and from the device's own elements alike, and their messages. Out: to each
 //! peer what the policy lets it see, and [`Notice`]s for the desk.
-//! Never: waits for a peer; one that does not read its messages is disconnected.
+//! Never: waits for a peer; a remote one that does not read its messages, or sends the device more than it can take, is
+//! disconnected. (256 messages may wait for a remote peer, more for the device.)
 //!
 //! ```text
 //! PeerSender --+                +--------- Hub task ---------+            +--> Peer.rx

@@ -1,4 +1,4 @@
-//! A TOML file with secrets, shared between processes.
+//! A TOML file with secrets, shared between processes, which take turns by a lock on its folder.
 //!
 //! In: a folder and a type. Out: the file's newest content, changes written in one step (temporary file, flush, rename).
 //! Never: leaves a half-written file, reads one that others can read, reports content in an error.
