@@ -143,6 +143,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn load(flags: &Flags) -> Result<Config, config::Error> {
+    for sentence in config::unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
+        eprintln!("warning: {sentence}");
+    }
     config::load(flags, |name| std::env::var(name).ok())
 }
 

@@ -239,6 +239,20 @@ fn shown(value: &toml::Value) -> String {
 
 const SHOWN: usize = 80;
 
+/// The sentence for a variable `DUPLEX_...` that is no key.
+pub(super) fn unknown_variable(name: &str) -> Option<String> {
+    let key = name.strip_prefix("DUPLEX_")?;
+    let known: Vec<String> = keys().map(Key::variable).chain(OTHER_VARIABLES.map(str::to_owned)).collect();
+    if known.iter().any(|known| known == name) {
+        return None;
+    }
+    let meant = unknown(key, &keys().map(|key| key.name).collect::<Vec<_>>());
+    Some(format!("the variable {name} has no effect: {} {meant}", key.to_ascii_lowercase().replace('_', "-")))
+}
+
+/// Variables of this project that are no keys: the file of the configuration, and those of scripts.
+const OTHER_VARIABLES: [&str; 3] = ["DUPLEX_CONFIG", "DUPLEX_CACHE", "DUPLEX_SERVICE"];
+
 /// The sentence for an unknown key, with the known one that was probably meant.
 fn unknown(name: &str, known: &[&str]) -> String {
     let plain = |text: &str| text.to_ascii_lowercase().replace('_', "-");

@@ -118,6 +118,12 @@ pub fn state_dir(flags: &Flags, env: impl Fn(&str) -> Option<String>) -> Result<
     Ok(layers.finish()?.state_dir)
 }
 
+/// Sentences about those of these variables that look like keys and are none. They are no errors: other programs of the
+/// machine may have variables of such a name; but a slip of the finger must not pass in silence.
+pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<String> {
+    names.into_iter().filter_map(|name| layers::unknown_variable(&name)).collect()
+}
+
 fn joined(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<layers::Layers, Error> {
     let env = |name: &str| env(name).filter(|value| !value.is_empty());
     let mut layers = layers::Layers::defaults();

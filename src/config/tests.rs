@@ -505,3 +505,14 @@ fn secret(path: &Path, mode: u32) {
     fs::write(path, "x").unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
+
+#[test]
+fn a_misspelt_variable_is_told() {
+    let names = ["DUPLEX_VIDEO_BITRAET", "DUPLEX_VIDEO_BITRATE", "DUPLEX_CONFIG", "PATH"].map(str::to_owned);
+    assert_eq!(
+        unknown_variables(names),
+        [
+            "the variable DUPLEX_VIDEO_BITRAET has no effect: video-bitraet is not a known key; did you mean video-bitrate?"
+        ]
+    );
+}
