@@ -1,8 +1,7 @@
 //! Carries media from one pipeline into another: appsink to appsrc, on the common clock.
 //!
-//! In: buffers at an appsink, key-frame requests at an appsrc. Out: the same buffers with their
-//! time mapped to the other pipeline; the requests, sent upstream. Never: copies of media, blocking
-//! (a full appsrc drops its oldest), or strong references between the two pipelines.
+//! In: buffers at an appsink. Out: the same buffers with their time mapped to the other pipeline. Never: copies of media,
+//! blocking (a full appsrc drops its oldest), or strong references between the two pipelines.
 //!
 //! A failing source thus never touches the pipeline that viewers hang on: pipelines meet only here.
 
@@ -83,26 +82,15 @@ pub fn part(outlet: &gst_app::AppSink) {
     );
 }
 
-/// Sends key-frame requests that reach `inlet` from downstream on to whatever feeds `outlet`.
-/// Whoever ends the outlet removes the probe that is returned.
-pub fn forward_key_frame_requests(
-    inlet: &gst_app::AppSrc,
-    outlet: &gst_app::AppSink,
-) -> Option<(gst::Pad, gst::PadProbeId)> {
-    let (src, sink) = (inlet.static_pad("src")?, outlet.static_pad("sink")?);
-    let sink = sink.downgrade();
-    let id = src.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
-        let request = info.event().filter(|event| event.has_name("GstForceKeyUnit")).cloned();
-        match (request, sink.upgrade()) {
-            (Some(event), Some(sink)) => {
-                // false: nobody upstream took it; the peer asks again.
-                sink.push_event(event);
-                DISCARD
-            }
-            _ => gst::PadProbeReturn::Ok,
-        }
-    });
-    id.map(|id| (src, id))
+/// The buffer with its running time for its time stamp: the same for all pipelines on common time.
+pub fn on_common_time(sample: &gst::Sample) -> Option<gst::Buffer> {
+    let mut buffer = sample.buffer_owned()?;
+    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?.clone();
+    let stamp = segment.to_running_time(buffer.pts()?)?;
+    let writable = buffer.make_mut();
+    writable.set_pts(stamp);
+    writable.set_dts(None);
+    Some(buffer)
 }
 
 /// The buffer with its running time in the source's pipeline mapped to the inlet's.

@@ -236,6 +236,8 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
     Ok(())
 }
 
+/// Rungs of the quality ladder.
+const RUNGS: usize = 3;
 /// A turn that was granted but not taken up by media within this goes to the next.
 const CLAIM: Duration = Duration::from_secs(15);
 /// How long a talker's packets wait for late ones.
@@ -308,17 +310,19 @@ fn bracketed(name: &duplex_pki::Name) -> String {
 }
 
 fn outbound_settings(config: &Config, ice: IceUris) -> outbound::Settings {
+    let format = Format {
+        width: config.width,
+        height: config.height,
+        framerate: config.framerate,
+        codec: config.video_codec,
+        video_bitrate: config.video_bitrate,
+        audio_bitrate: config.audio_bitrate,
+    };
     outbound::Settings {
         name: config.name.clone(),
         wanted: Wanted::from_config(&config.video, &config.audio),
-        format: Format {
-            width: config.width,
-            height: config.height,
-            framerate: config.framerate,
-            codec: config.video_codec,
-            video_bitrate: config.video_bitrate,
-            audio_bitrate: config.audio_bitrate,
-        },
+        rungs: outbound::rungs::ladder(&format, RUNGS),
+        format,
         overlay: config.overlay,
         duck: 10f64.powf(-config.duck / 20.0),
         ice,

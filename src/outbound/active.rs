@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use gst::prelude::*;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -14,6 +13,7 @@ use tokio::time::Instant;
 use super::encoder::KeyFrames;
 use super::feed::{self, Fault, Inlets};
 use super::mixer::{Announcement, Mixer};
+use super::seats::Seats;
 use super::sending::Sending;
 use super::source::{self, End, Source, Wanted};
 use super::{Settings, Sound};
@@ -40,8 +40,9 @@ pub struct Active {
     feeds: Vec<JoinHandle<()>>,
     announcements: HashMap<u64, (Announcement, JoinHandle<()>)>,
     next_announcement: u64,
-    /// The probe that hands key-frame requests to the encoder.
-    requests: Option<(gst::Pad, gst::PadProbeId)>,
+    seats: Seats,
+    /// What makes the device register, while priming.
+    tapped: Option<gst_app::AppSrc>,
 }
 
 impl Active {
@@ -57,10 +58,12 @@ impl Active {
         let (tx, faults) = mpsc::unbounded_channel();
         // webrtcsink looks at the stream only from its second frame on, and H.264 means nothing to it without a key frame.
         let key_frames = if priming { KeyFrames::Often } else { KeyFrames::OnRequest };
-        let mut mixer = Mixer::new(&settings.format, key_frames, &settings.overlay, slot, sending.ration.clone())?;
-        bridge::join(&mixer.video_out, &[&sending.sink.video], || {});
+        let mut mixer = Mixer::new(&settings.rungs, key_frames, &settings.overlay, slot)?;
         bridge::join(&mixer.audio_out, &[&sending.sink.audio], || {});
-        let requests = bridge::forward_key_frame_requests(&sending.sink.video, &mixer.video_out);
+        let seats = sending.seats.clone();
+        let tapped = priming.then(|| sending.sink.video.clone());
+        tapped.iter().for_each(|inlet| seats.tap(inlet));
+        mixer.encode(&sending.rungs_wanted(), &seats)?;
         let played = mixer.pipeline.play().await;
         let inlets = Inlets { picture: mixer.picture.clone(), sound: mixer.sound.clone() };
         let mut active = Self {
@@ -71,9 +74,10 @@ impl Active {
             feeds: Vec::new(),
             announcements: HashMap::new(),
             next_announcement: 0,
-            requests,
+            seats,
+            tapped,
         };
-        // From here on its end takes the probe out again.
+        // From here on its end takes the tap out again.
         played?;
         let wanted = if priming { vec![Wanted::Video(VideoSource::Test)] } else { settings.wanted.clone() };
         let feed = |wanted| tokio::spawn(feed::keep(wanted, settings.format.clone(), inlets.clone(), tx.clone()));
@@ -122,11 +126,8 @@ impl Active {
 impl Drop for Active {
     fn drop(&mut self) {
         // The mixer stops in its own time, and must not feed what a next one feeds.
-        bridge::part(&self.mixer.video_out);
-        bridge::part(&self.mixer.audio_out);
-        if let Some((pad, probe)) = self.requests.take() {
-            pad.remove_probe(probe);
-        }
+        self.mixer.part();
+        self.tapped.iter().for_each(|inlet| self.seats.untap(inlet));
         self.feeds.iter().for_each(JoinHandle::abort);
         self.announcements.values().for_each(|(_, task)| task.abort());
     }

@@ -1,22 +1,22 @@
 //! Joins what goes out: the programme (camera or file, microphone), announcements over it, the
-//! talker's picture in a corner; and encodes the result once.
+//! talker's picture in a corner; and encodes the result once for each rung that somebody stands on.
 //!
 //! In: raw buffers in inlets, the talker's latest picture in a [`PictureSlot`]. Out: encoded buffers at
-//! two outlets. Never: a capture device; a frame of delay for an overlay that is not there.
+//! outlets. Never: a capture device; a frame of delay for an overlay that is not there; an encode nobody wants.
 //!
 //! ```text
-//! picture inlet (appsrc) ─> overlaycomposition ─> vp8enc | x264enc ─> outlet (appsink)
+//! picture inlet (appsrc) ─> overlaycomposition ─> tee ─> branch of each rung: encoder ─> outlet (appsink)
 //!
 //! silence (audiotestsrc) ──┐
 //! programme inlet (appsrc) ┼─> audiomixer ─> opusenc ─> outlet (appsink)
 //! announcement inlets ─────┘   (programme pad ducked while somebody talks)
 //! ```
 
-use std::sync::{Arc, Mutex};
-
 use gst::prelude::*;
 
-use super::encoder::{Format, KeyFrameRation, KeyFrames, RATE, ration_key_frames};
+use super::branch::Branch;
+use super::encoder::{Format, KeyFrames, RATE};
+use super::seats::Seats;
 use crate::bridge;
 use crate::config::{Corner, Overlay};
 use crate::picture_slot::PictureSlot;
@@ -34,10 +34,13 @@ pub struct Mixer {
     pub picture: gst_app::AppSrc,
     /// Where the raw programme sound goes in.
     pub sound: gst_app::AppSrc,
-    /// Encoded picture.
-    pub video_out: gst_app::AppSink,
     /// Encoded sound.
     pub audio_out: gst_app::AppSink,
+    rungs: Vec<Format>,
+    key_frames: KeyFrames,
+    tee: gst::Element,
+    /// By rung; built when it is first wanted.
+    branches: Vec<Option<Branch>>,
     audiomixer: gst::Element,
     programme: gst::Pad,
 }
@@ -51,23 +54,17 @@ pub struct Announcement {
 }
 
 impl Mixer {
-    /// Builds it in the given format.
-    pub fn new(
-        format: &Format,
-        key_frames: KeyFrames,
-        overlay: &Overlay,
-        slot: &PictureSlot,
-        ration: Arc<Mutex<KeyFrameRation>>,
-    ) -> Result<Self, Error> {
+    /// Builds it, with rungs in the given formats, of which none is encoded yet.
+    pub fn new(rungs: &[Format], key_frames: KeyFrames, overlay: &Overlay, slot: &PictureSlot) -> Result<Self, Error> {
         let pipeline = Pipeline::on_common_time("outbound-mixer");
+        let format = rungs.first().ok_or_else(|| Error::Input("a ladder has at least one rung".to_owned()))?;
 
         let picture = bridge::inlet(&format.raw_video(), 2, gst::ClockTime::ZERO)?;
         let composition = make("overlaycomposition")?;
         draw_talker(&composition, format, overlay, slot.clone());
-        let video_encoder = format.video_encoder(key_frames)?;
-        ration_key_frames(&video_encoder, ration);
-        let video_out = bridge::outlet(&encoder_caps(&format.encoded_video()), false)?;
-        pipeline.add_chain("picture", &[picture.upcast_ref(), &composition, &video_encoder, video_out.upcast_ref()])?;
+        let tee = make("tee")?;
+        tee.set_property("allow-not-linked", true);
+        pipeline.add_chain("picture", &[picture.upcast_ref(), &composition, &tee])?;
 
         let audiomixer = make("audiomixer")?;
         audiomixer.set_property("output-buffer-duration", gst::ClockTime::from_mseconds(10).nseconds());
@@ -94,18 +91,36 @@ impl Mixer {
         gst::Element::link_many([&silence, &silence_caps, &audiomixer]).map_err(link)?;
         let programme = request(&audiomixer)?;
         link_to(sound.upcast_ref(), &programme)?;
-        Ok(Self { pipeline, picture, sound, video_out, audio_out, audiomixer, programme })
+        let branches = rungs.iter().map(|_| None).collect();
+        let rungs = rungs.to_vec();
+        Ok(Self { pipeline, picture, sound, audio_out, rungs, key_frames, tee, branches, audiomixer, programme })
     }
 
-    /// Asks the encoder to make the next frame a key frame.
-    pub fn request_key_frame(&self) {
-        let request = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
-        if let Some(pad) = self.video_out.static_pad("sink")
-            && !pad.push_event(request)
-        {
-            // Still starting: its first frame is a key frame anyway.
-            tracing::debug!("no encoder took the request for a key frame");
+    /// Encodes the rungs that are wanted, and no others; those that are new feed `seats`.
+    ///
+    /// # Errors
+    /// An encoder cannot be built.
+    pub fn encode(&mut self, wanted: &[bool], seats: &Seats) -> Result<(), Error> {
+        for (rung, wanted) in wanted.iter().enumerate().take(self.branches.len()) {
+            match &self.branches[rung] {
+                Some(branch) => branch.set_open(*wanted),
+                None if *wanted => {
+                    let (pipeline, ration) = (self.pipeline.inner(), seats.ration(rung));
+                    let branch =
+                        Branch::new(pipeline, &self.tee, &self.rungs[rung], rung > 0, self.key_frames, ration)?;
+                    seats.attach(rung, &branch.outlet);
+                    self.branches[rung] = Some(branch);
+                }
+                None => {}
+            }
         }
+        Ok(())
+    }
+
+    /// Gives nothing any more.
+    pub fn part(&self) {
+        self.branches.iter().flatten().for_each(|branch| bridge::part(&branch.outlet));
+        bridge::part(&self.audio_out);
     }
 
     /// Sets the loudness of the programme, as a factor.
@@ -133,17 +148,6 @@ impl Mixer {
         }
         self.audiomixer.release_request_pad(&pad);
     }
-}
-
-/// Encoders may add fields to their caps (a VP8 stream header): ask them only for what they must keep.
-fn encoder_caps(caps: &gst::Caps) -> gst::Caps {
-    let mut asked = gst::Caps::new_empty();
-    if let Some(structure) = caps.structure(0) {
-        let mut structure = structure.to_owned();
-        structure.remove_fields(["width", "height", "framerate"]);
-        asked.make_mut().append_structure(structure);
-    }
-    asked
 }
 
 fn request(audiomixer: &gst::Element) -> Result<gst::Pad, Error> {

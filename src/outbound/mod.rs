@@ -7,15 +7,17 @@
 //! time after the last, ends sessions that do not come up in time, and rebuilds what breaks.
 
 mod active;
+mod branch;
 pub mod encoder;
 mod feed;
 mod mixer;
+pub mod rungs;
+mod seats;
 mod sending;
 pub mod source;
 mod webrtc_sink;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -32,6 +34,7 @@ use encoder::{Format, KeyFrames};
 use feed::Fault;
 pub use feed::try_out;
 use mixer::Mixer;
+use seats::Seats;
 use sending::Sending;
 use source::{Source, Wanted};
 
@@ -44,6 +47,8 @@ pub struct Settings {
     pub wanted: Vec<Wanted>,
     /// Size, rate, codec.
     pub format: Format,
+    /// The quality ladder's formats, from the top one down; the first is `format`.
+    pub rungs: Vec<Format>,
     /// Place of the talker's picture.
     pub overlay: Overlay,
     /// Factor on the programme while somebody talks.
@@ -114,7 +119,9 @@ impl Outbound {
         let (reports, outbox) = mpsc::unbounded_channel();
         let sending = Sending::new(&settings, &hub)?;
         // Built once here only to find what is missing before anything starts.
-        drop(Mixer::new(&settings.format, KeyFrames::OnRequest, &settings.overlay, &slot, Arc::default())?);
+        let mut trial = Mixer::new(&settings.rungs, KeyFrames::OnRequest, &settings.overlay, &slot)?;
+        trial.encode(&vec![true; settings.rungs.len()], &Seats::new(settings.rungs.len()))?;
+        drop(trial);
         let task = Task {
             settings,
             hub,
@@ -311,6 +318,14 @@ impl Task {
         drop(self.active.take());
     }
 
+    /// Encodes the rungs that somebody stands on.
+    fn encode(&mut self) {
+        let Some(active) = &mut self.active else { return };
+        if let Err(error) = active.mixer.encode(&self.sending.rungs_wanted(), &self.sending.seats) {
+            tracing::error!(%error, "a rung cannot be encoded");
+        }
+    }
+
     /// Sets or clears the time at which capture stops.
     fn settle(&mut self) {
         if let Some(active) = self.active.as_mut().filter(|active| !active.priming) {
@@ -380,11 +395,10 @@ impl Task {
                 }
                 self.tell_viewers();
             }
-            Change::Linked(_) => {
-                self.sending.allow_key_frame();
-                if let Some(active) = &self.active {
-                    active.mixer.request_key_frame();
-                }
+            Change::Linked(session) => {
+                self.sending.seats.allow_key_frame();
+                self.sending.seats.ask(&session);
+                self.encode();
             }
             Change::Connected(session) => {
                 if let Some(peer) = self.sending.connected(&session) {
@@ -396,6 +410,7 @@ impl Task {
             Change::Left(session) => {
                 if let Some(peer) = self.sending.left(&session) {
                     tracing::info!(peer, "viewer left");
+                    self.encode();
                     self.tell_viewers();
                     self.settle();
                 }
@@ -410,6 +425,7 @@ impl Task {
         let sink = self.sending.sink.ender();
         // webrtcsink may block on its own runtime here.
         tokio::task::spawn_blocking(move || sink.end_session(&session));
+        self.encode();
         self.tell_viewers();
         self.settle();
     }

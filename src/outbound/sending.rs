@@ -4,14 +4,14 @@
 //! Never: media of its own; a decision to rebuild.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::Settings;
-use super::encoder::{Format, KeyFrameRation};
+use super::encoder::Format;
+use super::seats::Seats;
 use super::webrtc_sink::WebrtcSink;
 use crate::pipeline::Error;
 use crate::signaller::{InProcessSignaller, SessionEnd};
@@ -31,8 +31,8 @@ pub struct Sending {
     pub registered: watch::Receiver<bool>,
     /// Whether the pipeline hangs.
     pub stuck: watch::Receiver<bool>,
-    /// Which key-frame requests reach the encoder.
-    pub ration: Arc<Mutex<KeyFrameRation>>,
+    /// Which viewer stands on which rung.
+    pub seats: Seats,
     register_by: Instant,
     /// By session id.
     viewers: HashMap<String, Viewer>,
@@ -60,9 +60,10 @@ impl Sending {
             // Nobody is there any more only while the pipeline is being replaced.
             ends.send(change).ok();
         });
-        let sink = WebrtcSink::new(&video, &audio, &settings.ice, signaller, tx)?;
+        let seats = Seats::new(settings.rungs.len());
+        let sink = WebrtcSink::new(&video, &audio, &settings.ice, signaller, seats.clone(), tx)?;
         let register_by = Instant::now() + REGISTER;
-        Ok(Self { sink, changes, registered, stuck, ration: Arc::default(), register_by, viewers: HashMap::new() })
+        Ok(Self { sink, changes, registered, stuck, seats, register_by, viewers: HashMap::new() })
     }
 
     /// When somebody will be late next.
@@ -85,19 +86,20 @@ impl Sending {
     /// A session began; it must be connected by then.
     pub fn joined(&mut self, session: String, peer: String, by: Instant) {
         self.viewers.insert(session, Viewer { peer, by: Some(by) });
-        self.allow_key_frame();
+        self.seats.allow_key_frame();
     }
 
     /// A session has its media connection. Returns whose it is, if it is known.
     pub fn connected(&mut self, session: &str) -> Option<&str> {
         let viewer = self.viewers.get_mut(session)?;
         viewer.by = None;
-        self.ration.lock().unwrap_or_else(PoisonError::into_inner).joined();
+        self.seats.allow_key_frame();
         Some(&viewer.peer)
     }
 
     /// A session ended. Returns whose it was, if it was still known.
     pub fn left(&mut self, session: &str) -> Option<String> {
+        self.seats.leave(session);
         self.viewers.remove(session).map(|viewer| viewer.peer)
     }
 
@@ -111,8 +113,12 @@ impl Sending {
         self.viewers.len()
     }
 
-    /// A viewer is about to need a key frame: the next request for one passes.
-    pub fn allow_key_frame(&self) {
-        self.ration.lock().unwrap_or_else(PoisonError::into_inner).joined();
+    /// Which rungs must be encoded: the top one also for those who are still joining.
+    pub fn rungs_wanted(&self) -> Vec<bool> {
+        let mut wanted = self.seats.wanted();
+        if let Some(top) = wanted.first_mut() {
+            *top |= self.viewers.len() > self.seats.taken();
+        }
+        wanted
     }
 }

@@ -1,20 +1,26 @@
 //! The outbound end: encoded picture and sound into `webrtcsink`, one session per viewer.
 //!
-//! In: buffers in two inlets, in caps fixed for the life of the pipeline. Out: WebRTC sessions, and
-//! [`Change`]s about them. Never: an encoder; a public STUN server; a viewer that can stop another.
+//! In: buffers in two inlets, in caps fixed for the life of the pipeline; each viewer's pictures in an inlet of its own.
+//! Out: WebRTC sessions, and [`Change`]s about them. Never: an encoder; a public STUN server; a viewer that can stop
+//! another.
 //!
 //! ```text
 //! video inlet (appsrc) ──┐
-//!                        ├─> webrtcsink ══> a session per viewer
-//! audio inlet (appsrc) ──┘
+//!                        ├─> webrtcsink ══> a session per viewer:
+//! audio inlet (appsrc) ──┘                    video ─> fakesink   viewer's inlet (appsrc) ─> [h264parse] ─> payloader
+//!                                             audio ─────────────────────────────────────────────────────> payloader
 //! ```
+//!
+//! The video inlet only makes webrtcsink register: it wants to see the stream first. What viewers see comes from
+//! [`Seats`], so that each can be moved between encodes without a new negotiation.
 
 use gst::prelude::*;
 use gstrswebrtc::webrtcsink::BaseWebRTCSink;
 use tokio::sync::mpsc;
 
+use super::seats::Seats;
 use crate::bridge;
-use crate::pipeline::{Error, Pipeline};
+use crate::pipeline::{Error, Pipeline, make};
 use crate::signaller::InProcessSignaller;
 use crate::transport::{Change, IceUris, tune_ice, watch_transport};
 
@@ -37,6 +43,7 @@ impl WebrtcSink {
         audio_caps: &gst::Caps,
         ice: &IceUris,
         signaller: InProcessSignaller,
+        seats: Seats,
         changes: mpsc::UnboundedSender<Change>,
     ) -> Result<Self, Error> {
         let pipeline = Pipeline::on_common_time("outbound-webrtc");
@@ -52,7 +59,8 @@ impl WebrtcSink {
         sink.set_property("do-fec", false);
         sink.set_property_from_str("congestion-control", "disabled");
         let sink: gst::Element = sink.upcast();
-        watch_sessions(&sink, changes);
+        give_inlets(&sink, video_caps);
+        watch_sessions(&sink, seats, changes);
         let link = |source| Error::Link { stage: "webrtcsink", source };
         let bin = pipeline.inner();
         bin.add_many([video.upcast_ref(), audio.upcast_ref(), &sink]).map_err(link)?;
@@ -72,7 +80,76 @@ fn bare(caps: &gst::Caps) -> gst::Caps {
     caps.structure(0).map_or_else(gst::Caps::new_empty, |s| gst::Caps::new_empty_simple(s.name().as_str()))
 }
 
-fn watch_sessions(sink: &gst::Element, changes: mpsc::UnboundedSender<Change>) {
+/// Puts each viewer's own inlet in the place of the stream that all would share.
+fn give_inlets(sink: &gst::Element, caps: &gst::Caps) {
+    let caps = without_size(caps);
+    sink.connect("request-encoded-filter", false, move |values| {
+        // Without a consumer webrtcsink only looks at the stream.
+        let consumer = values.get(1)?.get::<Option<String>>().ok()?;
+        let codec = values.get(3)?.get::<gst::Caps>().ok()?;
+        let video = codec.structure(0).is_some_and(|s| s.name().starts_with("video/"));
+        let filter = match viewers_inlet(&caps) {
+            Ok(filter) if consumer.is_some() && video => Some(filter),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::error!(%error, "a viewer gets the top rung for good");
+                None
+            }
+        };
+        Some(filter.to_value())
+    });
+}
+
+/// What webrtcsink puts before a session's payloader.
+fn viewers_inlet(caps: &gst::Caps) -> Result<gst::Element, Error> {
+    let link = |source| Error::Link { stage: "viewer's picture", source };
+    let away = make("fakesink")?;
+    away.set_property("async", false);
+    away.set_property("sync", false);
+    make("appsrc")?;
+    let inlet = gst_app::AppSrc::builder()
+        .name(INLET)
+        .caps(caps)
+        .format(gst::Format::Time)
+        .is_live(true)
+        .min_latency(0)
+        .max_buffers(DEPTH)
+        .max_bytes(0)
+        .leaky_type(gst_app::AppLeakyType::Downstream)
+        .build();
+    let bin = gst::Bin::new();
+    bin.add_many([&away, inlet.upcast_ref()]).map_err(link)?;
+    let mut last: gst::Element = inlet.upcast();
+    if caps.structure(0).is_some_and(|s| s.name() == "video/x-h264") {
+        // Finds the level, which the payloader is held to.
+        let parser = make("h264parse")?;
+        bin.add(&parser).map_err(link)?;
+        last.link(&parser).map_err(link)?;
+        last = parser;
+    }
+    for (element, name) in [(&away, "sink"), (&last, "src")] {
+        let missing = || Error::Input(format!("an element has no {name} pad"));
+        let pad = element.static_pad(name).ok_or_else(missing)?;
+        bin.add_pad(&gst::GhostPad::with_target(&pad).map_err(link)?).map_err(link)?;
+    }
+    Ok(bin.upcast())
+}
+
+/// Name of a viewer's inlet within its session's pipeline.
+const INLET: &str = "viewers-picture";
+/// Pictures that wait in it while the session comes up: half a second's.
+const DEPTH: u64 = 16;
+
+/// The rungs differ in size alone.
+fn without_size(caps: &gst::Caps) -> gst::Caps {
+    let mut caps = caps.clone();
+    if let Some(structure) = caps.make_mut().structure_mut(0) {
+        structure.remove_fields(["width", "height"]);
+    }
+    caps
+}
+
+fn watch_sessions(sink: &gst::Element, seats: Seats, changes: mpsc::UnboundedSender<Change>) {
     // Sends fail only while the service is stopping.
     let tell = move |change| {
         changes.send(change).ok();
@@ -84,7 +161,7 @@ fn watch_sessions(sink: &gst::Element, changes: mpsc::UnboundedSender<Change>) {
         let session = session_of(&webrtcbin);
         tune_ice(&webrtcbin);
         no_old_sound(&webrtcbin);
-        watch_picture_link(&webrtcbin, session.clone(), joined.clone());
+        watch_picture_link(&webrtcbin, session.clone(), seats.clone(), joined.clone());
         watch_transport(&webrtcbin, session.clone(), joined.clone());
         joined(Change::Joined { session, peer });
         None
@@ -111,19 +188,25 @@ fn on_sink_pads(webrtcbin: &gst::Element, then: impl Fn(&gst::Pad) + Send + Sync
     });
 }
 
-/// Tells when the picture is linked into a session. `webrtcsink` itself asks for the viewer's first key frame only at
-/// the next frame, and gets it one frame later still.
+/// Seats the viewer, and tells so, when the picture is linked into its session.
 fn watch_picture_link(
     webrtcbin: &gst::Element,
     session: String,
+    seats: Seats,
     tell: impl Fn(Change) + Clone + Send + Sync + 'static,
 ) {
+    let bin = webrtcbin.downgrade();
     on_sink_pads(webrtcbin, move |pad| {
-        let (tell, session) = (tell.clone(), session.clone());
+        let (tell, session, seats, bin) = (tell.clone(), session.clone(), seats.clone(), bin.clone());
         pad.connect_linked(move |pad, _| {
-            if kind(pad) == gst_webrtc::WebRTCKind::Video {
-                tell(Change::Linked(session.clone()));
+            if kind(pad) != gst_webrtc::WebRTCKind::Video {
+                return;
             }
+            let pipeline = bin.upgrade().and_then(|bin| bin.parent()).and_downcast::<gst::Bin>();
+            if let Some(inlet) = pipeline.and_then(|pipeline| pipeline.by_name(INLET)).and_downcast() {
+                seats.seat(&session, inlet);
+            }
+            tell(Change::Linked(session.clone()));
         });
     });
 }

@@ -1,0 +1,94 @@
+//! One encode of the outgoing picture, shared by all who stand on its rung.
+//!
+//! In: raw pictures from a tee, key-frame requests at the outlet. Out: encoded pictures at the outlet. Never: encodes
+//! while it is closed; makes more key frames than its ration lets it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use gst::prelude::*;
+
+use super::encoder::{Format, KeyFrameRation, KeyFrames, ration_key_frames};
+use crate::bridge;
+use crate::pipeline::{Error, make};
+
+/// An encoder that hangs on the tee of all pictures.
+#[derive(Debug)]
+pub struct Branch {
+    /// Where its encoded pictures come out.
+    pub outlet: gst_app::AppSink,
+    open: Arc<AtomicBool>,
+}
+
+impl Branch {
+    /// Builds it into a pipeline, which may be playing already; it is open.
+    ///
+    /// ```text
+    /// tee ─> [ queue ─> videoscale ─> capsfilter ─> ] encoder ─> outlet (appsink)
+    /// ```
+    ///
+    /// What stands in brackets is only there below the top rung, which thus costs no more than without a tee.
+    ///
+    /// # Errors
+    /// An element is missing or does not link.
+    pub fn new(
+        pipeline: &gst::Pipeline,
+        tee: &gst::Element,
+        format: &Format,
+        scaled: bool,
+        key_frames: KeyFrames,
+        ration: Arc<Mutex<KeyFrameRation>>,
+    ) -> Result<Self, Error> {
+        let encoder = format.video_encoder(key_frames)?;
+        ration_key_frames(&encoder, ration);
+        let outlet = bridge::outlet(&encoder_caps(&format.encoded_video()), false)?;
+        // A sink that waits for its first picture would take a playing pipeline back to paused.
+        outlet.set_property("async", false);
+        let mut elements = if scaled { scaler(format)? } else { Vec::new() };
+        elements.extend([encoder, outlet.clone().upcast()]);
+        let link = |source| Error::Link { stage: "picture", source };
+        pipeline.add_many(&elements).map_err(link)?;
+        gst::Element::link_many(&elements).map_err(link)?;
+        for element in elements.iter().rev() {
+            element.sync_state_with_parent().map_err(link)?;
+        }
+        let missing = || Error::Input("the picture cannot be shared: the tee has no further pad".to_owned());
+        let src = tee.request_pad_simple("src_%u").ok_or_else(missing)?;
+        let open = Arc::new(AtomicBool::new(true));
+        let gate = open.clone();
+        src.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            if gate.load(Ordering::Relaxed) { gst::PadProbeReturn::Ok } else { bridge::DISCARD }
+        });
+        let sink = elements.first().and_then(|element| element.static_pad("sink")).ok_or_else(missing)?;
+        src.link(&sink).map_err(|error| Error::Input(format!("cannot link an encoder to the picture: {error}")))?;
+        Ok(Self { outlet, open })
+    }
+
+    /// Lets pictures in, or none.
+    pub fn set_open(&self, open: bool) {
+        self.open.store(open, Ordering::Relaxed);
+    }
+}
+
+/// A thread of its own, so that one rung's encoder does not hold up another's, and the rung's size.
+fn scaler(format: &Format) -> Result<Vec<gst::Element>, Error> {
+    let queue = make("queue")?;
+    queue.set_property("max-size-buffers", 2u32);
+    queue.set_property("max-size-bytes", 0u32);
+    queue.set_property("max-size-time", 0u64);
+    queue.set_property_from_str("leaky", "downstream");
+    let size = make("capsfilter")?;
+    size.set_property("caps", format.raw_video());
+    Ok(vec![queue, make("videoscale")?, size])
+}
+
+/// Encoders may add fields to their caps (a VP8 stream header): ask them only for what they must keep.
+fn encoder_caps(caps: &gst::Caps) -> gst::Caps {
+    let mut asked = gst::Caps::new_empty();
+    if let Some(structure) = caps.structure(0) {
+        let mut structure = structure.to_owned();
+        structure.remove_fields(["width", "height", "framerate"]);
+        asked.make_mut().append_structure(structure);
+    }
+    asked
+}
