@@ -50,17 +50,14 @@ fn only_forward(inlet: &gst_app::AppSrc) {
     });
 }
 
-/// Joins an outlet to inlets; lasts as long as the outlet. Calls `on_first` at the first buffer.
-pub fn join(outlet: &gst_app::AppSink, inlets: &[&gst_app::AppSrc], on_first: impl FnOnce() + Send + 'static) {
+/// Joins an outlet to inlets; lasts as long as the outlet. Calls `on_buffer` at each buffer.
+pub fn join(outlet: &gst_app::AppSink, inlets: &[&gst_app::AppSrc], mut on_buffer: impl FnMut() + Send + 'static) {
     let weak: Vec<_> = inlets.iter().map(|inlet| inlet.downgrade()).collect();
-    let mut first = Some(on_first);
     outlet.set_callbacks(
         gst_app::AppSinkCallbacks::builder()
             .new_sample(move |sink| {
                 let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                if let Some(first) = first.take() {
-                    first();
-                }
+                on_buffer();
                 for inlet in weak.iter().filter_map(|weak| weak.upgrade()) {
                     if let Some(buffer) = restamped(&sample, sink, &inlet) {
                         // Flushing or stopping: the far pipeline is on its way out, the source is not to blame.

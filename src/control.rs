@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::outbound::{Outbound, Sound};
+use crate::steering::{Changes, Present, Steering};
 
 /// Longest request, bytes.
 const LINE: u64 = 16 * 1024;
@@ -19,7 +20,7 @@ const LINE: u64 = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What can be asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// Speak a text into the outgoing sound.
@@ -32,11 +33,30 @@ pub enum Request {
         /// Absolute path.
         path: PathBuf,
     },
+    /// Change sources, speaker or volumes.
+    Change {
+        /// What shall be other than it is.
+        changes: Changes,
+    },
+    /// Tell what is in force.
+    Present,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Answer {
     error: Option<String>,
+    /// What is in force, if that was asked for or changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    present: Option<Present>,
+}
+
+/// What requests are about.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where announcements go.
+    pub outbound: Outbound,
+    /// What can be changed.
+    pub steering: Steering,
 }
 
 /// Why a command did not reach the service or was refused.
@@ -92,7 +112,7 @@ pub fn refuse_a_second(state: &Path) -> Result<(), Error> {
 ///
 /// # Errors
 /// The socket cannot be made, or another service serves it.
-pub fn serve(state: &Path, outbound: Outbound) -> Result<tokio::task::JoinHandle<()>, Error> {
+pub fn serve(state: &Path, parts: Parts) -> Result<tokio::task::JoinHandle<()>, Error> {
     let path = socket(state);
     let bind = |source| Error::Bind { path: path.clone(), source };
     refuse_a_second(state)?;
@@ -106,7 +126,7 @@ pub fn serve(state: &Path, outbound: Outbound) -> Result<tokio::task::JoinHandle
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(answer(stream, outbound.clone()));
+                    tokio::spawn(answer(stream, parts.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "control socket");
@@ -121,7 +141,7 @@ pub fn serve(state: &Path, outbound: Outbound) -> Result<tokio::task::JoinHandle
 ///
 /// # Errors
 /// It does not run, refuses, or breaks off.
-pub async fn ask(state: &Path, request: &Request) -> Result<(), Error> {
+pub async fn ask(state: &Path, request: &Request) -> Result<Option<Present>, Error> {
     let path = socket(state);
     let stream = UnixStream::connect(&path).await.map_err(|source| Error::Unreachable { path, source })?;
     let broken = |error: &dyn std::fmt::Display| Error::Broken(error.to_string());
@@ -136,26 +156,31 @@ pub async fn ask(state: &Path, request: &Request) -> Result<(), Error> {
         Ok(Err(error)) => return Err(broken(&error)),
         Err(_) => return Err(Error::Broken("no answer in time".into())),
     }
-    match serde_json::from_str::<Answer>(&reply).map_err(|error| broken(&error))?.error {
-        None => Ok(()),
+    let answer = serde_json::from_str::<Answer>(&reply).map_err(|error| broken(&error))?;
+    match answer.error {
+        None => Ok(answer.present),
         Some(error) => Err(Error::Refused(error)),
     }
 }
 
-async fn answer(stream: UnixStream, outbound: Outbound) {
+async fn answer(stream: UnixStream, parts: Parts) {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(LINE));
     let received = tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await;
-    let error = match received {
+    let outcome = match received {
         Ok(Ok(_)) => match serde_json::from_str::<Request>(&line) {
-            Ok(request) => obey(request, &outbound).await.err(),
-            Err(error) => Some(format!("not a request: {error}")),
+            Ok(request) => obey(request, &parts).await,
+            Err(error) => Err(format!("not a request: {error}")),
         },
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(_) => Some("no request came".to_owned()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no request came".to_owned()),
     };
-    if let Ok(mut reply) = serde_json::to_vec(&Answer { error }) {
+    let answer = match outcome {
+        Ok(present) => Answer { error: None, present },
+        Err(error) => Answer { error: Some(error), present: None },
+    };
+    if let Ok(mut reply) = serde_json::to_vec(&answer) {
         reply.push(b'\n');
         if let Err(error) = write.write_all(&reply).await {
             tracing::debug!(%error, "a control client left before its answer");
@@ -163,7 +188,7 @@ async fn answer(stream: UnixStream, outbound: Outbound) {
     }
 }
 
-async fn obey(request: Request, outbound: &Outbound) -> Result<(), String> {
+async fn obey(request: Request, parts: &Parts) -> Result<Option<Present>, String> {
     let sound = match request {
         Request::Say { text } => {
             let length = text.chars().count();
@@ -178,6 +203,10 @@ async fn obey(request: Request, outbound: &Outbound) -> Result<(), String> {
             }
             Sound::File(path)
         }
+        Request::Change { changes } => {
+            return parts.steering.change(changes).await.map(Some).map_err(|error| error.to_string());
+        }
+        Request::Present => return Ok(Some(parts.steering.present())),
     };
-    outbound.announce(sound).await.map_err(|error| error.to_string())
+    parts.outbound.announce(sound).await.map(|()| None).map_err(|error| error.to_string())
 }

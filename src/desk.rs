@@ -27,6 +27,7 @@ enum Ask {
     Turn { peer: PeerId, take: bool, reply: oneshot::Sender<TalkState> },
     Release { peer: PeerId, reply: oneshot::Sender<TalkState> },
     Subscribe { peer: PeerId, reply: oneshot::Sender<mpsc::Receiver<Event>> },
+    SendsSound(bool),
     Stop(oneshot::Sender<()>),
 }
 
@@ -118,6 +119,12 @@ impl Desk {
         self.put(|reply| Ask::Subscribe { peer: peer.to_owned(), reply }).await
     }
 
+    /// The device sends sound now, or no longer does.
+    pub fn sends_sound(&self, audio: bool) {
+        // Full or gone: the page then offers a volume for silence, which harms nobody.
+        self.asks.try_send(Ask::SendsSound(audio)).ok();
+    }
+
     /// Ends the talk and closes its files.
     pub async fn stop(&self) {
         // Err: it has stopped already.
@@ -207,7 +214,12 @@ impl Task {
                 senders.push(tx);
                 reply.send(rx).ok();
             }
-            Ask::Stop(_) => {}
+            Ask::SendsSound(audio) if self.status.borrow().audio != audio => {
+                self.status.send_modify(|status| status.audio = audio);
+                let status = self.status.borrow().clone();
+                self.tell_all(&Event::Status { status });
+            }
+            Ask::SendsSound(_) | Ask::Stop(_) => {}
         }
     }
 

@@ -4,9 +4,10 @@
 
 use std::fmt;
 use std::net::TcpListener;
+use std::path::Path;
 
 use crate::config::{AudioSource, Config, PictureSink, SoundSink, VideoCodec, VideoSource};
-use crate::devices::{self, Class};
+use crate::devices::{self, Class, sensors};
 use crate::pipeline;
 
 /// How a check came out.
@@ -54,27 +55,24 @@ pub fn examine(config: &Config) -> Vec<Finding> {
         }
     }
     for (class, name, wanted) in wanted_devices(config) {
-        let present = devices::list(class);
-        let there = present
-            .iter()
-            .any(|device| name.as_deref().is_none_or(|name| device.name == name || device.description == name))
-            || name.as_deref().is_some_and(|name| name.starts_with('/') && std::path::Path::new(name).exists())
-            || (class != Class::Camera && name.as_deref().is_some_and(devices::alsa_card_exists));
-        let listed = present.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(", ");
-        match (there, wanted) {
-            (true, _) => find(class.word(), Verdict::Good, if listed.is_empty() { "there".into() } else { listed }),
-            (false, true) => find(
+        let listed = devices::list(class).into_iter().map(|device| device.name).collect::<Vec<_>>().join(", ");
+        match (devices::find(class, name.as_deref()), wanted) {
+            (Ok(device), _) if device.name == listed || listed.is_empty() => {
+                find(class.word(), Verdict::Good, device.name);
+            }
+            (Ok(device), _) => find(class.word(), Verdict::Good, format!("{}; seen: {listed}", device.name)),
+            (Err(error), true) => find(
                 class.word(),
                 Verdict::Warning,
                 format!(
-                    "{} is not there; the service starts without it and keeps trying. Seen: {}",
-                    name.unwrap_or_else(|| "any".into()),
-                    if listed.is_empty() { "none".into() } else { listed }
+                    "{error}; the service starts without it and keeps trying. Seen: {}",
+                    if listed.is_empty() { "none" } else { &listed }
                 ),
             ),
-            (false, false) => find(class.word(), Verdict::Good, "none, and none is configured".into()),
+            (Err(_), false) => find(class.word(), Verdict::Good, "none, and none is configured".into()),
         }
     }
+    board_cameras(Path::new("/"), matches!(config.video, VideoSource::Camera(_)), &mut find);
     for address in &config.listen {
         match TcpListener::bind(address) {
             Ok(_) => find(&format!("port {address}"), Verdict::Good, "free".into()),
@@ -98,6 +96,28 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     }
     findings
 }
+
+/// Says of each camera made for the board whether this kernel can drive it.
+fn board_cameras(root: &Path, wanted: bool, find: &mut impl FnMut(&str, Verdict, String)) {
+    let sensors = sensors::list(root);
+    for sensor in &sensors {
+        if sensor.driven {
+            find("board's camera", Verdict::Good, format!("{} has its driver", sensor.name));
+        } else {
+            let verdict = if wanted { Verdict::Warning } else { Verdict::Good };
+            find("board's camera", verdict, format!("{} is connected, but {NO_DRIVER}", sensor.name));
+        }
+    }
+    if sensors.is_empty() && wanted && sensors::is_raspberry_pi(root) {
+        let told = "the firmware has told the kernel of none. Debian's kernel has drivers for none of the Raspberry Pi's own \
+            cameras (Camera Module 3, imx708, included): a USB camera works, or a kernel that has them (nix/rootfs/kernel.toml)";
+        find("board's camera", Verdict::Good, told.into());
+    }
+}
+
+/// What to do about a sensor that nothing drives.
+const NO_DRIVER: &str = "this kernel has no driver for it: it cannot be used. A USB camera works; or build the image with a kernel \
+    that has the driver (nix/rootfs/kernel.toml)";
 
 fn certificate(config: &Config, find: &mut impl FnMut(&str, Verdict, String)) {
     let now = std::time::SystemTime::now();
@@ -161,6 +181,9 @@ fn elements(config: &Config) -> Vec<&'static str> {
         VideoSource::Image(_) => "imagefreeze",
         VideoSource::Camera(_) => "v4l2src",
     });
+    if matches!(config.video, VideoSource::Camera(_)) {
+        needed.extend(["decodebin", "jpegdec", "videoflip"]);
+    }
     needed.push(match &config.audio {
         AudioSource::Test | AudioSource::Silence => "audiotestsrc",
         AudioSource::File(_) => "decodebin",

@@ -16,6 +16,7 @@ pub mod appliance;
 pub mod bridge;
 pub mod certificate;
 pub mod cli_auth;
+pub mod cli_steering;
 pub mod config;
 pub mod control;
 pub mod desk;
@@ -30,6 +31,7 @@ pub mod sdp_check;
 pub mod session;
 pub mod signaller;
 pub mod signalling;
+pub mod steering;
 pub mod transport;
 
 use std::net::SocketAddr;
@@ -41,7 +43,7 @@ use config::{AudioSource, Config, IceServer, PictureSink};
 use http::auth::Auth;
 use http::{AllowedHosts, AppState, Trust};
 use outbound::encoder::Format;
-use outbound::source::Wanted;
+use outbound::source::{Setup, Wanted};
 use tokio::net::TcpListener;
 use transport::IceUris;
 
@@ -135,10 +137,11 @@ pub fn init_gstreamer() -> Result<(), Error> {
 pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let config = Arc::new(config);
     init_gstreamer()?;
-    let outbound_settings = outbound_settings(&config, ice_uris(&config.ice_servers)?);
-    check_files(&outbound_settings).await?;
+    check_files(&outbound_settings(&config, ice_uris(&config.ice_servers)?)).await?;
     state_folder(&config)?;
     control::refuse_a_second(&config.state_dir)?;
+    let in_force = steering::load(&config);
+    let outbound_settings = outbound_settings(&in_force, ice_uris(&config.ice_servers)?);
     let auth = Arc::new(Auth::open(&config.state_dir)?);
     let allowed = AllowedHosts::new(certificate::names(&config));
     let keeper = if config.plain { None } else { Some(certificate::Keeper::start(&config)?) };
@@ -173,13 +176,21 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
     let slot = picture_slot::PictureSlot::default();
     let ice = outbound_settings.ice.clone();
     let (outbound, reports) = outbound::Outbound::start(outbound_settings, hub.clone(), slot.clone())?;
-    let control = control::serve(&config.state_dir, outbound.clone())?;
+    let playback = tokio::sync::watch::Sender::new(inbound::Playback::of(&in_force));
     let desk = desk::Desk::start(
-        status(&config)?,
+        status(&in_force)?,
         session::TalkLock::new((config.talk_limit > 0).then(|| Duration::from_secs(config.talk_limit.into())), CLAIM),
-        desk::Parts { outbound: outbound.clone(), inbound: inbound_settings(&config, ice), hub: hub.clone(), slot },
+        desk::Parts {
+            outbound: outbound.clone(),
+            inbound: inbound_settings(&config, ice, playback.subscribe()),
+            hub: hub.clone(),
+            slot,
+        },
         desk::Inputs { notices, outbound: reports },
     );
+    let steered = steering::Parts { outbound: outbound.clone(), playback, desk: desk.clone() };
+    let steering = steering::Steering::new(config.clone(), in_force, steered);
+    let control = control::serve(&config.state_dir, control::Parts { outbound: outbound.clone(), steering })?;
     let state = AppState::new(config.clone(), auth.clone(), hub, desk.clone(), allowed.clone(), trust.clone());
 
     let stop = tokio::sync::watch::Sender::new(false);
@@ -240,8 +251,6 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
 const RUNGS: usize = 3;
 /// A turn that was granted but not taken up by media within this goes to the next.
 const CLAIM: Duration = Duration::from_secs(15);
-/// How long a talker's packets wait for late ones.
-const JITTER: Duration = Duration::from_millis(80);
 
 /// Checks of a configuration what only trying shows: that files which are sources can be played.
 ///
@@ -256,7 +265,7 @@ pub async fn check_sources(config: &Config) -> Result<(), Error> {
 /// becomes one.
 async fn check_files(settings: &outbound::Settings) -> Result<(), Error> {
     for wanted in settings.wanted.iter().filter(|wanted| wanted.is_file()) {
-        outbound::try_out(wanted, &settings.format).await.map_err(|error| Error::Unplayable {
+        outbound::try_out(wanted, &settings.setup).await.map_err(|error| Error::Unplayable {
             source_name: wanted.label(),
             detail: match error {
                 pipeline::Error::Start { detail, .. } => detail,
@@ -310,20 +319,14 @@ fn bracketed(name: &duplex_pki::Name) -> String {
 }
 
 fn outbound_settings(config: &Config, ice: IceUris) -> outbound::Settings {
-    let format = Format {
-        width: config.width,
-        height: config.height,
-        framerate: config.framerate,
-        codec: config.video_codec,
-        video_bitrate: config.video_bitrate,
-        audio_bitrate: config.audio_bitrate,
-    };
+    let format = Format::of(config);
     outbound::Settings {
         name: config.name.clone(),
         wanted: Wanted::from_config(&config.video, &config.audio),
         rungs: outbound::rungs::ladder(&format, RUNGS),
-        format,
+        setup: Arc::new(Setup { format, camera: config.camera.clone() }),
         overlay: config.overlay,
+        volume: steering::device_volume(config),
         duck: 10f64.powf(-config.duck / 20.0),
         ice,
         negotiation_timeout: Duration::from_secs(config.negotiation_timeout.into()),
@@ -331,18 +334,20 @@ fn outbound_settings(config: &Config, ice: IceUris) -> outbound::Settings {
     }
 }
 
-fn inbound_settings(config: &Config, ice: IceUris) -> inbound::Settings {
+fn inbound_settings(
+    config: &Config,
+    ice: IceUris,
+    playback: tokio::sync::watch::Receiver<inbound::Playback>,
+) -> inbound::Settings {
     inbound::Settings {
-        sound: config.sound.clone(),
-        speaker_fault: None,
-        volume: config.sound_volume,
+        playback,
         picture: config.picture.clone(),
         overlay_width: (f64::from(config.width) * config.overlay.size) as u32,
         record_max_size: config.record_max_size << 20,
         record_max_age: (config.record_max_age > 0)
             .then(|| Duration::from_secs(u64::from(config.record_max_age) * 86_400)),
         ice,
-        jitter: JITTER,
+        jitter: Duration::from_millis(config.jitter_buffer.into()),
         negotiation_timeout: Duration::from_secs(config.negotiation_timeout.into()),
     }
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use duplex::config::{self, Config, Flags, LogFormat};
-use duplex::{appliance, cli_auth, control, devices, doctor};
+use duplex::{appliance, cli_auth, cli_steering, control, devices, doctor};
 
 /// A two-way WebRTC audio and video appliance: a browser sees and hears this device, and talks back.
 #[derive(Parser)]
@@ -50,6 +50,43 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Show or change where the running device's picture and sound come from
+    Source {
+        #[command(subcommand)]
+        command: cli_steering::SourceCommand,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Change where the talker's sound goes at the running device
+    Sound {
+        #[command(subcommand)]
+        command: cli_steering::SoundCommand,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Set a volume of the running device
+    Volume {
+        /// Which direction
+        direction: cli_steering::Direction,
+        /// 0 to 2; 1 is as it comes
+        factor: f64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Silence a direction of the running device
+    Mute {
+        /// Which direction
+        direction: cli_steering::Direction,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Let a silenced direction of the running device be heard again
+    Unmute {
+        /// Which direction
+        direction: cli_steering::Direction,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Certificate authority and certificates
     Pki {
         #[command(subcommand)]
@@ -69,10 +106,10 @@ enum Command {
 #[derive(clap::Args)]
 struct Place {
     /// State folder of the service, if it is not the usual one
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", global = true)]
     state_dir: Option<String>,
     /// Configuration file of the service
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<std::path::PathBuf>,
 }
 
@@ -124,6 +161,11 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let path = file.canonicalize().with_context(|| format!("cannot play {}", file.display()))?;
             ask(&place, &control::Request::Play { path })?;
         }
+        Command::Source { command, place } => ask(&place, &command.request()?)?,
+        Command::Sound { command, place } => ask(&place, &command.request()?)?,
+        Command::Volume { direction, factor, place } => ask(&place, &direction.volume(factor))?,
+        Command::Mute { direction, place } => ask(&place, &direction.mute(true))?,
+        Command::Unmute { direction, place } => ask(&place, &direction.mute(false))?,
         Command::Pki { command } => {
             let config = load(&Flags::default())?;
             let hint = match &command {
@@ -221,8 +263,13 @@ fn list_devices() -> anyhow::Result<()> {
         if found.is_empty() {
             print(&format!("{:<12} none\n", class.word()))?;
         }
+        let auto = devices::find(class, None).map(|device| device.name).unwrap_or_default();
+        if !auto.is_empty() && !found.iter().any(|device| device.name == auto) {
+            print(&format!("{:<12} {auto}  <- auto\n", class.word()))?;
+        }
         for device in found {
-            print(&format!("{:<12} {}  ({})\n", class.word(), device.name, device.description))?;
+            let mark = if device.name == auto { "  <- auto" } else { "" };
+            print(&format!("{:<12} {}  ({}){mark}\n", class.word(), device.name, device.description))?;
         }
     }
     Ok(())
@@ -236,7 +283,9 @@ fn ask(place: &Place, request: &control::Request) -> anyhow::Result<()> {
     }
     let config = load(&flags)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(control::ask(&config.state_dir, request))?;
+    if let Some(present) = runtime.block_on(control::ask(&config.state_dir, request))? {
+        print(&cli_steering::shown(&present))?;
+    }
     Ok(())
 }
 

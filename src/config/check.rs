@@ -37,6 +37,17 @@ pub(super) fn all(layers: &mut Layers) {
     media(layers);
 }
 
+/// Applies the rules of media whose keys are among `values`.
+pub(super) fn changed(layers: &mut Layers, values: &toml::Table) {
+    if ["video", "audio", "sound"].into_iter().any(|key| values.contains_key(key)) {
+        media(layers);
+    }
+    for key in ["video", "audio", "sound"].into_iter().filter(|key| !values.contains_key(*key)) {
+        layers.forget_problems_of(key);
+    }
+    layers.forget_problems_of("picture");
+}
+
 fn network(layers: &mut Layers) {
     let config = &layers.config;
     let open = config.listen.iter().find(|address| !address.ip().is_loopback()).copied();

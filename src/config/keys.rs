@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::media::is_host;
 use super::{
-    AudioSource, Config, Corner, IceServer, LogFormat, PictureSink, RuleError, SoundSink, VideoCodec, VideoSource,
+    AudioSource, Auto, Camera, Config, Corner, IceServer, LogFormat, PictureSink, RuleError, SoundSink, VideoCodec,
+    VideoSource,
 };
 
 /// One setting.
@@ -285,6 +286,81 @@ pub(super) const SECTIONS: &[Section] = &[
                 },
             },
             Key {
+                name: "audio-volume",
+                value_name: "FACTOR",
+                help: "Volume of the device's sound (1: as it comes); announcements have their own",
+                default: "1",
+                kind: number("", 0.0, 2.0, |config, value| config.audio_volume = value),
+            },
+            Key {
+                name: "audio-mute",
+                value_name: "true|false",
+                help: "Start with the device's sound silenced",
+                default: "false",
+                kind: Kind::Switch(|config, on| config.audio_mute = on),
+            },
+            Key {
+                name: "camera-rotate",
+                value_name: "DEGREES",
+                help: "How far a camera's picture is turned clockwise",
+                default: "0",
+                kind: Kind::Text {
+                    rule: ROTATE_RULE,
+                    set: |config, text, _| {
+                        let degrees = text.parse().ok().filter(|degrees| [0, 90, 180, 270].contains(degrees));
+                        config.camera.rotate = degrees.ok_or(RuleError(ROTATE_RULE))?;
+                        Ok(())
+                    },
+                },
+            },
+            Key {
+                name: "camera-mirror",
+                value_name: "true|false",
+                help: "Exchange left and right of a camera's picture (for up and down turn it by 180 as well)",
+                default: "false",
+                kind: Kind::Switch(|config, on| config.camera.mirror = on),
+            },
+            Key {
+                name: "camera-exposure",
+                value_name: "US",
+                help: "Exposure time of a camera that lets it be set",
+                default: "auto",
+                kind: Kind::Text {
+                    rule: EXPOSURE_RULE,
+                    set: |config, text, _| {
+                        config.camera.exposure = Auto::parse(text, 100..=1_000_000).ok_or(RuleError(EXPOSURE_RULE))?;
+                        Ok(())
+                    },
+                },
+            },
+            Key {
+                name: "camera-white-balance",
+                value_name: "KELVIN",
+                help: "White balance of a camera that lets it be set",
+                default: "auto",
+                kind: Kind::Text {
+                    rule: WHITE_RULE,
+                    set: |config, text, _| {
+                        config.camera.white_balance = Auto::parse(text, 2000..=10_000).ok_or(RuleError(WHITE_RULE))?;
+                        Ok(())
+                    },
+                },
+            },
+            Key {
+                name: "camera-controls",
+                value_name: "NAME=NUMBER",
+                help: "Further controls of a V4L2 camera",
+                default: "",
+                kind: Kind::List {
+                    rule: Camera::CONTROLS_RULE,
+                    set: |config, items, _| {
+                        let controls: Option<Vec<_>> = items.iter().map(|item| Camera::control(item)).collect();
+                        config.camera.controls = controls.ok_or(RuleError(Camera::CONTROLS_RULE))?;
+                        Ok(())
+                    },
+                },
+            },
+            Key {
                 name: "width",
                 value_name: "PIXELS",
                 help: "Width of the picture",
@@ -370,6 +446,20 @@ pub(super) const SECTIONS: &[Section] = &[
                 help: "Volume of the talker's sound (1: as it comes)",
                 default: "1",
                 kind: number("", 0.0, 2.0, |config, value| config.sound_volume = value),
+            },
+            Key {
+                name: "sound-mute",
+                value_name: "true|false",
+                help: "Start with the speaker silenced",
+                default: "false",
+                kind: Kind::Switch(|config, on| config.sound_mute = on),
+            },
+            Key {
+                name: "jitter-buffer",
+                value_name: "MS",
+                help: "How long the talker's packets wait for late ones: less is less delay, more is fewer gaps",
+                default: "80",
+                kind: whole("milliseconds", 20, 300, |config, value| config.jitter_buffer = value as u32),
             },
             Key {
                 name: "picture",
@@ -482,6 +572,9 @@ pub(super) const SECTIONS: &[Section] = &[
 ];
 
 const NAME_RULE: &str = "1 to 64 characters, none of them a control character";
+const ROTATE_RULE: &str = "0, 90, 180 or 270 degrees";
+const EXPOSURE_RULE: &str = "auto, or microseconds from 100 to 1000000";
+const WHITE_RULE: &str = "auto, or Kelvin from 2000 to 10000";
 const LOG_RULE: &str = "error, warn, info, debug or trace, also for a part of it such as info,duplex=debug";
 const LISTEN_RULE: &str = "a list of ADDRESS:PORT such as 0.0.0.0:8443 or [::]:8443 (IP addresses, no names)";
 const HELP_LISTEN_RULE: &str = "ADDRESS:PORT such as 0.0.0.0:8080 (an IP address, no name), or off";

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::keys::{Key, Kind, keys};
 use super::{
-    AudioSource, Config, Corner, Error, Errors, Flags, IceServer, LogFormat, Overlay, PictureSink, Problem, SoundSink,
-    VideoCodec, VideoSource,
+    AudioSource, Auto, Camera, Config, Corner, Error, Errors, Flags, IceServer, LogFormat, Overlay, PictureSink,
+    Problem, SoundSink, VideoCodec, VideoSource,
 };
 
 /// The configuration while it is being put together.
@@ -32,6 +32,11 @@ impl Layers {
             layers.texts(key, &[key.default.to_owned()], "default");
         }
         layers
+    }
+
+    /// Starts with a configuration that has been checked.
+    pub fn over(config: Config) -> Self {
+        Self { config, ice_servers: Vec::new(), given: BTreeMap::new(), problems: Vec::new() }
     }
 
     /// Adds the file's keys. Relative paths in it start from the file's own folder.
@@ -102,6 +107,11 @@ impl Layers {
     /// Forgets the problems of all other keys.
     pub fn keep_problems_of(&mut self, key: &str) {
         self.problems.retain(|problem| problem.key == key);
+    }
+
+    /// Forgets the problems of a key that is not what is being judged.
+    pub fn forget_problems_of(&mut self, key: &str) {
+        self.problems.retain(|problem| problem.key != key);
     }
 
     /// The configuration, if nothing is wrong.
@@ -296,6 +306,15 @@ fn blank() -> Config {
         ice_servers: Vec::new(),
         video: VideoSource::Camera(None),
         audio: AudioSource::Silence,
+        audio_volume: -1.0,
+        audio_mute: true,
+        camera: Camera {
+            rotate: 1,
+            mirror: true,
+            exposure: Auto::Fixed(0),
+            white_balance: Auto::Fixed(0),
+            controls: vec![(String::new(), 0)],
+        },
         width: 0,
         height: 0,
         framerate: 0,
@@ -304,6 +323,8 @@ fn blank() -> Config {
         audio_bitrate: 0,
         sound: SoundSink::Discard,
         sound_volume: 0.0,
+        sound_mute: true,
+        jitter_buffer: 0,
         picture: vec![PictureSink::Discard],
         overlay: Overlay { corner: Corner::TopLeft, size: 0.0, margin: 0 },
         record_max_size: 0,

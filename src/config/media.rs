@@ -7,6 +7,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 /// What a value must be, as the words after "must be".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be {0}")]
@@ -66,6 +68,51 @@ impl fmt::Display for VideoSource {
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::Image(path) => write!(f, "image:{}", path.display()),
             Self::Camera(name) => write!(f, "camera:{}", name.as_deref().unwrap_or(AUTO)),
+        }
+    }
+}
+
+/// How a camera is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Camera {
+    /// Degrees by which its picture is turned clockwise: 0, 90, 180 or 270.
+    pub rotate: u32,
+    /// Left and right are exchanged, after turning.
+    pub mirror: bool,
+    /// Exposure time, microseconds.
+    pub exposure: Auto,
+    /// White balance, Kelvin.
+    pub white_balance: Auto,
+    /// Further controls of a V4L2 camera, by name.
+    pub controls: Vec<(String, i32)>,
+}
+
+impl Camera {
+    pub(super) const CONTROLS_RULE: &str = "a list of NAME=NUMBER as `v4l2-ctl --list-ctrls` names them";
+
+    pub(super) fn control(text: &str) -> Option<(String, i32)> {
+        let (name, value) = text.split_once('=')?;
+        let named = !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        Some((named.then(|| name.to_owned())?, value.parse().ok()?))
+    }
+}
+
+/// A control that the camera sets itself, or that the owner has set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Auto {
+    /// The camera's own choice.
+    #[default]
+    Auto,
+    /// Fixed.
+    Fixed(u32),
+}
+
+impl Auto {
+    pub(super) fn parse(text: &str, range: std::ops::RangeInclusive<u32>) -> Option<Self> {
+        match text {
+            AUTO => Some(Self::Auto),
+            number => number.parse().ok().filter(|number| range.contains(number)).map(Self::Fixed),
         }
     }
 }
@@ -184,6 +231,26 @@ impl fmt::Display for SoundSink {
         }
     }
 }
+
+/// Writes a type as its text and reads it back by the same rule.
+macro_rules! as_text {
+    ($($name:ident),+) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(|rule| de::Error::custom(format_args!("{text:?} {rule}")))
+            }
+        }
+    )+};
+}
+
+as_text!(VideoSource, AudioSource, SoundSink);
 
 /// Where the talker's picture goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -19,11 +19,12 @@ mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use flags::Flags;
 pub use media::{
-    AudioSource, Corner, IceServer, LogFormat, Overlay, PictureSink, RuleError, SoundSink, VideoCodec, VideoSource,
+    AudioSource, Auto, Camera, Corner, IceServer, LogFormat, Overlay, PictureSink, RuleError, SoundSink, VideoCodec,
+    VideoSource,
 };
 pub use sample::sample;
 
@@ -52,6 +53,12 @@ pub struct Config {
     pub video: VideoSource,
     /// Where the outgoing sound comes from.
     pub audio: AudioSource,
+    /// Factor on the outgoing sound, 0 to 2; announcements are not touched by it.
+    pub audio_volume: f64,
+    /// The outgoing sound is silenced, announcements apart.
+    pub audio_mute: bool,
+    /// How a camera that is the source is set.
+    pub camera: Camera,
     /// Width of the outgoing picture in pixels, even, 160 to 1920.
     pub width: u32,
     /// Height of the outgoing picture in pixels, even, 120 to 1080.
@@ -68,6 +75,10 @@ pub struct Config {
     pub sound: SoundSink,
     /// Factor on the talker's sound, 0 to 2.
     pub sound_volume: f64,
+    /// The talker's sound is silenced in the speaker; recordings have it.
+    pub sound_mute: bool,
+    /// Milliseconds a talker's packets wait for late ones, 20 to 300.
+    pub jitter_buffer: u32,
     /// Where the talker's picture goes; never empty, `Discard` only alone.
     pub picture: Vec<PictureSink>,
     /// Place and size of the talker's picture in the outgoing one.
@@ -122,6 +133,27 @@ pub fn state_dir(flags: &Flags, env: impl Fn(&str) -> Option<String>) -> Result<
 /// machine may have variables of such a name; but a slip of the finger must not pass in silence.
 pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<String> {
     names.into_iter().filter_map(|name| layers::unknown_variable(&name)).collect()
+}
+
+impl Config {
+    /// This configuration with other values of some keys, checked as [`load`] checks them. `origin` is told in problems.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the new values.
+    pub fn with(&self, values: &toml::Table, origin: &Path) -> Result<Self, Errors> {
+        let mut layers = layers::Layers::over(self.clone());
+        layers.file(origin, values);
+        check::changed(&mut layers, values);
+        layers.finish().map_err(|error| match error {
+            Error::Wrong(errors) => errors,
+            other => Errors(vec![Problem {
+                key: String::new(),
+                value: String::new(),
+                rule: other.to_string(),
+                origin: origin.display().to_string(),
+            }]),
+        })
+    }
 }
 
 fn joined(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<layers::Layers, Error> {

@@ -62,6 +62,9 @@ fn defaults() -> Config {
         ice_servers: vec![],
         video: VideoSource::Test,
         audio: AudioSource::Test,
+        audio_volume: 1.0,
+        audio_mute: false,
+        camera: Camera::default(),
         width: 1280,
         height: 720,
         framerate: 30,
@@ -70,6 +73,8 @@ fn defaults() -> Config {
         audio_bitrate: 64,
         sound: SoundSink::Speaker(None),
         sound_volume: 1.0,
+        sound_mute: false,
+        jitter_buffer: 80,
         picture: vec![PictureSink::Overlay],
         overlay: Overlay { corner: Corner::BottomRight, size: 0.25, margin: 16 },
         record_max_size: 2000,
@@ -515,4 +520,37 @@ fn a_misspelt_variable_is_told() {
             "the variable DUPLEX_VIDEO_BITRAET has no effect: video-bitraet is not a known key; did you mean video-bitrate?"
         ]
     );
+}
+
+#[test]
+fn a_camera_is_set_by_its_own_keys() {
+    let args =
+        ["--camera-rotate", "90", "--camera-mirror", "--camera-exposure", "10000", "--camera-white-balance", "4600"];
+    let mut config = load(&flags(&[&args[..], &["--camera-controls", "gain=4,brightness=-3"]].concat()), home).unwrap();
+    let camera = Camera {
+        rotate: 90,
+        mirror: true,
+        exposure: Auto::Fixed(10_000),
+        white_balance: Auto::Fixed(4600),
+        controls: vec![("gain".into(), 4), ("brightness".into(), -3)],
+    };
+    assert_eq!(config.camera, camera);
+    for (key, wrong, rule) in [
+        ("rotate", "45", "must be 0, 90, 180 or 270 degrees"),
+        ("exposure", "dark", "must be auto, or microseconds from 100 to 1000000"),
+        ("white-balance", "200", "must be auto, or Kelvin from 2000 to 10000"),
+        ("controls", "Gain=4", "must be a list of NAME=NUMBER"),
+    ] {
+        let said = problem_of(&[&format!("--camera-{key}"), wrong]);
+        assert!(said.contains(rule), "{said}");
+    }
+    // What is changed while running is judged by the same rules, and alone.
+    config.video = VideoSource::File("/gone/since.mp4".into());
+    let table = |text: &str| text.parse::<toml::Table>().unwrap();
+    assert_eq!(config.with(&table("audio-volume = 0.5"), Path::new("change")).unwrap().audio_volume, 0.5);
+    let wrong =
+        config.with(&table("sound-volume = 3.5\naudio = \"file:/nowhere.wav\""), Path::new("change")).unwrap_err();
+    let lines: Vec<String> = wrong.0.iter().map(ToString::to_string).collect();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[0].contains("/nowhere.wav") || lines[1].contains("/nowhere.wav"), "{lines:#?}");
 }

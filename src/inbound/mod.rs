@@ -13,24 +13,22 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::Part;
-use crate::config::{PictureSink, SoundSink};
+use crate::config::PictureSink;
 use crate::picture_slot::PictureSlot;
 use crate::pipeline::{Error, Event, Pipeline};
 use crate::signaller::InProcessSignaller;
 use crate::signalling::hub::Hub;
 use crate::transport::{Change, IceUris};
 use recorder::Recorder;
+pub use speaker::Playback;
+use speaker::Speaker;
 use webrtc_src::WebrtcSrc;
 
 /// What inbound needs of the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the sound goes.
-    pub sound: SoundSink,
-    /// Why the sound is discarded instead of played, when the speaker failed.
-    pub speaker_fault: Option<String>,
-    /// Factor on the sound.
-    pub volume: f64,
+    /// Where the sound goes, and how loud; may change while a talk goes on.
+    pub playback: watch::Receiver<Playback>,
     /// Where the picture goes.
     pub picture: Vec<PictureSink>,
     /// Width of the overlay, pixels.
@@ -75,20 +73,10 @@ impl Talk {
         reports: mpsc::UnboundedSender<Report>,
     ) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let (talker, mut settings) = (talker.to_owned(), settings.clone());
+        let (talker, settings) = (talker.to_owned(), settings.clone());
         let mut stopped = stopped;
         let task = tokio::spawn(async move {
-            let mut over = run(&talker, &settings, hub.clone(), &slot, &reports, &mut stopped).await;
-            if let Err(Failure::Speaker(message)) = &over
-                && !*stopped.borrow()
-            {
-                // Picture and recording are worth a call without the speaker; the next talk tries it again.
-                let sentence = format!("the talker is not heard, {} failed: {message}", settings.sound);
-                tracing::warn!("{sentence}");
-                settings.sound = SoundSink::Discard;
-                settings.speaker_fault = Some(sentence);
-                over = run(&talker, &settings, hub, &slot, &reports, &mut stopped).await;
-            }
+            let over = run(&talker, &settings, hub, &slot, &reports, &mut stopped).await;
             slot.clear();
             let reason = over.err().map(|error| error.to_string());
             // Nobody listens only while the service stops.
@@ -118,15 +106,6 @@ impl Drop for Talk {
     }
 }
 
-/// Why a talk ended early.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("the speaker failed: {0}")]
-    Speaker(String),
-    #[error(transparent)]
-    Other(#[from] Error),
-}
-
 /// Longest wait for a talk to close its files and let go of its devices.
 const END: Duration = Duration::from_secs(8);
 
@@ -137,7 +116,7 @@ async fn run(
     slot: &PictureSlot,
     reports: &mpsc::UnboundedSender<Report>,
     stop: &mut watch::Receiver<bool>,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let tell = |report| {
         reports.send(report).ok();
     };
@@ -145,11 +124,7 @@ async fn run(
     let (changes, mut transport) = mpsc::unbounded_channel();
     let signaller = InProcessSignaller::consumer(hub, talker);
     let source = WebrtcSrc::add_to(&pipeline, talker, signaller, &settings.ice, settings.jitter, changes)?;
-    let missing = speaker::speaker(&pipeline, &source.sound, &settings.sound, settings.volume)?;
-    if let Some(sentence) = &missing {
-        tracing::warn!("{sentence}");
-    }
-    tell(Report::Fault(Part::Talk, missing.or_else(|| settings.speaker_fault.clone())));
+    let speaker = Speaker::add_to(&pipeline, &source.sound, settings.jitter)?;
     let close_files = watch::Sender::new(false);
     let mut recording: Option<tokio::task::JoinHandle<Result<(), Error>>> = None;
     for sink in &settings.picture {
@@ -172,12 +147,14 @@ async fn run(
             }
         }
     }
-    if let Err(error) = pipeline.play().await {
-        return Err(match settings.sound {
-            SoundSink::Speaker(_) => Failure::Speaker(error.to_string()),
-            _ => Failure::Other(error),
-        });
-    }
+    pipeline.play().await?;
+    let faults = reports.clone();
+    let speaker = tokio::spawn(speaker.keep(settings.playback.clone(), close_files.subscribe(), move |fault| {
+        if let Some(sentence) = &fault {
+            tracing::warn!("{sentence}");
+        }
+        faults.send(Report::Fault(Part::Talk, fault)).ok();
+    }));
     tracing::info!(talker, "taking the talker's media");
 
     let deadline = tokio::time::sleep(settings.negotiation_timeout);
@@ -191,19 +168,15 @@ async fn run(
                     connected = true;
                     tell(Report::Connected(peer));
                 }
-                Change::Failed(_) => break Err(Failure::Other(Error::Input("the media connection failed".into()))),
+                Change::Failed(_) => break Err(Error::Input("the media connection failed".into())),
                 Change::Joined { .. } | Change::Linked(_) | Change::Refused(_) | Change::Left(_) => {}
             },
             () = &mut deadline, if !connected => {
-                break Err(Failure::Other(Error::Input(format!("no media came within {} s", settings.negotiation_timeout.as_secs()))));
+                break Err(Error::Input(format!("no media came within {} s", settings.negotiation_timeout.as_secs())));
             }
             event = pipeline.next() => match event {
                 Some(Event::Error { element, message }) => {
-                    break Err(if element == speaker::SINK {
-                        Failure::Speaker(message)
-                    } else {
-                        Failure::Other(Error::Input(format!("{element}: {message}")))
-                    });
+                    break Err(Error::Input(format!("{element}: {message}")));
                 }
                 Some(Event::Eos) => break Ok(()),
                 Some(_) => {}
@@ -229,6 +202,9 @@ async fn run(
         tracing::warn!("a talk's streams did not end in time");
     }
     close_files.send_replace(true);
+    if tokio::time::timeout(END / 2, speaker).await.is_err() {
+        tracing::warn!("the talker's sound did not end in time");
+    }
     if let Some(Ok(Err(error))) = async { Some(recording.take()?.await) }.await {
         tracing::warn!(%error, "the recording did not end well");
     }

@@ -1,81 +1,247 @@
-//! The talker's sound: to a speaker, a WAV file, or nowhere.
+//! The talker's sound: to a speaker, a WAV file, or nowhere, and elsewhere while the talk goes on.
 //!
-//! In: Opus. Out: sound at a volume. Never: a call that fails because a speaker is missing.
+//! In: Opus; a [`Playback`] that may change. Out: sound at a volume; a sentence when nobody hears it. Never: a call that
+//! suffers because a speaker is missing, is pulled out or hangs: what plays is a pipeline of its own.
 //!
 //! ```text
-//! tee ─> queue ─> opusdec ─> audioconvert ─> audioresample ─> volume ─> alsasink | wavenc ─> filesink | fakesink
+//! tee ─> queue ─> opusdec ─> audioconvert ─> audioresample ─> volume ─> outlet (appsink)
+//! inlet (appsrc) ─> queue ─> audioconvert ─> audioresample ─> alsasink | wavenc ─> filesink
 //! ```
 
+use std::path::Path;
+use std::time::Duration;
+
 use gst::prelude::*;
+use tokio::sync::watch;
 
 use super::webrtc_src::branch;
-use crate::config::SoundSink;
-use crate::devices::{self, Class};
-use crate::pipeline::{Error, Pipeline, make};
+use crate::bridge;
+use crate::config::{Config, SoundSink};
+use crate::devices::{self, Class, Device};
+use crate::pipeline::{Error, Event, Pipeline, make};
 
-/// Name of the element that plays: errors from it are the speaker's.
-pub const SINK: &str = "speaker";
-
-/// Adds the branch. The second value is a sentence when the speaker asked for is not there and the
-/// sound is discarded instead.
-pub fn speaker(
-    pipeline: &Pipeline,
-    tee: &gst::Element,
-    sink: &SoundSink,
-    volume: f64,
-) -> Result<Option<String>, Error> {
-    let decode = make("opusdec")?;
-    decode.set_property("plc", true);
-    decode.set_property("use-inband-fec", true);
-    let convert = make("audioconvert")?;
-    let resample = make("audioresample")?;
-    let level = make("volume")?;
-    level.set_property("volume", volume);
-    let (ends, missing) = ends(sink)?;
-    let mut chain = vec![&decode, &convert, &resample, &level];
-    chain.extend(ends.iter());
-    branch(pipeline, tee, "speaker", &chain)?;
-    Ok(missing)
+/// Where the talker's sound goes, and how loud.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Playback {
+    /// Where to.
+    pub sink: SoundSink,
+    /// Factor, 0 to 2; 0 while it is muted.
+    pub volume: f64,
 }
 
-fn ends(sink: &SoundSink) -> Result<(Vec<gst::Element>, Option<String>), Error> {
-    match sink {
-        SoundSink::Discard => Ok((vec![nowhere()?], None)),
-        SoundSink::File(path) => {
-            let caps = make("capsfilter")?;
-            caps.set_property(
-                "caps",
-                gst::Caps::builder("audio/x-raw")
-                    .field("format", "S16LE")
-                    .field("rate", 48_000i32)
-                    .field("channels", 1i32)
-                    .build(),
-            );
-            let encode = make("wavenc")?;
-            let file = make("filesink")?;
-            file.set_property("location", path);
-            file.set_property("async", false);
-            file.set_property("sync", false);
-            file.set_property_from_str("buffer-mode", "unbuffered");
-            Ok((vec![caps, encode, file], None))
-        }
-        SoundSink::Speaker(name) => match devices::alsa_name(Class::Speaker, name.as_deref()) {
-            Ok(device) => {
-                let alsa = make("alsasink")?;
-                alsa.set_property("name", SINK);
-                alsa.set_property("device", device);
-                alsa.set_property("buffer-time", 60_000i64);
-                alsa.set_property("latency-time", 10_000i64);
-                Ok((vec![alsa], None))
-            }
-            Err(error) => Ok((vec![nowhere()?], Some(format!("the talker is not heard: {error}")))),
-        },
+impl Playback {
+    /// As configured.
+    pub fn of(config: &Config) -> Self {
+        let volume = if config.sound_mute { 0.0 } else { config.sound_volume };
+        Self { sink: config.sound.clone(), volume }
     }
 }
 
-fn nowhere() -> Result<gst::Element, Error> {
-    let sink = make("fakesink")?;
-    sink.set_property("async", false);
-    sink.set_property("sync", false);
-    Ok(sink)
+/// How often is looked whether the speaker is there.
+const LOOK: Duration = Duration::from_millis(300);
+/// A speaker that is there and does not work is tried again after this.
+const RETRY: Duration = Duration::from_secs(1);
+/// Longest wait for a file to get its end.
+const CLOSE: Duration = Duration::from_millis(700);
+/// Decoding and handing over take at most so much of the time that packets have.
+const MARGIN: Duration = Duration::from_millis(10);
+/// ALSA's buffer, and the pieces it is filled by, microseconds.
+const BUFFER: (i64, i64) = (60_000, 10_000);
+
+/// The branch of a talk's pipeline that gives its sound to whatever plays it.
+pub struct Speaker {
+    outlet: gst_app::AppSink,
+    level: gst::Element,
+    latency: gst::ClockTime,
+}
+
+impl Speaker {
+    /// Adds the branch. `jitter` is how late a packet may come.
+    pub fn add_to(pipeline: &Pipeline, tee: &gst::Element, jitter: Duration) -> Result<Self, Error> {
+        let decode = make("opusdec")?;
+        decode.set_property("plc", true);
+        decode.set_property("use-inband-fec", true);
+        let convert = make("audioconvert")?;
+        let resample = make("audioresample")?;
+        let level = make("volume")?;
+        let outlet = bridge::outlet(&caps(2), false)?;
+        outlet.set_property("async", false);
+        branch(pipeline, tee, "speaker", &[&decode, &convert, &resample, &level, outlet.upcast_ref()])?;
+        let latency = gst::ClockTime::try_from(jitter + MARGIN).unwrap_or_default();
+        Ok(Self { outlet, level, latency })
+    }
+
+    /// Plays until `stop`; `tell` gets a sentence when the talker is not heard, `None` when he is.
+    pub async fn keep(
+        self,
+        mut playback: watch::Receiver<Playback>,
+        mut stop: watch::Receiver<bool>,
+        tell: impl Fn(Option<String>),
+    ) {
+        while !*stop.borrow() {
+            let now = playback.borrow_and_update().clone();
+            self.level.set_property("volume", now.volume);
+            let lost = match Player::start(&now.sink, &self.outlet, self.latency).await {
+                Ok(mut player) => {
+                    tell(None);
+                    let lost = self.follow(&mut player, &now.sink, &mut playback, &mut stop).await;
+                    if let Some(reason) = &lost {
+                        tell(Some(format!("the talker is not heard: {}: {reason}", now.sink)));
+                    }
+                    bridge::part(&self.outlet);
+                    player.close().await;
+                    lost.is_some()
+                }
+                Err(error) => {
+                    tell(Some(format!("the talker is not heard: {error}")));
+                    true
+                }
+            };
+            if lost {
+                self.wait(&now.sink, &mut playback, &mut stop).await;
+            }
+        }
+    }
+
+    /// Until the sound shall go elsewhere or the talk ends (`None`), or it is heard no longer (why).
+    async fn follow(
+        &self,
+        player: &mut Player,
+        sink: &SoundSink,
+        playback: &mut watch::Receiver<Playback>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Option<String> {
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            tokio::select! {
+                _ = stop.changed() => return None,
+                Ok(()) = playback.changed() => {
+                    let next = playback.borrow_and_update().clone();
+                    self.level.set_property("volume", next.volume);
+                    if next.sink != *sink {
+                        return None;
+                    }
+                }
+                event = player.next() => if let Event::Error { message, .. } = event {
+                    return Some(message);
+                },
+                _ = look.tick() => if player.device.as_ref().is_some_and(|device| !device.is_there()) {
+                    return Some("it was unplugged".to_owned());
+                },
+            }
+        }
+    }
+
+    /// Until there is a reason to try again.
+    async fn wait(&self, sink: &SoundSink, playback: &mut watch::Receiver<Playback>, stop: &mut watch::Receiver<bool>) {
+        let seen = devices::seen(Class::Speaker);
+        let again = async {
+            match sink {
+                SoundSink::Speaker(_) => {
+                    let until = tokio::time::Instant::now() + RETRY;
+                    while tokio::time::Instant::now() < until && devices::seen(Class::Speaker) == seen {
+                        tokio::time::sleep(LOOK).await;
+                    }
+                }
+                // A file that cannot be written once is not begun again and again.
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = again => {}
+            _ = stop.changed() => {}
+            Ok(()) = playback.changed() => {}
+        }
+    }
+}
+
+/// What plays: a pipeline that starts and ends on its own.
+struct Player {
+    /// `None`: the sound is discarded.
+    pipeline: Option<(Pipeline, gst_app::AppSrc)>,
+    device: Option<Device>,
+    is_file: bool,
+}
+
+impl Player {
+    async fn start(sink: &SoundSink, outlet: &gst_app::AppSink, latency: gst::ClockTime) -> Result<Self, Error> {
+        let (ends, device) = match sink {
+            SoundSink::Discard => return Ok(Self { pipeline: None, device: None, is_file: false }),
+            SoundSink::File(path) => (file(path)?, None),
+            SoundSink::Speaker(name) => {
+                let device = devices::find(Class::Speaker, name.as_deref());
+                let device = device.map_err(|error| Error::Input(error.to_string()))?;
+                (vec![alsa(&device)?], Some(device))
+            }
+        };
+        let mut pipeline = Pipeline::new("speaker");
+        let inlet = bridge::inlet(&caps(2), 50, latency)?;
+        let queue = make("queue")?;
+        let (convert, resample) = (make("audioconvert")?, make("audioresample")?);
+        let mut chain: Vec<&gst::Element> = vec![inlet.upcast_ref(), &queue, &convert, &resample];
+        chain.extend(ends.iter());
+        pipeline.add_chain("speaker", &chain)?;
+        pipeline.play().await?;
+        bridge::join(outlet, &[&inlet], || {});
+        Ok(Self { pipeline: Some((pipeline, inlet)), device, is_file: matches!(sink, SoundSink::File(_)) })
+    }
+
+    async fn next(&mut self) -> Event {
+        match &mut self.pipeline {
+            Some((pipeline, _)) => match pipeline.next().await {
+                Some(event) => event,
+                None => std::future::pending().await,
+            },
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends it; a file gets its length.
+    async fn close(self) {
+        let Some((mut pipeline, inlet)) = self.pipeline else { return };
+        if self.is_file {
+            let over = async {
+                if inlet.end_of_stream().is_ok() {
+                    while !matches!(pipeline.next().await, None | Some(Event::Eos | Event::Error { .. })) {}
+                }
+            };
+            if tokio::time::timeout(CLOSE, over).await.is_err() {
+                tracing::debug!("a sound file was closed without its length");
+            }
+        }
+        // A device that hangs must not hold up its successor.
+        let closing = tokio::spawn(pipeline.stop());
+        if tokio::time::timeout(RETRY, closing).await.is_err() {
+            tracing::warn!("the speaker does not close; it is left behind");
+        }
+    }
+}
+
+fn alsa(device: &Device) -> Result<gst::Element, Error> {
+    let alsa = make("alsasink")?;
+    alsa.set_property("device", &device.name);
+    alsa.set_property("buffer-time", BUFFER.0);
+    alsa.set_property("latency-time", BUFFER.1);
+    // The first sound may come long after the start, and a talker who is silent sends none.
+    alsa.set_property("async", false);
+    Ok(alsa)
+}
+
+fn file(path: &Path) -> Result<Vec<gst::Element>, Error> {
+    let filter = make("capsfilter")?;
+    filter.set_property("caps", caps(1));
+    let encode = make("wavenc")?;
+    let file = make("filesink")?;
+    file.set_property("location", path);
+    file.set_property("async", false);
+    file.set_property("sync", false);
+    file.set_property_from_str("buffer-mode", "unbuffered");
+    Ok(vec![filter, encode, file])
+}
+
+/// Caps of the sound between the pipelines and, with one channel, in a file.
+fn caps(channels: i32) -> gst::Caps {
+    let caps = gst::Caps::builder("audio/x-raw").field("format", "S16LE").field("layout", "interleaved");
+    let caps = caps.field("rate", 48_000i32).field("channels", channels);
+    if channels == 2 { caps.field("channel-mask", gst::Bitmask::new(3)).build() } else { caps.build() }
 }

@@ -37,7 +37,9 @@ pub struct Active {
     pub priming: bool,
     /// When it may stop; `None` while it is needed.
     pub idle_at: Option<Instant>,
-    feeds: Vec<JoinHandle<()>>,
+    feeds: Vec<(Wanted, JoinHandle<()>)>,
+    inlets: Inlets,
+    tell_fault: mpsc::UnboundedSender<Fault>,
     announcements: HashMap<u64, (Announcement, JoinHandle<()>)>,
     next_announcement: u64,
     seats: Seats,
@@ -55,7 +57,7 @@ impl Active {
         sending: &Sending,
         priming: bool,
     ) -> Result<Self, Error> {
-        let (tx, faults) = mpsc::unbounded_channel();
+        let (tell_fault, faults) = mpsc::unbounded_channel();
         // webrtcsink looks at the stream only from its second frame on, and H.264 means nothing to it without a key frame.
         let key_frames = if priming { KeyFrames::Often } else { KeyFrames::OnRequest };
         let mut mixer = Mixer::new(&settings.rungs, key_frames, &settings.overlay, slot)?;
@@ -72,6 +74,8 @@ impl Active {
             priming,
             idle_at: None,
             feeds: Vec::new(),
+            inlets,
+            tell_fault,
             announcements: HashMap::new(),
             next_announcement: 0,
             seats,
@@ -79,10 +83,29 @@ impl Active {
         };
         // From here on its end takes the tap out again.
         played?;
-        let wanted = if priming { vec![Wanted::Video(VideoSource::Test)] } else { settings.wanted.clone() };
-        let feed = |wanted| tokio::spawn(feed::keep(wanted, settings.format.clone(), inlets.clone(), tx.clone()));
-        active.feeds = wanted.into_iter().map(feed).collect();
+        active.feed(settings);
         Ok(active)
+    }
+
+    /// Feeds the mixer from what the settings want. A source that stays is left alone; another one ends, and is not waited
+    /// for: if its successor needs the same device, it tries again.
+    pub fn feed(&mut self, settings: &Settings) {
+        let test = [Wanted::Video(VideoSource::Test)];
+        let wanted: &[Wanted] = if self.priming { &test } else { &settings.wanted };
+        self.feeds.retain(|(source, task)| {
+            let stays = wanted.contains(source);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for source in wanted {
+            if !self.feeds.iter().any(|(fed, _)| fed == source) {
+                let (inlets, faults) = (self.inlets.clone(), self.tell_fault.clone());
+                let task = tokio::spawn(feed::keep(source.clone(), settings.setup.clone(), inlets, faults));
+                self.feeds.push((source.clone(), task));
+            }
+        }
     }
 
     /// Plays a prepared announcement over the programme; `done` is called with its number when it has been heard.
@@ -128,7 +151,7 @@ impl Drop for Active {
         // The mixer stops in its own time, and must not feed what a next one feeds.
         self.mixer.part();
         self.tapped.iter().for_each(|inlet| self.seats.untap(inlet));
-        self.feeds.iter().for_each(JoinHandle::abort);
+        self.feeds.iter().for_each(|(_, task)| task.abort());
         self.announcements.values().for_each(|(_, task)| task.abort());
     }
 }

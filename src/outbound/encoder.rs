@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
-use crate::config::VideoCodec;
+use crate::config::{Config, VideoCodec};
 use crate::pipeline::{Error, make};
 
 /// Size, rate and bit rates of what goes out.
@@ -62,6 +62,18 @@ impl KeyFrames {
 }
 
 impl Format {
+    /// What a configuration asks for.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            width: config.width,
+            height: config.height,
+            framerate: config.framerate,
+            codec: config.video_codec,
+            video_bitrate: config.video_bitrate,
+            audio_bitrate: config.audio_bitrate,
+        }
+    }
+
     /// Caps of every raw picture, whatever its source.
     pub fn raw_video(&self) -> gst::Caps {
         gst::Caps::builder("video/x-raw")

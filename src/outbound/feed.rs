@@ -2,17 +2,24 @@
 //! nothing, for sound) and tries again.
 //!
 //! In: what is wanted, the mixer's inlets. Out: raw buffers in them; a [`Fault`] when the source fails
-//! and when it is mended. Never: gives up; disturbs the mixer.
+//! and when it is mended. Never: gives up; disturbs the mixer; waits for a device that hangs before it shows the card.
+//!
+//! A device that is pulled out is missed within half a second, and tried again as soon as something of its kind is
+//! plugged in; one that stays but gives nothing any more counts as lost after [`STALL`].
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gst::prelude::*;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use super::encoder::Format;
-use super::source::{self, End, Source, Wanted};
+use super::source::{self, End, Setup, Source, Wanted};
 use crate::api::Part;
 use crate::bridge;
+use crate::devices;
 use crate::pipeline::{Error, Event};
 
 /// A source failed, or works again (`message` is `None`).
@@ -35,39 +42,91 @@ pub struct Inlets {
 
 /// Longest wait for a source's first data.
 const FIRST_DATA: Duration = Duration::from_secs(10);
-/// Waits between tries: the first, doubled up to the last.
+/// Waits between tries of a source that is no device: the first, doubled up to the last.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
+/// The same for a device, which may be there again any moment: udev gives access a little after the kernel shows it.
+const RETRY_DEVICE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
+/// How often is looked whether a device is there.
+const LOOK: Duration = Duration::from_millis(300);
+/// A device that gives nothing for so long is lost. A camera in the dark still gives several frames a second.
+const STALL: Duration = Duration::from_secs(2);
+/// Longest wait for a source to close.
+const CLOSE: Duration = Duration::from_secs(2);
 /// Pause before a speech is repeated.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs until it is aborted.
-pub async fn keep(wanted: Wanted, format: Format, inlets: Inlets, faults: mpsc::UnboundedSender<Fault>) {
+pub async fn keep(wanted: Wanted, setup: Arc<Setup>, inlets: Inlets, faults: mpsc::UnboundedSender<Fault>) {
     let mut stand_in: Option<Source> = None;
-    let mut wait = RETRY.0;
+    let waits = if wanted.device_class().is_some() { RETRY_DEVICE } else { RETRY };
+    let mut wait = waits.0;
+    let mut told: Option<String> = None;
     loop {
-        let failed = match start(&wanted, &format, &inlets).await {
-            Ok(playing) => {
+        let seen = wanted.device_class().map(devices::seen);
+        let reason = match start(&wanted, &setup, &inlets).await {
+            Ok(mut playing) => {
                 stand_in = None;
+                told = None;
                 // Also at the first start: an earlier feed of the same source may have left its fault.
                 report(&wanted, None, &faults);
-                wait = RETRY.0;
-                follow(playing).await
+                wait = waits.0;
+                let reason = follow(&mut playing).await;
+                if let Some(reason) = &reason {
+                    stand_in = tell(reason, &wanted, &setup, &inlets, &mut told, &faults).await;
+                }
+                close(playing).await;
+                if reason.is_none() {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                None
             }
             Err(Error::Start { detail, .. }) => Some(detail),
             Err(error) => Some(error.to_string()),
         };
-        let Some(reason) = failed else {
-            tokio::time::sleep(PAUSE).await;
-            continue;
-        };
-        let message = format!("{}: {reason}", wanted.label());
-        report(&wanted, Some(message.clone()), &faults);
-        if wanted.has_video() && stand_in.is_none() {
-            stand_in = show_card(&message, &format, &inlets).await;
+        if let Some(reason) = reason {
+            let card = tell(&reason, &wanted, &setup, &inlets, &mut told, &faults).await;
+            stand_in = card.or(stand_in);
         }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(RETRY.1);
+        if pause(wait, wanted.device_class(), seen.as_deref()).await {
+            wait = waits.0;
+        } else {
+            wait = (wait * 2).min(waits.1);
+        }
     }
+}
+
+/// Says why the source is not there, in the log and in the picture, unless that has been said; returns the card.
+async fn tell(
+    reason: &str,
+    wanted: &Wanted,
+    setup: &Setup,
+    inlets: &Inlets,
+    told: &mut Option<String>,
+    faults: &mpsc::UnboundedSender<Fault>,
+) -> Option<Source> {
+    let message = format!("{}: {reason}", wanted.label());
+    if told.as_ref() == Some(&message) {
+        return None;
+    }
+    report(wanted, Some(message.clone()), faults);
+    let card = if wanted.has_video() { show_card(&message, setup, inlets).await } else { None };
+    *told = Some(message);
+    card
+}
+
+/// Waits before the next try, or until something of the class has come; whether it has.
+async fn pause(wait: Duration, class: Option<devices::Class>, seen: Option<&str>) -> bool {
+    let until = Instant::now() + wait;
+    while Instant::now() < until {
+        tokio::time::sleep(LOOK.min(wait)).await;
+        if let (Some(class), Some(seen)) = (class, seen)
+            && devices::seen(class) != seen
+        {
+            return true;
+        }
+    }
+    false
 }
 
 fn report(wanted: &Wanted, message: Option<String>, faults: &mpsc::UnboundedSender<Fault>) {
@@ -82,23 +141,31 @@ fn report(wanted: &Wanted, message: Option<String>, faults: &mpsc::UnboundedSend
 ///
 /// # Errors
 /// It cannot be opened, fails, or gives no data.
-pub async fn try_out(wanted: &Wanted, format: &Format) -> Result<(), Error> {
-    let picture = bridge::inlet(&format.raw_video(), 1, gst::ClockTime::ZERO)?;
-    let sound = bridge::inlet(&Format::raw_audio(), 1, gst::ClockTime::ZERO)?;
-    let source = start(wanted, format, &Inlets { picture, sound }).await?;
+pub async fn try_out(wanted: &Wanted, setup: &Arc<Setup>) -> Result<(), Error> {
+    let picture = bridge::inlet(&setup.format.raw_video(), 1, gst::ClockTime::ZERO)?;
+    let sound = bridge::inlet(&source::raw_audio(), 1, gst::ClockTime::ZERO)?;
+    let source = start(wanted, setup, &Inlets { picture, sound }).await?;
     source.pipeline.stop().await;
     Ok(())
 }
 
 /// Builds and plays the source; returns once its first buffer has passed.
-async fn start(wanted: &Wanted, format: &Format, inlets: &Inlets) -> Result<Source, Error> {
-    let mut source = wanted.build(format)?;
+async fn start(wanted: &Wanted, setup: &Arc<Setup>, inlets: &Inlets) -> Result<Source, Error> {
+    let (kind, how) = (wanted.clone(), setup.clone());
+    // Looking for devices and opening them may take its time.
+    let built = tokio::task::spawn_blocking(move || kind.build(&how)).await;
+    let mut source = built.map_err(|error| Error::Input(error.to_string()))??;
     let (first, mut arrived) = mpsc::unbounded_channel();
     for (outlet, inlet) in [(&source.video, &inlets.picture), (&source.audio, &inlets.sound)] {
         if let Some(outlet) = outlet {
-            let first = first.clone();
+            let (first, flow) = (first.clone(), source.flow.clone());
+            let mut began = false;
             bridge::join(outlet, &[inlet], move || {
-                first.send(()).ok();
+                flow.fetch_add(1, Ordering::Relaxed);
+                if !std::mem::replace(&mut began, true) {
+                    // Nobody waits any more once the source has been given up.
+                    first.send(()).ok();
+                }
             });
         }
     }
@@ -108,7 +175,7 @@ async fn start(wanted: &Wanted, format: &Format, inlets: &Inlets) -> Result<Sour
         rewind(&source, true);
     }
     source.pipeline.play().await?;
-    let deadline = tokio::time::Instant::now() + FIRST_DATA;
+    let deadline = Instant::now() + FIRST_DATA;
     for _ in 0..parts {
         tokio::select! {
             _ = arrived.recv() => {}
@@ -121,21 +188,45 @@ async fn start(wanted: &Wanted, format: &Format, inlets: &Inlets) -> Result<Sour
 
 /// Waits for the end of a playing source: `Some` with the reason when it failed, `None` when it
 /// simply ended and is to be played again.
-async fn follow(mut source: Source) -> Option<String> {
-    let reason = loop {
-        match source.pipeline.next().await {
-            Some(Event::SegmentDone) => rewind(&source, false),
-            Some(Event::Error { message, .. }) => break Some(message),
-            Some(Event::Eos) => match source.end {
-                End::Never => break Some("it ended".to_owned()),
-                End::Loop | End::Repeat => break None,
+async fn follow(source: &mut Source) -> Option<String> {
+    let mut look = tokio::time::interval(LOOK);
+    let (mut count, mut flowed) = (source.flow.load(Ordering::Relaxed), Instant::now());
+    loop {
+        tokio::select! {
+            event = source.pipeline.next() => match event {
+                Some(Event::SegmentDone) => rewind(source, false),
+                Some(Event::Error { message, .. }) => return Some(message),
+                Some(Event::Eos) => match source.end {
+                    End::Never => return Some("it ended".to_owned()),
+                    End::Loop | End::Repeat => return None,
+                },
+                Some(Event::Latency) => {}
+                None => return Some("its pipeline is gone".to_owned()),
             },
-            Some(Event::Latency) => {}
-            None => break Some("its pipeline is gone".to_owned()),
+            _ = look.tick(), if source.device.is_some() => {
+                if source.device.as_ref().is_some_and(|device| !device.is_there()) {
+                    return Some("it was unplugged".to_owned());
+                }
+                let now = source.flow.load(Ordering::Relaxed);
+                if now != count {
+                    (count, flowed) = (now, Instant::now());
+                } else if flowed.elapsed() > STALL {
+                    return Some(format!("nothing has come from it for {} s", STALL.as_secs()));
+                }
+            }
         }
-    };
-    source.pipeline.stop().await;
-    reason
+    }
+}
+
+/// Closes a source; what hangs is left behind.
+async fn close(source: Source) {
+    // The outlets go first: nothing more comes through them.
+    let Source { pipeline, video, audio, .. } = source;
+    drop((video, audio));
+    let closing: JoinHandle<()> = tokio::spawn(pipeline.stop());
+    if tokio::time::timeout(CLOSE, closing).await.is_err() {
+        tracing::warn!("a source does not close; it is left behind");
+    }
 }
 
 async fn failure(source: &mut Source) -> String {
@@ -159,9 +250,9 @@ fn rewind(source: &Source, flush: bool) {
     }
 }
 
-async fn show_card(message: &str, format: &Format, inlets: &Inlets) -> Option<Source> {
+async fn show_card(message: &str, setup: &Setup, inlets: &Inlets) -> Option<Source> {
     let shown = async {
-        let mut card = source::card(message, format)?;
+        let mut card = source::card(message, &setup.format)?;
         if let Some(outlet) = &card.video {
             bridge::join(outlet, &[&inlets.picture], || {});
         }

@@ -18,6 +18,7 @@ pub mod source;
 mod webrtc_sink;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -36,7 +37,7 @@ pub use feed::try_out;
 use mixer::Mixer;
 use seats::Seats;
 use sending::Sending;
-use source::{Source, Wanted};
+use source::{Setup, Source, Wanted};
 
 /// What outbound needs of the configuration.
 #[derive(Debug, Clone)]
@@ -45,13 +46,15 @@ pub struct Settings {
     pub name: String,
     /// What goes out.
     pub wanted: Vec<Wanted>,
-    /// Size, rate, codec.
-    pub format: Format,
-    /// The quality ladder's formats, from the top one down; the first is `format`.
+    /// Size, rate, codec; how a camera is set.
+    pub setup: Arc<Setup>,
+    /// The quality ladder's formats, from the top one down; the first is the setup's.
     pub rungs: Vec<Format>,
     /// Place of the talker's picture.
     pub overlay: Overlay,
-    /// Factor on the programme while somebody talks.
+    /// Factor on the programme.
+    pub volume: f64,
+    /// Further factor on the programme while somebody talks.
     pub duck: f64,
     /// STUN and TURN.
     pub ice: IceUris,
@@ -98,6 +101,8 @@ pub enum Sound {
 #[derive(Debug)]
 enum Command {
     Duck(bool),
+    Sources(Vec<Wanted>),
+    Volume(f64),
     Announce(Source, oneshot::Sender<Result<(), Error>>),
     Announced(u64),
     Retry,
@@ -140,6 +145,16 @@ impl Outbound {
     /// Lowers the programme while somebody talks.
     pub fn duck(&self, ducked: bool) {
         self.tell(Command::Duck(ducked));
+    }
+
+    /// Takes other sources; viewers stay connected.
+    pub fn set_sources(&self, wanted: Vec<Wanted>) {
+        self.tell(Command::Sources(wanted));
+    }
+
+    /// Sets the factor on the programme, 0 to 2; announcements are not touched by it.
+    pub fn set_volume(&self, factor: f64) {
+        self.tell(Command::Volume(factor));
     }
 
     /// Plays something over the programme; returns when it has begun.
@@ -339,6 +354,21 @@ impl Task {
                 self.ducked = ducked;
                 self.apply_duck();
             }
+            Command::Sources(wanted) => {
+                self.settings.wanted = wanted;
+                // No source is open while it only primes.
+                if let Some(active) = self.active.as_mut().filter(|active| !active.priming) {
+                    active.feed(&self.settings);
+                } else {
+                    // What an earlier source left behind is no fault of the next one.
+                    self.report(Report::Fault(Part::Video, None));
+                    self.report(Report::Fault(Part::Audio, None));
+                }
+            }
+            Command::Volume(factor) => {
+                self.settings.volume = factor;
+                self.apply_duck();
+            }
             Command::Announce(source, reply) => {
                 let begun = self.announce(source).await;
                 reply.send(begun).ok();
@@ -365,7 +395,8 @@ impl Task {
 
     fn apply_duck(&self) {
         if let Some(active) = &self.active {
-            active.mixer.set_programme_volume(if self.ducked { self.settings.duck } else { 1.0 });
+            let duck = if self.ducked { self.settings.duck } else { 1.0 };
+            active.mixer.set_programme_volume(self.settings.volume * duck);
         }
     }
 
@@ -406,7 +437,7 @@ impl Task {
                 }
             }
             Change::Failed(session) => self.fail(session, Failure::NoMedia),
-            Change::Refused(session) => self.fail(session, Failure::Codec(self.settings.format.codec)),
+            Change::Refused(session) => self.fail(session, Failure::Codec(self.settings.setup.format.codec)),
             Change::Left(session) => {
                 if let Some(peer) = self.sending.left(&session) {
                     tracing::info!(peer, "viewer left");

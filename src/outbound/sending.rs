@@ -50,7 +50,7 @@ impl Sending {
         let signaller = InProcessSignaller::producer(hub.clone(), &settings.name);
         let (registered, stuck) = (signaller.registered(), signaller.stuck());
         let (tx, changes) = mpsc::unbounded_channel();
-        let (video, audio) = (settings.format.encoded_video(), Format::encoded_audio());
+        let (video, audio) = (settings.setup.format.encoded_video(), Format::encoded_audio());
         let ends = tx.clone();
         signaller.tell_ends(move |session, end| {
             let change = match end {

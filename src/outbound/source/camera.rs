@@ -1,70 +1,175 @@
-//! A camera: libcamera or V4L2, as the device monitor names it.
+//! A camera: libcamera or V4L2.
 //!
-//! In: a name, or none for the first camera found (libcamera's before V4L2's). Out: its picture.
-//! Never: a camera opened before somebody watches.
+//! In: a name, or none for the one that `auto` means; the owner's controls. Out: its picture, turned as configured.
+//! Never: a camera opened before somebody watches; H.264 of a camera's own: the talker's picture goes into the same
+//! frames and every viewer gets the same encode, so it would be decoded and encoded again, which costs more than MJPEG.
 //!
 //! ```text
-//! libcamerasrc | v4l2src ─> caps (size wanted, raw or MJPEG) ─> decodebin ─> convert, scale, rate ─> outlet
+//! libcamerasrc | v4l2src ─> caps (size wanted, raw or MJPEG) ─> decodebin ─> videoflip ─> convert, scale, rate ─> outlet
 //! ```
 
 use gst::prelude::*;
 
-use super::{End, Source, picture_tail};
-use crate::devices::{self, Class};
+use super::{End, Setup, Source, picture_tail};
+use crate::config::{Auto, Camera};
+use crate::devices::{self, Class, Driver};
 use crate::outbound::encoder::Format;
 use crate::pipeline::{Error, Pipeline, make};
 
 /// A camera by name.
-pub fn camera(name: Option<&str>, format: &Format) -> Result<Source, Error> {
-    let source = match name {
-        // A path needs no monitor, and works where it has no provider.
-        Some(path) if path.starts_with("/dev/") => {
-            if !std::path::Path::new(path).exists() {
-                return Err(Error::Input(format!("camera {path} is not there")));
-            }
+pub fn camera(name: Option<&str>, setup: &Setup) -> Result<Source, Error> {
+    let format = &setup.format;
+    let device = devices::find(Class::Camera, name).map_err(|error| Error::Input(error.to_string()))?;
+    let source = match (device.driver, &device.node) {
+        (Driver::V4l2, Some(node)) => {
             let source = make("v4l2src")?;
-            source.set_property("device", path);
+            source.set_property("device", node.to_string_lossy().as_ref());
+            if let Some(controls) = v4l2_controls(&setup.camera) {
+                source.set_property("extra-controls", controls);
+            }
             source
         }
-        _ => devices::element(Class::Camera, name).map_err(|error| Error::Input(error.to_string()))?,
+        _ => {
+            let source = make("libcamerasrc")?;
+            source.set_property("camera-name", &device.name);
+            set_libcamera(&source, &setup.camera);
+            source
+        }
     };
     let pipeline = Pipeline::new("source-camera");
     let caps = make("capsfilter")?;
     caps.set_property("caps", preferred(format));
     let decode = make("decodebin")?;
+    let flip = make("videoflip")?;
+    flip.set_property_from_str("method", method(&setup.camera));
     let (tail, outlet) = picture_tail(&pipeline, format, false)?;
     pipeline.add_chain("camera", &[&source, &caps, &decode])?;
-    let tail = tail.downgrade();
+    super::head(&pipeline, "camera", &[&flip], &tail)?;
+    let flip = flip.downgrade();
     decode.connect_pad_added(move |_, pad| {
-        let sink = tail.upgrade().and_then(|tail| tail.static_pad("sink"));
+        let sink = flip.upgrade().and_then(|flip| flip.static_pad("sink"));
         if let Some(sink) = sink.filter(|sink| !sink.is_linked())
             && let Err(error) = pad.link(&sink)
         {
             tracing::warn!(%error, "the camera could not be linked");
         }
     });
-    Ok(Source { pipeline, video: Some(outlet), audio: None, end: End::Never })
+    Ok(Source::new(pipeline, Some(outlet), None, End::Never).of(device))
 }
 
-/// What to ask a camera for, best first: the size wanted raw, then as MJPEG (USB 2 cannot carry 720p30
-/// raw), then anything.
+/// What to ask a camera for, best first: the size and rate wanted raw, then as MJPEG (USB 2 cannot carry 720p30
+/// raw), then more than wanted, to be made smaller, then anything.
 fn preferred(format: &Format) -> gst::Caps {
-    let sized = |kind: &str| {
-        gst::Structure::builder(kind)
-            .field("width", format.width as i32)
-            .field("height", format.height as i32)
-            .field("framerate", gst::Fraction::new(format.framerate as i32, 1))
-            .build()
+    let (width, height, rate) = (format.width as i32, format.height as i32, format.framerate as i32);
+    let rates = gst::FractionRange::new(gst::Fraction::new(rate, 1), gst::Fraction::new(i32::MAX, 1));
+    let exact = |kind: &str| {
+        let sized = gst::Structure::builder(kind).field("width", width).field("height", height);
+        sized.field("framerate", rates).build()
+    };
+    let larger = |kind: &str| {
+        let sized = gst::Structure::builder(kind).field("width", gst::IntRange::new(width, 4 * width));
+        sized.field("height", gst::IntRange::new(height, 4 * height)).field("framerate", rates).build()
     };
     let mut caps = gst::Caps::new_empty();
     let writable = caps.make_mut();
     for structure in [
-        sized("video/x-raw"),
-        sized("image/jpeg"),
+        exact("video/x-raw"),
+        exact("image/jpeg"),
+        larger("video/x-raw"),
+        larger("image/jpeg"),
         gst::Structure::new_empty("video/x-raw"),
         gst::Structure::new_empty("image/jpeg"),
     ] {
         writable.append_structure(structure);
     }
     caps
+}
+
+/// How videoflip calls a rotation and then a mirror.
+fn method(camera: &Camera) -> &'static str {
+    match (camera.rotate, camera.mirror) {
+        (90, false) => "clockwise",
+        (90, true) => "upper-left-diagonal",
+        (180, false) => "rotate-180",
+        (180, true) => "vertical-flip",
+        (270, false) => "counterclockwise",
+        (270, true) => "upper-right-diagonal",
+        (_, true) => "horizontal-flip",
+        (_, false) => "none",
+    }
+}
+
+/// The controls that differ from the camera's own choice, under the names of new and of old kernels: those that a camera
+/// does not have are passed over with a warning in GStreamer's log.
+fn v4l2_controls(camera: &Camera) -> Option<gst::Structure> {
+    let mut controls: Vec<(&str, i32)> = Vec::new();
+    if let Auto::Fixed(microseconds) = camera.exposure {
+        // V4L2 counts in 100 µs; 1 is manual exposure.
+        let steps = (microseconds / 100).max(1) as i32;
+        controls.extend([("auto_exposure", 1), ("exposure_auto", 1)]);
+        controls.extend([("exposure_time_absolute", steps), ("exposure_absolute", steps)]);
+    }
+    if let Auto::Fixed(kelvin) = camera.white_balance {
+        controls.extend([("white_balance_automatic", 0), ("white_balance_temperature_auto", 0)]);
+        controls.push(("white_balance_temperature", kelvin as i32));
+    }
+    controls.extend(camera.controls.iter().map(|(name, value)| (name.as_str(), *value)));
+    if controls.is_empty() {
+        return None;
+    }
+    let mut structure = gst::Structure::new_empty("controls");
+    for (name, value) in controls {
+        structure.set(name, value);
+    }
+    Some(structure)
+}
+
+/// The same for libcamera, whose properties depend on its version.
+fn set_libcamera(source: &gst::Element, camera: &Camera) {
+    let set = |name: &str, value: &str| {
+        if source.find_property(name).is_some() {
+            source.set_property_from_str(name, value);
+        } else {
+            tracing::warn!(property = name, "this libcamera has no such control; the camera's own choice stays");
+        }
+    };
+    if let Auto::Fixed(microseconds) = camera.exposure {
+        set("ae-enable", "false");
+        set("exposure-time", &microseconds.to_string());
+    }
+    if let Auto::Fixed(kelvin) = camera.white_balance {
+        set("awb-enable", "false");
+        set("colour-temperature", &kelvin.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flip_for_every_rotation_and_mirror() {
+        let mut seen = std::collections::HashSet::new();
+        for rotate in [0, 90, 180, 270] {
+            for mirror in [false, true] {
+                assert!(seen.insert(method(&Camera { rotate, mirror, ..Camera::default() })));
+            }
+        }
+    }
+
+    #[test]
+    fn controls_are_given_only_where_the_owner_chose() {
+        gst::init().unwrap();
+        assert_eq!(v4l2_controls(&Camera::default()), None);
+        let camera = Camera {
+            exposure: Auto::Fixed(10_000),
+            white_balance: Auto::Fixed(4600),
+            controls: vec![("brightness".into(), -3)],
+            ..Camera::default()
+        };
+        let set = v4l2_controls(&camera).unwrap();
+        assert_eq!(set.get::<i32>("exposure_time_absolute"), Ok(100));
+        assert_eq!(set.get::<i32>("white_balance_temperature"), Ok(4600));
+        assert_eq!(set.get::<i32>("brightness"), Ok(-3));
+    }
 }

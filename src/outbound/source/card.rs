@@ -32,5 +32,5 @@ pub fn card(text: &str, format: &Format) -> Result<Source, Error> {
     overlay.set_property("text", gst::glib::markup_escape_text(text).as_str());
     let outlet = bridge::outlet(&format.raw_video(), false)?;
     pipeline.add_chain("card", &[&source, &caps, &overlay, outlet.upcast_ref()])?;
-    Ok(Source { pipeline, video: Some(outlet), audio: None, end: End::Never })
+    Ok(Source::new(pipeline, Some(outlet), None, End::Never))
 }

@@ -66,12 +66,8 @@ pub fn file(path: &Path, format: Option<&Format>, sound: bool) -> Result<Source,
             tracing::warn!(kind, "a stream of the file could not be linked");
         }
     });
-    Ok(Source {
-        pipeline,
-        video: picture.map(|(_, outlet)| outlet),
-        audio: audio.map(|(_, outlet)| outlet),
-        end: End::Loop,
-    })
+    let (picture, sound) = (picture.map(|(_, outlet)| outlet), audio.map(|(_, outlet)| outlet));
+    Ok(Source::new(pipeline, picture, sound, End::Loop))
 }
 
 /// A stream nobody wants would stop the demuxer once its queue is full.

@@ -40,7 +40,7 @@ pub fn image(path: &Path, format: &Format) -> Result<Source, Error> {
             tracing::warn!(%error, "the image could not be linked");
         }
     });
-    Ok(Source { pipeline, video: Some(outlet), audio: None, end: End::Never })
+    Ok(Source::new(pipeline, Some(outlet), None, End::Never))
 }
 
 fn without_rate(caps: &gst::Caps) -> gst::Caps {

@@ -20,11 +20,15 @@ pub use card::card;
 pub use file::file;
 pub use speech::speech;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use gst::prelude::*;
 
 use super::encoder::Format;
 use crate::bridge;
-use crate::config::{AudioSource, VideoSource};
+use crate::config::{AudioSource, Camera, VideoSource};
+use crate::devices::{Class, Device};
 use crate::pipeline::{Error, Pipeline, make};
 
 /// A source that can be played and joined to the mixer.
@@ -33,11 +37,61 @@ pub struct Source {
     /// The pipeline and its events.
     pub pipeline: Pipeline,
     /// Raw picture, if it has one.
-    pub video: Option<gst_app::AppSink>,
+    pub video: Option<Outlet>,
     /// Raw sound, if it has one.
-    pub audio: Option<gst_app::AppSink>,
+    pub audio: Option<Outlet>,
     /// What to do when it comes to its end.
     pub end: End,
+    /// What it captures from, if it is a device.
+    pub device: Option<Device>,
+    /// Buffers that have come from it.
+    pub flow: Arc<AtomicU64>,
+}
+
+impl Source {
+    /// A source that is no device.
+    fn new(pipeline: Pipeline, video: Option<gst_app::AppSink>, audio: Option<gst_app::AppSink>, end: End) -> Self {
+        Self { pipeline, video: video.map(Outlet), audio: audio.map(Outlet), end, device: None, flow: Arc::default() }
+    }
+
+    /// The same, captured from a device.
+    fn of(mut self, device: Device) -> Self {
+        self.device = Some(device);
+        self
+    }
+}
+
+/// What sources are built for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setup {
+    /// Size and rate of the picture.
+    pub format: Format,
+    /// How a camera is set.
+    pub camera: Camera,
+}
+
+/// Caps of every raw sound.
+pub fn raw_audio() -> gst::Caps {
+    Format::raw_audio()
+}
+
+/// Where a source's media comes out. Dropping it ends that at once: the pipeline stops in its own time, and must not mix
+/// with what follows it.
+#[derive(Debug)]
+pub struct Outlet(gst_app::AppSink);
+
+impl std::ops::Deref for Outlet {
+    type Target = gst_app::AppSink;
+
+    fn deref(&self) -> &gst_app::AppSink {
+        &self.0
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        bridge::part(&self.0);
+    }
 }
 
 /// What the end of a source means.
@@ -71,13 +125,23 @@ impl Wanted {
         }
     }
 
-    /// Builds the source; it does not play yet.
-    pub fn build(&self, format: &Format) -> Result<Source, Error> {
+    /// Kind of device that it captures from.
+    pub fn device_class(&self) -> Option<Class> {
+        match self {
+            Self::Video(VideoSource::Camera(_)) => Some(Class::Camera),
+            Self::Audio(AudioSource::Microphone(_)) => Some(Class::Microphone),
+            _ => None,
+        }
+    }
+
+    /// Builds the source; it does not play yet. Looks for devices, which may take a moment.
+    pub fn build(&self, setup: &Setup) -> Result<Source, Error> {
+        let format = &setup.format;
         match self {
             Self::Video(VideoSource::Test) => test::picture(format),
             Self::Video(VideoSource::File(path)) => file(path, Some(format), false),
             Self::Video(VideoSource::Image(path)) => image::image(path, format),
-            Self::Video(VideoSource::Camera(name)) => camera::camera(name.as_deref(), format),
+            Self::Video(VideoSource::Camera(name)) => camera::camera(name.as_deref(), setup),
             Self::Audio(AudioSource::Test) => test::tone(),
             Self::Audio(AudioSource::Silence) => test::silence(),
             Self::Audio(AudioSource::File(path)) => file(path, None, true),

@@ -18,5 +18,5 @@ pub fn speech(text: &str, end: End) -> Result<Source, Error> {
     source.set_property("text", text);
     let (tail, outlet) = sound_tail(&pipeline, true)?;
     super::head(&pipeline, "speech", &[&source], &tail)?;
-    Ok(Source { pipeline, video: None, audio: Some(outlet), end })
+    Ok(Source::new(pipeline, None, Some(outlet), end))
 }

@@ -61,7 +61,7 @@ pub fn picture(format: &Format) -> Result<Source, Error> {
     if let Some(pad) = text.static_pad("src") {
         write_strip(&pad, format);
     }
-    Ok(Source { pipeline, video: Some(outlet), audio: None, end: End::Never })
+    Ok(Source::new(pipeline, Some(outlet), None, End::Never))
 }
 
 /// The soft tone.
@@ -84,7 +84,7 @@ fn sound(name: &str, wave: &str) -> Result<Source, Error> {
     source.set_property_from_str("wave", wave);
     let (tail, outlet) = sound_tail(&pipeline, false)?;
     super::head(&pipeline, "test tone", &[&source], &tail)?;
-    Ok(Source { pipeline, video: None, audio: Some(outlet), end: End::Never })
+    Ok(Source::new(pipeline, None, Some(outlet), End::Never))
 }
 
 /// Sets the text before each frame passes: date, time of day, frame number.

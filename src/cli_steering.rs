@@ -1,0 +1,143 @@
+//! The commands that change or show what a running service does: `source`, `sound`, `volume`, `mute`, `unmute`.
+//!
+//! In: words of the command line. Out: a request for the control socket; what is in force, as text.
+//! Never: a value that the service has not judged.
+
+use std::fmt::{Display, Write};
+
+use clap::{Subcommand, ValueEnum};
+
+use crate::config::{AudioSource, SoundSink, VideoSource};
+use crate::control::Request;
+use crate::steering::{Changes, Present, Setting};
+
+/// `duplex source ...`.
+#[derive(Debug, Subcommand)]
+pub enum SourceCommand {
+    /// Show sources, speaker and volumes in force, and which of them differ from the configuration
+    Show,
+    /// Take the picture or the sound from elsewhere; calls go on
+    #[command(
+        after_help = "Examples:\n  duplex source set video camera:auto\n  duplex source set video image:away.png\n  \
+        duplex source set audio microphone:auto\n\nSetting what the configuration says undoes a change."
+    )]
+    Set {
+        /// Which source
+        which: Which,
+        /// As in the configuration: test, file:PATH, image:PATH, camera:NAME, microphone:NAME, speech:TEXT, silence
+        source: String,
+    },
+}
+
+/// Picture or sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Which {
+    /// The picture
+    Video,
+    /// The sound
+    Audio,
+}
+
+/// `duplex sound ...`.
+#[derive(Debug, Subcommand)]
+pub enum SoundCommand {
+    /// Send the talker's sound elsewhere; a talk goes on
+    Set {
+        /// As in the configuration: speaker:auto, speaker:NAME, file:PATH.wav or discard
+        sink: String,
+    },
+}
+
+/// A direction of sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Direction {
+    /// What viewers hear of the device
+    Device,
+    /// What is heard of the talker at the device
+    Talk,
+}
+
+impl SourceCommand {
+    /// The request for the service.
+    ///
+    /// # Errors
+    /// The source is not one that the configuration would take.
+    pub fn request(&self) -> anyhow::Result<Request> {
+        let changes = match self {
+            Self::Show => return Ok(Request::Present),
+            Self::Set { which: Which::Video, source } => {
+                let video = match source.parse().map_err(|rule| anyhow::anyhow!("{source:?}: {rule}"))? {
+                    VideoSource::File(path) => VideoSource::File(std::path::absolute(path)?),
+                    VideoSource::Image(path) => VideoSource::Image(std::path::absolute(path)?),
+                    other => other,
+                };
+                Changes { video: Some(video), ..Changes::default() }
+            }
+            Self::Set { which: Which::Audio, source } => {
+                let audio = match source.parse().map_err(|rule| anyhow::anyhow!("{source:?}: {rule}"))? {
+                    AudioSource::File(path) => AudioSource::File(std::path::absolute(path)?),
+                    other => other,
+                };
+                Changes { audio: Some(audio), ..Changes::default() }
+            }
+        };
+        Ok(Request::Change { changes })
+    }
+}
+
+impl SoundCommand {
+    /// The request for the service.
+    ///
+    /// # Errors
+    /// The sink is not one that the configuration would take.
+    pub fn request(&self) -> anyhow::Result<Request> {
+        let Self::Set { sink } = self;
+        let sound = match sink.parse().map_err(|rule| anyhow::anyhow!("{sink:?}: {rule}"))? {
+            SoundSink::File(path) => SoundSink::File(std::path::absolute(path)?),
+            other => other,
+        };
+        Ok(Request::Change { changes: Changes { sound: Some(sound), ..Changes::default() } })
+    }
+}
+
+impl Direction {
+    /// The request to set this direction's volume.
+    pub fn volume(self, factor: f64) -> Request {
+        let mut changes = Changes::default();
+        match self {
+            Self::Device => changes.device_volume = Some(factor),
+            Self::Talk => changes.talk_volume = Some(factor),
+        }
+        Request::Change { changes }
+    }
+
+    /// The request to silence this direction, or to let it be heard again.
+    pub fn mute(self, muted: bool) -> Request {
+        let mut changes = Changes::default();
+        match self {
+            Self::Device => changes.device_muted = Some(muted),
+            Self::Talk => changes.talk_muted = Some(muted),
+        }
+        Request::Change { changes }
+    }
+}
+
+/// What is in force, a line each.
+pub fn shown(present: &Present) -> String {
+    let mut text = String::new();
+    line(&mut text, "video", &present.video);
+    line(&mut text, "audio", &present.audio);
+    line(&mut text, "sound", &present.sound);
+    line(&mut text, "device volume", &present.device_volume);
+    line(&mut text, "device muted", &present.device_muted);
+    line(&mut text, "talk volume", &present.talk_volume);
+    line(&mut text, "talk muted", &present.talk_muted);
+    text
+}
+
+fn line<T: Display>(text: &mut String, what: &str, setting: &Setting<T>) {
+    let Setting { value, configured, changed } = setting;
+    let note = if *changed { format!("  (changed; configured: {configured})") } else { String::new() };
+    // Writing to a String cannot fail.
+    writeln!(text, "{what:<14} {value}{note}").ok();
+}

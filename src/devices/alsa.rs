@@ -1,0 +1,142 @@
+//! Microphones and speakers as the kernel lists them: USB first, HDMI and loopbacks last.
+//!
+//! In: `/proc/asound`, ALSA's configuration folder. Out: devices named by the id of their card, which stays when
+//! numbers change. Never: a sound server's devices one by one: where one runs, `auto` is its default.
+
+use std::path::Path;
+
+use super::{Device, Driver};
+
+/// Which way the sound goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Into the board.
+    Capture,
+    /// Out of it.
+    Playback,
+}
+
+/// The devices below `root`, best first.
+pub fn list(root: &Path, direction: Direction) -> Vec<Device> {
+    let Ok(pcms) = std::fs::read_to_string(root.join("proc/asound/pcm")) else { return Vec::new() };
+    let wanted = match direction {
+        Direction::Capture => "capture",
+        Direction::Playback => "playback",
+    };
+    let mut found: Vec<(u8, Device)> =
+        pcms.lines().filter(|line| line.contains(wanted)).filter_map(|line| device(root, line)).collect();
+    // The kernel's order within a rank.
+    found.sort_by_key(|(rank, _)| *rank);
+    found.into_iter().map(|(_, device)| device).collect()
+}
+
+/// A line such as `01-00: USB Audio : USB Audio : playback 1 : capture 1`.
+fn device(root: &Path, line: &str) -> Option<(u8, Device)> {
+    let (number, rest) = line.split_once(':')?;
+    let (card, pcm) = number.split_once('-')?;
+    let (card, pcm): (u32, u32) = (card.trim().parse().ok()?, pcm.trim().parse().ok()?);
+    let folder = root.join(format!("proc/asound/card{card}"));
+    let id = std::fs::read_to_string(folder.join("id")).ok()?;
+    let id = id.trim();
+    let what = rest.split(':').next().unwrap_or(id).trim();
+    let rank = match () {
+        () if folder.join("usbid").exists() => 0,
+        () if what.contains("Loopback") => 3,
+        () if id.to_ascii_lowercase().contains("hdmi") || what.to_ascii_lowercase().contains("hdmi") => 2,
+        () => 1,
+    };
+    let device = Device {
+        name: format!("plughw:CARD={id},DEV={pcm}"),
+        description: format!("{what} ({id})"),
+        driver: Driver::Alsa,
+        node: Some(root.join("proc/asound").join(id)),
+    };
+    Some((rank, device))
+}
+
+/// A device by any name of ALSA's; `None` if it names a card that is not there.
+pub fn named(root: &Path, name: &str) -> Option<Device> {
+    let node = match card(name) {
+        Some(card) => {
+            let numbered = card.bytes().all(|byte| byte.is_ascii_digit());
+            let node = root.join("proc/asound").join(if numbered { format!("card{card}") } else { card.to_owned() });
+            if !node.exists() {
+                return None;
+            }
+            Some(node)
+        }
+        None => None,
+    };
+    Some(Device { name: name.to_owned(), description: name.to_owned(), driver: Driver::Alsa, node })
+}
+
+/// The default device, where a sound server makes it: on a desktop people choose there.
+pub fn sound_server(root: &Path) -> Option<Device> {
+    let configured = ["etc/alsa/conf.d/99-pulseaudio-default.conf", "etc/alsa/conf.d/99-pipewire-default.conf"];
+    configured.iter().any(|file| root.join(file).exists()).then(|| Device {
+        name: "default".to_owned(),
+        description: "the sound server's default".to_owned(),
+        driver: Driver::Alsa,
+        node: None,
+    })
+}
+
+/// The card in an ALSA name such as `hw:1,0` or `sysdefault:CARD=Device`: its number or its id.
+fn card(name: &str) -> Option<&str> {
+    let (_, rest) = name.split_once(':')?;
+    let card = rest.split(',').next()?;
+    let card = card.strip_prefix("CARD=").unwrap_or(card);
+    (!card.is_empty() && card.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')).then_some(card)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_card_of_an_alsa_name() {
+        for (name, expected) in [
+            ("hw:1,0", Some("1")),
+            ("plughw:CARD=Device,DEV=0", Some("Device")),
+            ("sysdefault:CARD=vc4hdmi0", Some("vc4hdmi0")),
+            ("default", None),
+            ("hw:../..", None),
+            ("hw:", None),
+        ] {
+            assert_eq!(card(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn usb_comes_before_hdmi_and_a_loopback_last() {
+        let root = tempfile::tempdir().unwrap();
+        let proc = root.path().join("proc/asound");
+        for (number, id) in [(0, "vc4hdmi0"), (1, "Loopback"), (2, "Headphones"), (3, "Device")] {
+            fs::create_dir_all(proc.join(format!("card{number}"))).unwrap();
+            fs::create_dir_all(proc.join(id)).unwrap();
+            fs::write(proc.join(format!("card{number}/id")), format!("{id}\n")).unwrap();
+        }
+        fs::write(proc.join("card3/usbid"), "0d8c:0014\n").unwrap();
+        let pcm = "00-00: MAI PCM i2s-hifi-0 : MAI PCM i2s-hifi-0 : playback 1\n\
+                   01-00: Loopback PCM : Loopback PCM : playback 8 : capture 8\n\
+                   02-00: bcm2835 Headphones : bcm2835 Headphones : playback 8\n\
+                   03-00: USB Audio : USB Audio : playback 1 : capture 1\n";
+        fs::write(proc.join("pcm"), pcm).unwrap();
+        let names = |direction| list(root.path(), direction).into_iter().map(|device| device.name).collect::<Vec<_>>();
+        let all = [
+            "plughw:CARD=Device,DEV=0",
+            "plughw:CARD=Headphones,DEV=0",
+            "plughw:CARD=vc4hdmi0,DEV=0",
+            "plughw:CARD=Loopback,DEV=0",
+        ];
+        assert_eq!(names(Direction::Playback), all);
+        assert_eq!(names(Direction::Capture), [all[0], all[3]]);
+        let found = named(root.path(), "hw:CARD=Device,DEV=0").unwrap();
+        assert!(found.is_there());
+        fs::remove_dir(proc.join("Device")).unwrap();
+        assert!(!found.is_there());
+        assert_eq!(named(root.path(), "hw:CARD=Nobody"), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! Cameras, microphones and speakers: what is there, under names that stay, and which one `auto` means.
+//!
+//! In: a class and maybe a name; the kernel's own lists, udev's links, libcamera's list. Out: [`Device`]s, best first.
+//! Never: opens a device itself; a list that has to be polled for long: [`seen`] is cheap enough for twice a second.
+
+pub mod alsa;
+pub mod libcamera;
+pub mod sensors;
+pub mod v4l2;
+
+use std::path::{Path, PathBuf};
+
+use crate::pipeline::make;
+
+/// Kind of device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Video sources.
+    Camera,
+    /// Audio sources.
+    Microphone,
+    /// Audio sinks.
+    Speaker,
+}
+
+impl Class {
+    /// The word people use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Camera => "camera",
+            Self::Microphone => "microphone",
+            Self::Speaker => "speaker",
+        }
+    }
+}
+
+/// What opens a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// A camera of the board, through libcamera.
+    Libcamera,
+    /// A camera with a node below `/dev`.
+    V4l2,
+    /// A sound card.
+    Alsa,
+}
+
+/// One device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Name to put into the configuration: it stays when the device is plugged in again, or the board restarts.
+    pub name: String,
+    /// Name for people.
+    pub description: String,
+    /// What opens it.
+    pub driver: Driver,
+    /// A path that is there as long as the device is; `None`: its driver alone knows.
+    pub node: Option<PathBuf>,
+}
+
+impl Device {
+    /// Whether it has not been pulled out.
+    pub fn is_there(&self) -> bool {
+        self.node.as_deref().is_none_or(Path::exists)
+    }
+}
+
+/// A device that was asked for is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No device of that class.
+    #[error("no {} is connected", class.word())]
+    None {
+        /// What was wanted.
+        class: Class,
+    },
+    /// None of that name.
+    #[error("{} \"{name}\" is not there; `duplex devices` lists those that are", class.word())]
+    NotThere {
+        /// What was wanted.
+        class: Class,
+        /// Its name.
+        name: String,
+    },
+    /// An element is missing.
+    #[error(transparent)]
+    Pipeline(#[from] crate::pipeline::Error),
+}
+
+/// The devices of a class; the first one is what `auto` means.
+pub fn list(class: Class) -> Vec<Device> {
+    let root = Path::new("/");
+    match class {
+        Class::Camera => {
+            let (boards, others) = libcamera::list().into_iter().partition::<Vec<_>, _>(libcamera::is_of_the_board);
+            // What libcamera sees beside the board's own cameras, V4L2 sees as well.
+            let own = v4l2::list(root);
+            let others = if own.is_empty() { others } else { Vec::new() };
+            boards.into_iter().chain(own).chain(others).collect()
+        }
+        Class::Microphone => alsa::list(root, alsa::Direction::Capture),
+        Class::Speaker => alsa::list(root, alsa::Direction::Playback),
+    }
+}
+
+/// The named device, or the one that `auto` means.
+///
+/// # Errors
+/// It is not there.
+pub fn find(class: Class, name: Option<&str>) -> Result<Device, Error> {
+    match (class, name) {
+        (Class::Camera, Some(path)) if path.starts_with("/dev/") => {
+            v4l2::at(path).ok_or_else(|| not_there(class, path))
+        }
+        (Class::Camera, Some(name)) => {
+            list(class).into_iter().find(|device| is_named(device, name)).ok_or_else(|| not_there(class, name))
+        }
+        (Class::Camera, None) => list(class).into_iter().next().ok_or(Error::None { class }),
+        (Class::Microphone | Class::Speaker, Some(name)) => {
+            match list(class).into_iter().find(|device| is_named(device, name)) {
+                Some(device) => Ok(device),
+                // Any other name of ALSA's: those of its configuration, and other ways to the same card.
+                None => alsa::named(Path::new("/"), name).ok_or_else(|| not_there(class, name)),
+            }
+        }
+        (Class::Microphone | Class::Speaker, None) => {
+            if let Some(default) = alsa::sound_server(Path::new("/")) {
+                return Ok(default);
+            }
+            list(class).into_iter().next().ok_or(Error::None { class })
+        }
+    }
+}
+
+/// Something that changes when devices of a class come or go.
+pub fn seen(class: Class) -> String {
+    match class {
+        Class::Camera => v4l2::nodes(Path::new("/")).join(" "),
+        Class::Microphone | Class::Speaker => std::fs::read_to_string("/proc/asound/pcm").unwrap_or_default(),
+    }
+}
+
+/// Whether the elements that open devices of this class are installed.
+///
+/// # Errors
+/// They are not.
+pub fn opens(class: Class) -> Result<(), Error> {
+    let factory = match class {
+        Class::Camera => "v4l2src",
+        Class::Microphone => "alsasrc",
+        Class::Speaker => "alsasink",
+    };
+    make(factory)?;
+    Ok(())
+}
+
+fn is_named(device: &Device, name: &str) -> bool {
+    device.name == name || device.description == name
+}
+
+fn not_there(class: Class, name: &str) -> Error {
+    Error::NotThere { class, name: name.to_owned() }
+}
