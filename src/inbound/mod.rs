@@ -149,10 +149,14 @@ async fn run(
     }
     pipeline.play().await?;
     let faults = reports.clone();
+    let mut told: Option<String> = None;
     let speaker = tokio::spawn(speaker.keep(settings.playback.clone(), close_files.subscribe(), move |fault| {
-        if let Some(sentence) = &fault {
-            tracing::warn!("{sentence}");
+        match (&fault, &told) {
+            (Some(sentence), _) if fault != told => tracing::warn!("{sentence}"),
+            (None, Some(_)) => tracing::info!("the talker is heard again"),
+            _ => {}
         }
+        told.clone_from(&fault);
         faults.send(Report::Fault(Part::Talk, fault)).ok();
     }));
     tracing::info!(talker, "taking the talker's media");

@@ -76,7 +76,7 @@ impl Speaker {
         self,
         mut playback: watch::Receiver<Playback>,
         mut stop: watch::Receiver<bool>,
-        tell: impl Fn(Option<String>),
+        mut tell: impl FnMut(Option<String>),
     ) {
         while !*stop.borrow() {
             let now = playback.borrow_and_update().clone();

@@ -66,7 +66,9 @@ pub async fn keep(wanted: Wanted, setup: Arc<Setup>, inlets: Inlets, faults: mps
         let reason = match start(&wanted, &setup, &inlets).await {
             Ok(mut playing) => {
                 stand_in = None;
-                told = None;
+                if told.take().is_some() {
+                    tracing::info!(source = wanted.label(), "source works again");
+                }
                 // Also at the first start: an earlier feed of the same source may have left its fault.
                 report(&wanted, None, &faults);
                 wait = waits.0;
