@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::TcpListener;
 use std::path::Path;
 
-use crate::config::{AudioSource, Config, PictureSink, SoundSink, VideoCodec, VideoSource};
+use crate::config::{AudioSource, Config, Echo, Noise, PictureSink, SoundSink, VideoCodec, VideoSource};
 use crate::devices::{self, Class, sensors};
 use crate::pipeline;
 
@@ -190,6 +190,10 @@ fn elements(config: &Config) -> Vec<&'static str> {
         AudioSource::Speech(_) => "espeak",
         AudioSource::Microphone(_) => "alsasrc",
     });
+    let treated = config.room.echo == Echo::Cancel || config.room.noise != Noise::Off || config.room.gain;
+    if treated && matches!(config.audio, AudioSource::Microphone(_)) {
+        needed.extend(["webrtcdsp", "webrtcechoprobe"]);
+    }
     if matches!(config.sound, SoundSink::Speaker(_)) {
         needed.push("alsasink");
     }

@@ -7,7 +7,7 @@
 //! they meet  signalling (who is here)      session and desk (who may watch or talk, until when)
 //! ```
 //!
-//! Direction is always seen from the device. Media meets only in [`picture_slot`] and [`bridge`]; peers meet only
+//! Direction is always seen from the device. Media meets only in [`picture_slot`], [`far_end`] and [`bridge`]; peers meet only
 //! in [`signalling::hub`]; people and programs come in through [`http`]. [`run`] is the only place where the parts
 //! are joined.
 
@@ -22,6 +22,7 @@ pub mod control;
 pub mod desk;
 pub mod devices;
 pub mod doctor;
+pub mod far_end;
 pub mod http;
 pub mod inbound;
 pub mod outbound;
@@ -39,10 +40,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{AudioSource, Config, IceServer, PictureSink};
+use config::{AudioSource, Config, Echo, IceServer, PictureSink};
+use far_end::FarEnd;
 use http::auth::Auth;
 use http::{AllowedHosts, AppState, Trust};
-use outbound::encoder::Format;
 use outbound::source::{Setup, Wanted};
 use tokio::net::TcpListener;
 use transport::IceUris;
@@ -137,11 +138,12 @@ pub fn init_gstreamer() -> Result<(), Error> {
 pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let config = Arc::new(config);
     init_gstreamer()?;
-    check_files(&outbound_settings(&config, ice_uris(&config.ice_servers)?)).await?;
+    check_files(&outbound_settings(&config, ice_uris(&config.ice_servers)?, FarEnd::default())).await?;
     state_folder(&config)?;
     control::refuse_a_second(&config.state_dir)?;
     let in_force = steering::load(&config);
-    let outbound_settings = outbound_settings(&in_force, ice_uris(&config.ice_servers)?);
+    let far_end = FarEnd::default();
+    let outbound_settings = outbound_settings(&in_force, ice_uris(&config.ice_servers)?, far_end.clone());
     let auth = Arc::new(Auth::open(&config.state_dir)?);
     let allowed = AllowedHosts::new(certificate::names(&config));
     let keeper = if config.plain { None } else { Some(certificate::Keeper::start(&config)?) };
@@ -182,7 +184,7 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
         session::TalkLock::new((config.talk_limit > 0).then(|| Duration::from_secs(config.talk_limit.into())), CLAIM),
         desk::Parts {
             outbound: outbound.clone(),
-            inbound: inbound_settings(&config, ice, playback.subscribe()),
+            inbound: inbound_settings(&config, ice, playback.subscribe(), far_end),
             hub: hub.clone(),
             slot,
         },
@@ -258,7 +260,7 @@ const CLAIM: Duration = Duration::from_secs(15);
 /// GStreamer cannot be used, or a file cannot be played.
 pub async fn check_sources(config: &Config) -> Result<(), Error> {
     init_gstreamer()?;
-    check_files(&outbound_settings(config, ice_uris(&config.ice_servers)?)).await
+    check_files(&outbound_settings(config, ice_uris(&config.ice_servers)?, FarEnd::default())).await
 }
 
 /// Plays the files that are sources up to their first data. A device may come later, a file that is no picture never
@@ -318,16 +320,16 @@ fn bracketed(name: &duplex_pki::Name) -> String {
     if text.contains(':') { format!("[{text}]") } else { text }
 }
 
-fn outbound_settings(config: &Config, ice: IceUris) -> outbound::Settings {
-    let format = Format::of(config);
+fn outbound_settings(config: &Config, ice: IceUris, far_end: FarEnd) -> outbound::Settings {
+    let setup = Setup::of(config, far_end);
     outbound::Settings {
         name: config.name.clone(),
         wanted: Wanted::from_config(&config.video, &config.audio),
-        rungs: outbound::rungs::ladder(&format, RUNGS),
-        setup: Arc::new(Setup { format, camera: config.camera.clone() }),
+        rungs: outbound::rungs::ladder(&setup.format, RUNGS),
+        setup: Arc::new(setup),
         overlay: config.overlay,
         volume: steering::device_volume(config),
-        duck: 10f64.powf(-config.duck / 20.0),
+        duck: if config.room.echo == Echo::Duck { 10f64.powf(-config.duck / 20.0) } else { 1.0 },
         ice,
         negotiation_timeout: Duration::from_secs(config.negotiation_timeout.into()),
         idle_grace: Duration::from_secs(config.idle_grace.into()),
@@ -338,9 +340,11 @@ fn inbound_settings(
     config: &Config,
     ice: IceUris,
     playback: tokio::sync::watch::Receiver<inbound::Playback>,
+    far_end: FarEnd,
 ) -> inbound::Settings {
     inbound::Settings {
         playback,
+        far_end,
         picture: config.picture.clone(),
         overlay_width: (f64::from(config.width) * config.overlay.size) as u32,
         record_max_size: config.record_max_size << 20,

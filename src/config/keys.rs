@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::media::is_host;
 use super::{
-    AudioSource, Auto, Camera, Config, Corner, IceServer, LogFormat, PictureSink, RuleError, SoundSink, VideoCodec,
-    VideoSource,
+    AudioSource, Auto, Camera, Config, Corner, Echo, IceServer, LogFormat, Noise, PictureSink, RuleError, SoundSink,
+    VideoCodec, VideoSource,
 };
 
 /// One setting.
@@ -409,9 +409,42 @@ pub(super) const SECTIONS: &[Section] = &[
                 kind: whole("kbit/s", 16, 256, |config, value| config.audio_bitrate = value as u32),
             },
             Key {
+                name: "echo",
+                value_name: "HOW",
+                help: "What keeps talkers from hearing themselves out of the device's room: take the speaker's sound out of the microphone's, or lower the device's sound while somebody talks",
+                default: "duck",
+                kind: Kind::Text {
+                    rule: Echo::RULE,
+                    set: |config, text, _| {
+                        config.room.echo = text.parse()?;
+                        Ok(())
+                    },
+                },
+            },
+            Key {
+                name: "noise-suppression",
+                value_name: "LEVEL",
+                help: "How much noise is taken out of a microphone's sound",
+                default: "off",
+                kind: Kind::Text {
+                    rule: Noise::RULE,
+                    set: |config, text, _| {
+                        config.room.noise = text.parse()?;
+                        Ok(())
+                    },
+                },
+            },
+            Key {
+                name: "gain-control",
+                value_name: "true|false",
+                help: "Even out the loudness of a microphone's sound",
+                default: "false",
+                kind: Kind::Switch(|config, on| config.room.gain = on),
+            },
+            Key {
                 name: "duck",
                 value_name: "DB",
-                help: "How far the sound is lowered while somebody talks, against echo and howling (0: not at all)",
+                help: "How far the sound is lowered while somebody talks, with echo = duck (0: not at all)",
                 default: "20",
                 kind: number("dB", 0.0, 60.0, |config, value| config.duck = value),
             },

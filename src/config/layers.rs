@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::keys::{Key, Kind, keys};
 use super::{
-    AudioSource, Auto, Camera, Config, Corner, Error, Errors, Flags, IceServer, LogFormat, Overlay, PictureSink,
-    Problem, SoundSink, VideoCodec, VideoSource,
+    AudioSource, Auto, Camera, Config, Corner, Echo, Error, Errors, Flags, IceServer, LogFormat, Noise, Overlay,
+    PictureSink, Problem, Room, SoundSink, VideoCodec, VideoSource,
 };
 
 /// The configuration while it is being put together.
@@ -329,6 +329,7 @@ fn blank() -> Config {
         overlay: Overlay { corner: Corner::TopLeft, size: 0.0, margin: 0 },
         record_max_size: 0,
         record_max_age: 0,
+        room: Room { echo: Echo::Off, noise: Noise::VeryHigh, gain: true },
         duck: 0.0,
         talk_limit: u32::MAX,
         max_viewers: 0,

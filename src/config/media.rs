@@ -360,6 +360,43 @@ choice! {
     Json = "json",
 }
 
+choice! {
+    /// What is done so that a talker does not hear himself out of the device's room.
+    Echo, "cancel, duck or off":
+    /// The speaker's sound is taken out of the microphone's.
+    Cancel = "cancel",
+    /// The device's sound is lowered while somebody talks.
+    Duck = "duck",
+    /// Nothing.
+    Off = "off",
+}
+
+choice! {
+    /// How much noise is taken out of the microphone's sound.
+    Noise, "off, low, moderate, high or very-high":
+    /// None.
+    Off = "off",
+    /// A little.
+    Low = "low",
+    /// Some.
+    Moderate = "moderate",
+    /// Much.
+    High = "high",
+    /// So much that voices suffer.
+    VeryHigh = "very-high",
+}
+
+/// What is done to a microphone's sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Against echo.
+    pub echo: Echo,
+    /// Against noise.
+    pub noise: Noise,
+    /// Loudness is evened out.
+    pub gain: bool,
+}
+
 /// Place and size of the talker's picture in the outgoing one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Overlay {

@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 
 pub use flags::Flags;
 pub use media::{
-    AudioSource, Auto, Camera, Corner, IceServer, LogFormat, Overlay, PictureSink, RuleError, SoundSink, VideoCodec,
-    VideoSource,
+    AudioSource, Auto, Camera, Corner, Echo, IceServer, LogFormat, Noise, Overlay, PictureSink, Room, RuleError,
+    SoundSink, VideoCodec, VideoSource,
 };
 pub use sample::sample;
 
@@ -87,7 +87,9 @@ pub struct Config {
     pub record_max_size: u64,
     /// Days after which a recording is removed; 0: never.
     pub record_max_age: u32,
-    /// dB by which the outgoing sound is lowered while somebody talks, 0 to 60; 0: not at all.
+    /// What is done to a microphone's sound.
+    pub room: Room,
+    /// dB by which the outgoing sound is lowered while somebody talks and `room.echo` says so, 0 to 60; 0: not at all.
     pub duck: f64,
     /// Seconds a turn to talk may last, up to a day; 0: no limit.
     pub talk_limit: u32,

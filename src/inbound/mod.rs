@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api::Part;
 use crate::config::PictureSink;
+use crate::far_end::FarEnd;
 use crate::picture_slot::PictureSlot;
 use crate::pipeline::{Error, Event, Pipeline};
 use crate::signaller::InProcessSignaller;
@@ -29,6 +30,8 @@ use webrtc_src::WebrtcSrc;
 pub struct Settings {
     /// Where the sound goes, and how loud; may change while a talk goes on.
     pub playback: watch::Receiver<Playback>,
+    /// Where the microphone hears what the speaker plays.
+    pub far_end: FarEnd,
     /// Where the picture goes.
     pub picture: Vec<PictureSink>,
     /// Width of the overlay, pixels.
@@ -124,7 +127,7 @@ async fn run(
     let (changes, mut transport) = mpsc::unbounded_channel();
     let signaller = InProcessSignaller::consumer(hub, talker);
     let source = WebrtcSrc::add_to(&pipeline, talker, signaller, &settings.ice, settings.jitter, changes)?;
-    let speaker = Speaker::add_to(&pipeline, &source.sound, settings.jitter)?;
+    let speaker = Speaker::add_to(&pipeline, &source.sound, settings.jitter, settings.far_end.clone())?;
     let close_files = watch::Sender::new(false);
     let mut recording: Option<tokio::task::JoinHandle<Result<(), Error>>> = None;
     for sink in &settings.picture {

@@ -18,6 +18,7 @@ use super::webrtc_src::branch;
 use crate::bridge;
 use crate::config::{Config, SoundSink};
 use crate::devices::{self, Class, Device};
+use crate::far_end::FarEnd;
 use crate::pipeline::{Error, Event, Pipeline, make};
 
 /// Where the talker's sound goes, and how loud.
@@ -53,11 +54,12 @@ pub struct Speaker {
     outlet: gst_app::AppSink,
     level: gst::Element,
     latency: gst::ClockTime,
+    far_end: FarEnd,
 }
 
 impl Speaker {
     /// Adds the branch. `jitter` is how late a packet may come.
-    pub fn add_to(pipeline: &Pipeline, tee: &gst::Element, jitter: Duration) -> Result<Self, Error> {
+    pub fn add_to(pipeline: &Pipeline, tee: &gst::Element, jitter: Duration, far_end: FarEnd) -> Result<Self, Error> {
         let decode = make("opusdec")?;
         decode.set_property("plc", true);
         decode.set_property("use-inband-fec", true);
@@ -68,7 +70,7 @@ impl Speaker {
         outlet.set_property("async", false);
         branch(pipeline, tee, "speaker", &[&decode, &convert, &resample, &level, outlet.upcast_ref()])?;
         let latency = gst::ClockTime::try_from(jitter + MARGIN).unwrap_or_default();
-        Ok(Self { outlet, level, latency })
+        Ok(Self { outlet, level, latency, far_end })
     }
 
     /// Plays until `stop`; `tell` gets a sentence when the talker is not heard, `None` when he is.
@@ -81,7 +83,7 @@ impl Speaker {
         while !*stop.borrow() {
             let now = playback.borrow_and_update().clone();
             self.level.set_property("volume", now.volume);
-            let lost = match Player::start(&now.sink, &self.outlet, self.latency).await {
+            let lost = match Player::start(&now.sink, &self).await {
                 Ok(mut player) => {
                     tell(None);
                     let lost = self.follow(&mut player, &now.sink, &mut playback, &mut stop).await;
@@ -164,7 +166,7 @@ struct Player {
 }
 
 impl Player {
-    async fn start(sink: &SoundSink, outlet: &gst_app::AppSink, latency: gst::ClockTime) -> Result<Self, Error> {
+    async fn start(sink: &SoundSink, from: &Speaker) -> Result<Self, Error> {
         let (ends, device) = match sink {
             SoundSink::Discard => return Ok(Self { pipeline: None, device: None, is_file: false }),
             SoundSink::File(path) => (file(path)?, None),
@@ -175,14 +177,17 @@ impl Player {
             }
         };
         let mut pipeline = Pipeline::new("speaker");
-        let inlet = bridge::inlet(&caps(2), 50, latency)?;
+        let inlet = bridge::inlet(&caps(2), 50, from.latency)?;
         let queue = make("queue")?;
         let (convert, resample) = (make("audioconvert")?, make("audioresample")?);
         let mut chain: Vec<&gst::Element> = vec![inlet.upcast_ref(), &queue, &convert, &resample];
         chain.extend(ends.iter());
         pipeline.add_chain("speaker", &chain)?;
+        if device.is_some() {
+            tell_far_end(&inlet, from.latency, from.far_end.clone());
+        }
         pipeline.play().await?;
-        bridge::join(outlet, &[&inlet], || {});
+        bridge::join(&from.outlet, &[&inlet], || {});
         Ok(Self { pipeline: Some((pipeline, inlet)), device, is_file: matches!(sink, SoundSink::File(_)) })
     }
 
@@ -215,6 +220,21 @@ impl Player {
             tracing::warn!("the speaker does not close; it is left behind");
         }
     }
+}
+
+/// Hands on what goes to the speaker, with the time at which it is heard: after the latency and ALSA's buffer.
+fn tell_far_end(inlet: &gst_app::AppSrc, latency: gst::ClockTime, far_end: FarEnd) {
+    let Some(pad) = inlet.static_pad("src") else { return };
+    let (weak, ahead) = (inlet.downgrade(), latency + gst::ClockTime::from_useconds(BUFFER.0 as u64));
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let base = weak.upgrade().and_then(|inlet| inlet.base_time());
+        if let (Some(base), Some(buffer)) = (base, info.buffer())
+            && let Some(stamp) = buffer.pts()
+        {
+            far_end.play(buffer, base + stamp + ahead);
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 fn alsa(device: &Device) -> Result<gst::Element, Error> {

@@ -15,9 +15,9 @@ use ts_rs::TS;
 
 use crate::config::{self, AudioSource, Config, SoundSink, VideoSource};
 use crate::desk::Desk;
+use crate::far_end::FarEnd;
 use crate::inbound::Playback;
 use crate::outbound::Outbound;
-use crate::outbound::encoder::Format;
 use crate::outbound::source::{Setup, Wanted};
 pub use kept::{FILE, load};
 
@@ -173,7 +173,7 @@ impl Steering {
         changes.refuse_relative()?;
         let next = in_force.with(&changes.table(), Path::new("change"))?;
         let (before, after) = (wanted(&in_force), wanted(&next));
-        let setup = Arc::new(Setup { format: Format::of(&next), camera: next.camera.clone() });
+        let setup = Arc::new(Setup::of(&next, FarEnd::default()));
         for source in after.iter().filter(|source| source.is_file() && !before.contains(source)) {
             crate::outbound::try_out(source, &setup).await.map_err(|error| {
                 let detail = match error {

@@ -27,8 +27,9 @@ use gst::prelude::*;
 
 use super::encoder::Format;
 use crate::bridge;
-use crate::config::{AudioSource, Camera, VideoSource};
+use crate::config::{AudioSource, Camera, Config, Room, VideoSource};
 use crate::devices::{Class, Device};
+use crate::far_end::FarEnd;
 use crate::pipeline::{Error, Pipeline, make};
 
 /// A source that can be played and joined to the mixer.
@@ -62,12 +63,23 @@ impl Source {
 }
 
 /// What sources are built for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Setup {
     /// Size and rate of the picture.
     pub format: Format,
     /// How a camera is set.
     pub camera: Camera,
+    /// What is done to a microphone's sound.
+    pub room: Room,
+    /// What the speaker plays.
+    pub far_end: FarEnd,
+}
+
+impl Setup {
+    /// As configured.
+    pub fn of(config: &Config, far_end: FarEnd) -> Self {
+        Self { format: Format::of(config), camera: config.camera.clone(), room: config.room, far_end }
+    }
 }
 
 /// Caps of every raw sound.
@@ -146,7 +158,7 @@ impl Wanted {
             Self::Audio(AudioSource::Silence) => test::silence(),
             Self::Audio(AudioSource::File(path)) => file(path, None, true),
             Self::Audio(AudioSource::Speech(text)) => speech(text, End::Repeat),
-            Self::Audio(AudioSource::Microphone(name)) => microphone::microphone(name.as_deref()),
+            Self::Audio(AudioSource::Microphone(name)) => microphone::microphone(name.as_deref(), setup),
             Self::Both(path) => file(path, Some(format), true),
         }
     }

@@ -1,0 +1,37 @@
+//! What the speaker plays, for the microphone that hears it: without it no echo can be taken out.
+//!
+//! In: each piece of sound on its way to the speaker, with the time at which it is heard. Out: the same at the inlet of the
+//! microphone's echo probe, on that pipeline's time. Never: a queue of its own, or anything while no microphone asks.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gst::glib;
+use gst::prelude::*;
+
+/// How much earlier than it is heard the sound is said to be played. A canceller looks back in time, never ahead; so much
+/// covers what a microphone's own pipeline may be late.
+const LEAD: gst::ClockTime = gst::ClockTime::from_mseconds(60);
+
+/// Shared by the inbound speaker, which fills it, and the outbound microphone.
+#[derive(Debug, Clone, Default)]
+pub struct FarEnd(Arc<Mutex<glib::WeakRef<gst_app::AppSrc>>>);
+
+impl FarEnd {
+    /// From now on the sound goes to this inlet; a newer one takes its place.
+    pub fn heard_by(&self, inlet: &gst_app::AppSrc) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = inlet.downgrade();
+    }
+
+    /// Hands on what is heard at `at`, a time of the common clock.
+    pub fn play(&self, buffer: &gst::Buffer, at: gst::ClockTime) {
+        let inlet = self.0.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let Some((inlet, base)) = inlet.and_then(|inlet| inlet.base_time().map(|base| (inlet, base))) else { return };
+        let Some(stamp) = at.checked_sub(base).and_then(|running| running.checked_sub(LEAD)) else { return };
+        let mut buffer = buffer.clone();
+        let writable = buffer.make_mut();
+        writable.set_pts(stamp);
+        writable.set_dts(None);
+        // Refused while the microphone starts or stops: there is no echo to take out then.
+        inlet.push_buffer(buffer).ok();
+    }
+}
