@@ -67,6 +67,7 @@ def main() -> None:
     for path, (mode, uid, gid) in FOLDERS.items():
         tree.entries[path] = Entry("d", mode, uid=uid, gid=gid)
 
+    scripts.check_absent(tree, HERE / "scripts.json")
     no_secret(tree)
     with (out / "root.tar").open("wb") as file:
         tree.write_tar(file, epoch)

@@ -1,7 +1,7 @@
 """Every maintainer script of the packages, and what stands for it here.
 
-In: the packages, scripts.json. Out: nothing, or the build fails with the names of the scripts that nobody has judged.
-Never: runs a script. A script that changed is a new one: its effect has to be read again.
+In: the packages, scripts.json, later the tree. Out: nothing, or the build fails with the names of the scripts that nobody has judged, or whose
+judgement does not fit what is in the tree. Never: runs a script. A script that changed is a new one: its effect has to be read again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 from debs import Deb
+from tree import Tree
 
 FAIL = """error: {count} maintainer scripts are new or have changed since somebody last read them:
 {lines}
@@ -36,3 +37,17 @@ def check(packages: list[Deb], table_file: Path) -> None:
                 wrong.append(f"  unclear  {package.name} {name}: needs either \"ignored\" or \"replaced-by\"")
     if wrong:
         raise SystemExit(FAIL.format(count=len(wrong), lines="\n".join(wrong)))
+
+
+#: The one reason that can be proven.
+ABSENT = "nothing of this package is in the image"
+
+
+def check_absent(tree: Tree, table_file: Path) -> None:
+    """Fails if a package whose scripts are passed over because nothing of it stays has something in the tree after all."""
+    table: dict = json.loads(table_file.read_text())
+    there = {entry.package: path for path, entry in tree.entries.items() if entry.kind != "d"}
+    wrong = [f"  {name}: /{there[name]}" for name, scripts in sorted(table["packages"].items())
+             if name in there and any(judged.get("ignored") == ABSENT for judged in scripts.values())]
+    if wrong:
+        raise SystemExit("error: nix/rootfs/scripts.json says that nothing of these packages is in the image:\n" + "\n".join(wrong))
