@@ -1,6 +1,6 @@
 """Boards for labgrid: what can be switched on, looked at over its console and network, and whose card can be taken out.
 
-In: an image. Out: a running board with its URL, console text, SSH; files of its card while it is off.
+In: an image. Out: a running board with its URL, console text, SSH, a USB speaker whose sound is a file; files of its card while it is off.
 Never: a process that outlives the test, a fixed port, a write to the image that was given.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import ssl
 import subprocess
 import sys
@@ -25,28 +24,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import boot  # noqa: E402
 from device import Device, wait_for  # noqa: E402
+from network import Forwards, Lan, Port  # noqa: E402
+from qmp import Qmp  # noqa: E402
 
 #: Emulation shares a machine with much else; on a board this is far more than enough.
 BOOT_SECONDS = float(os.environ.get("DUPLEX_BOOT_SECONDS", "420"))
 CARD_SIZE = 3 << 30
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago; QEMU takes no 0."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+USB_SPEAKER = "usb-audio,id=speaker,audiodev=speaker,bus=usb.0"
 
 
 class Board:
-    """One emulated board with a card of its own."""
+    """One emulated board with a card of its own.
 
-    def __init__(self, image: Path, folder: Path):
+    ``speaker``: a USB speaker is plugged in when it is switched on; its sound is in :attr:`speaker_file`. It can be pulled and put back.
+    """
+
+    def __init__(self, image: Path, folder: Path, port: Port, speaker: bool = False):
         self.folder = folder
+        self.port = port
+        self.speaker = speaker
         folder.mkdir(parents=True, exist_ok=True)
         self.card = folder / "card.img"
         subprocess.run(["cp", "--reflink=auto", "--sparse=always", str(image), str(self.card)], check=True)
@@ -54,7 +50,6 @@ class Board:
         os.truncate(self.card, CARD_SIZE)
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
-        self.https = self.http = self.ssh_port = 0
         self.key = folder / "id_ed25519"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(self.key)], check=True)
 
@@ -65,16 +60,15 @@ class Board:
         self.starts += 1
         (self.folder / "kernel").write_bytes(found.kernel)
         (self.folder / "initramfs").write_bytes(found.initramfs)
-        self.https, self.http, self.ssh_port = free_ports(3)
-        forwards = "".join(f",hostfwd=tcp:127.0.0.1:{port}-:{inner}" for port, inner in ((self.https, 8443), (self.http, 80), (self.ssh_port, 22)))
         self.process = subprocess.Popen([
             "qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "1024", "-accel", "tcg,thread=multi", "-nodefaults",
             "-display", "none", "-no-reboot", "-kernel", str(self.folder / "kernel"), "-initrd", str(self.folder / "initramfs"),
             "-append", f"{found.cmdline} duplex.partition={found.slot} {append}",
             "-drive", f"file={self.card},format=raw,if=none,id=card,cache=unsafe", "-device", "virtio-blk-pci,drive=card",
-            "-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci",
-            "-serial", f"file:{self.console_file}",
-        ], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            *self.port.words, "-device", "virtio-rng-pci", "-serial", f"file:{self.console_file}",
+            "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off", "-device", "qemu-xhci,id=usb",
+            "-audiodev", f"wav,id=speaker,path={self.speaker_file},out.frequency=48000", *(["-device", USB_SPEAKER] if self.speaker else []),
+        ], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=(self.folder / "qemu.log").open("ab"))
 
     def off(self) -> None:
         """Pulls the plug."""
@@ -91,6 +85,48 @@ class Board:
         self.process.wait(180)
         self.process = None
 
+    # --- what is plugged in ------------------------------------------------------------------------------------------------
+    @property
+    def speaker_file(self) -> Path:
+        """WAV of what the USB speaker was given since it was plugged in: 48000 Hz, stereo, 16 bits."""
+        return self.folder / "speaker.wav"
+
+    def plug_speaker(self) -> None:
+        """Puts the USB speaker in."""
+        driver, *properties = USB_SPEAKER.split(",")
+        with Qmp(self.folder / "qmp") as control:
+            control.command("device_add", driver=driver, **dict(one.split("=", 1) for one in properties))
+        self.speaker = True
+
+    def pull_speaker(self) -> None:
+        """Takes the USB speaker out."""
+        with Qmp(self.folder / "qmp") as control:
+            control.command("device_del", id="speaker")
+        self.speaker = False
+
+    def load(self, module: str, *parameters: str) -> None:
+        """Makes virtual devices: the kernel's vivid (a camera), snd-aloop (a sound card whose output is its input)."""
+        self.ssh(f"modprobe {module} {' '.join(parameters)}")
+
+    def unbind(self, driver: str, device: str) -> None:
+        """Takes a device from its driver, as if it was pulled out: ``unbind("vivid", "vivid.0")``."""
+        self.ssh(f"echo {device} > /sys/bus/platform/drivers/{driver}/unbind")
+
+    def bind(self, driver: str, device: str) -> None:
+        """Gives it back."""
+        self.ssh(f"echo {device} > /sys/bus/platform/drivers/{driver}/bind")
+
+    def send(self, file: Path, path: str, mode: int = 0o644) -> None:
+        """Copies a file onto the running board; only /run, /tmp and /data can be written."""
+        with file.open("rb") as body:
+            subprocess.run([*self.ssh_words(), f"cat > {path} && chmod {mode:o} {path}"], stdin=body, check=True, timeout=300)
+
+    def try_service(self, program: Path) -> None:
+        """Runs another build of the service until the next start, without a new image."""
+        self.ssh("umount /usr/bin/duplex", check=False)
+        self.send(program, "/run/duplex-on-trial", 0o755)
+        self.ssh("mount --bind /run/duplex-on-trial /usr/bin/duplex && systemctl restart duplex")
+
     # --- what it shows -------------------------------------------------------------------------------------------------
     @property
     def console_file(self) -> Path:
@@ -105,7 +141,8 @@ class Board:
         def probe() -> re.Match[str] | None:
             match = re.search(pattern, self.console(), re.MULTILINE)
             if not match and self.process and self.process.poll() is not None:
-                raise AssertionError(f"the board stopped; the end of its console:\n{self.console()[-3000:]}")
+                said = (self.folder / "qemu.log").read_text(errors="replace")
+                raise AssertionError(f"the board stopped; QEMU said {said!r}; the end of its console:\n{self.console()[-3000:]}")
             return match
         try:
             return wait_for(f"{pattern!r} on the console", probe, seconds, every=0.5)
@@ -122,18 +159,33 @@ class Board:
 
     # --- network -------------------------------------------------------------------------------------------------------
     @property
+    def host(self) -> str:
+        """Its address here."""
+        return self.port.host
+
+    @property
+    def https(self) -> int:
+        """The port of the page, here."""
+        return self.port.https
+
+    @property
     def url(self) -> str:
-        return f"https://localhost:{self.https}/"
+        return f"https://{self.host}:{self.https}/"
 
     @property
     def signalling(self) -> str:
-        return f"wss://localhost:{self.https}"
+        return f"wss://{self.host}:{self.https}"
+
+    @property
+    def help(self) -> str:
+        """The plain page with the authority's certificate."""
+        return f"http://{self.host}:{self.port.http}/"
 
     @property
     def ca(self) -> Path:
         """The authority's certificate, as the plain port offers it."""
         path = self.folder / "ca.pem"
-        with urllib.request.urlopen(f"http://localhost:{self.http}/ca.pem", timeout=30) as answer:
+        with urllib.request.urlopen(self.help + "ca.pem", timeout=30) as answer:
             path.write_bytes(answer.read())
         return path
 
@@ -146,11 +198,13 @@ class Board:
         except OSError:
             return None
 
+    def ssh_words(self) -> list[str]:
+        return ["ssh", "-q", "-i", str(self.key), "-p", str(self.port.ssh), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+                "-o", "BatchMode=yes", "-o", "ConnectTimeout=60", f"root@{self.host}"]
+
     def ssh(self, command: str, check: bool = True, text: str | None = None) -> str:
         """Runs a command on the board with the key that was provisioned."""
-        words = ["ssh", "-q", "-i", str(self.key), "-p", str(self.ssh_port), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-                 "-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "root@localhost", command]
-        done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=180)
+        done = subprocess.run([*self.ssh_words(), command], input=text, capture_output=True, text=True, timeout=180)
         if check and done.returncode:
             raise AssertionError(f"{command!r} on the board ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout.strip()
@@ -171,24 +225,30 @@ class Board:
 @target_factory.reg_driver
 @attr.s(eq=False)
 class EmulatedBoard(Driver):
-    """Makes emulated boards from one image."""
+    """Makes emulated boards from one image; ``network`` is ``lan`` (see network.py) or ``forwards``."""
 
     image = attr.ib(default="", validator=attr.validators.instance_of(str))
+    network = attr.ib(default="lan", validator=attr.validators.in_(("lan", "forwards")))
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self._scratch = tempfile.TemporaryDirectory(prefix="duplex-board-")
         self._boards: list[Board] = []
+        self._network: Lan | Forwards | None = None
 
-    def new_board(self, name: str) -> Board:
+    def new_board(self, name: str, speaker: bool = False) -> Board:
         """A board whose card was just flashed."""
-        board = Board(Path(self.image), Path(self._scratch.name) / name)
+        if self._network is None:
+            self._network = Lan(Path(self._scratch.name)) if self.network == "lan" else Forwards()
+        board = Board(Path(self.image), Path(self._scratch.name) / name, self._network.port(), speaker)
         self._boards.append(board)
         return board
 
     def on_deactivate(self) -> None:
         for board in self._boards:
             board.off()
+        if self._network:
+            self._network.close()
         self._scratch.cleanup()
 
 

@@ -26,8 +26,8 @@ def fresh(target) -> Iterator[Callable]:  # type: ignore[no-untyped-def]
     maker = target.get_driver("EmulatedBoard")
     boards = []
 
-    def make(name: str):  # type: ignore[no-untyped-def]
-        boards.append(maker.new_board(name))
+    def make(name: str, speaker: bool = False):  # type: ignore[no-untyped-def]
+        boards.append(maker.new_board(name, speaker))
         return boards[-1]
 
     yield make

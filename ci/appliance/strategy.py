@@ -32,7 +32,8 @@ height = 240
 framerate = 15
 video-bitrate = 300
 negotiation-timeout = 60
-sound = "discard"
+sound = "speaker:auto"
+picture = "overlay"
 """
 
 
@@ -63,7 +64,7 @@ class ApplianceStrategy(Strategy):
         if wanted == Status.off:
             self.target.activate(self.maker)
             if self.board is None:
-                self.board = self.maker.new_board("shared")
+                self.board = self.maker.new_board("shared", speaker=True)
             self.board.off()
         elif wanted == Status.booted:
             self.transition(Status.off)

@@ -1,0 +1,70 @@
+"""Who may in, over the life of a card: setup code, password, forgotten password, factory reset, all with the card in a computer."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import urllib.error
+import urllib.request
+
+import pytest
+from strategy import PASSWORD
+from test_appliance import sign_in
+
+pytestmark = pytest.mark.lg_feature(["appliance", "card"])
+
+
+def setup_code(board) -> str:  # type: ignore[no-untyped-def]
+    """The code that a person reads from the console."""
+    return board.wait_console(r"enter this setup code: ([A-Z2-9]{4}-[A-Z2-9]{4})", 60)[1]
+
+
+def set_up(board, code: str, password: str) -> int:  # type: ignore[no-untyped-def]
+    """Status of choosing the owner's password with a code."""
+    body = json.dumps({"code": code, "password": password}).encode()
+    headers = {"Content-Type": "application/json", "Origin": board.url.rstrip("/")}
+    request = urllib.request.Request(board.url + "api/v1/setup", body, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60, context=ssl.create_default_context(cafile=str(board.ca))) as answer:
+            return answer.status
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+def test_a_fresh_card_to_a_factory_reset(fresh, serving) -> None:  # type: ignore[no-untyped-def]
+    """One card, three starts: a setup code; the password forgotten; everything erased, from the other slot."""
+    serving.off()
+    board = fresh("second")
+    board.on()
+    board.wait_ready()
+    code, own = setup_code(board), board.ca.read_bytes()
+    assert own != (serving.folder / "ca.pem").read_bytes(), "two boards from one image have different authorities"
+    with pytest.raises(AssertionError):
+        board.ssh("true")
+    assert set_up(board, "AAAA-AAAA", PASSWORD) in (400, 401, 403)
+    assert set_up(board, code, PASSWORD) in (200, 204) and sign_in(board, PASSWORD) in (200, 204)
+    board.off()
+    told = board.read("status/device.txt") or ""
+    assert code in told and re.search(r"ready https://duplex-[0-9a-f]{4}\.local:8443/", told), told
+
+    board.put("forget-password.txt", "")
+    board.on()
+    board.wait_ready()
+    again = setup_code(board)
+    assert again != code and board.ca.read_bytes() == own, "the authority stays, the code is another"
+    assert sign_in(board, PASSWORD) in (401, 403)
+    assert set_up(board, again, "another " + PASSWORD) in (200, 204)
+    board.off()
+    assert board.read("forget-password.txt") is None
+    assert "All passwords were removed" in (board.read("status/provision.txt") or "")
+
+    board.put("factory-reset.txt", "")
+    board.on(trial=True)
+    board.wait_console(r"slot B on")
+    board.wait_console(r"factory reset")
+    board.wait_ready()
+    assert board.ca.read_bytes() != own, "after a factory reset the board has a new authority"
+    assert setup_code(board) not in (code, again) and sign_in(board, "another " + PASSWORD) in (401, 403)
+    board.off()
+    assert board.read("factory-reset.txt") is None
