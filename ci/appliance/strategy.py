@@ -33,7 +33,7 @@ framerate = 15
 video-bitrate = 300
 negotiation-timeout = 60
 sound = "speaker:auto"
-picture = "overlay"
+picture = ["overlay"]
 """
 
 
