@@ -12,12 +12,26 @@ import pytest
 collect_ignore_glob = [] if os.environ.get("LG_IMAGE") else ["test_*.py"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def serving(strategy):  # type: ignore[no-untyped-def]
-    """The shared board, provisioned and serving."""
+    """The shared board, provisioned and serving; a test that switched it off leaves it so for the next."""
     strategy.transition("serving")
-    yield strategy.board
-    strategy.board.off()
+    if not strategy.board.process:
+        strategy.restart()
+    return strategy.board
+
+
+@pytest.fixture(scope="session", autouse=True)
+def power_off(strategy) -> Iterator[None]:  # type: ignore[no-untyped-def]
+    """No emulated board outlives the tests."""
+    yield
+    if strategy.board:
+        strategy.board.off()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that flash a card of their own come last: they switch the shared board off, for two at once are slow."""
+    items.sort(key=lambda item: "fresh" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture

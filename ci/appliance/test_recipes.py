@@ -19,16 +19,16 @@ pytestmark = pytest.mark.lg_feature(["appliance", "workbench", "lan"])
 PLUGINS = "/usr/lib/aarch64-linux-gnu/gstreamer-1.0"
 
 
-@pytest.fixture(scope="module")
-def bench(serving, tmp_path_factory):  # type: ignore[no-untyped-def]
+@pytest.fixture
+def bench(serving, tmp_path: Path):  # type: ignore[no-untyped-def]
     """The device with its own service stopped and certificates of the recipe's kind; the authority's certificate is here too."""
-    serving.ssh("systemctl stop duplex.service; mkdir -p /run/recipe")
+    serving.ssh("systemctl stop duplex.service; rm -rf /run/recipe; mkdir -p /run/recipe")
     for step in ("init", f"issue proband.local localhost 127.0.0.1 {serving.host}", "export --p12 --out /run/recipe/server.p12 --password-file -"):
         serving.ssh(f"duplex pki {step} --dir /run/recipe/pki", text="a secret\n")
-    serving.authority = tmp_path_factory.mktemp("recipe") / "ca.pem"
+    serving.authority = tmp_path / "authority.pem"
     serving.authority.write_text(serving.ssh("cat /run/recipe/pki/ca.pem") + "\n")
     yield serving
-    serving.ssh("systemctl stop recipe-* ; systemctl start duplex.service", check=False)
+    serving.ssh("systemctl stop 'recipe-*'", check=False)
 
 
 def started(board, name: str, command: str) -> None:  # type: ignore[no-untyped-def]
