@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use duplex_pki::{Identity, Name, Store};
 
@@ -41,6 +41,10 @@ pub struct Keeper {
 /// How often names and validity are looked at.
 const LOOK: Duration = Duration::from_secs(60);
 
+/// How often the names alone are looked at: an appliance's first address comes when it already serves, and the person who was told that
+/// address is not to wait for a certificate that has it.
+const LOOK_AT_NAMES: Duration = Duration::from_secs(3);
+
 impl Keeper {
     /// Loads or makes the certificate.
     ///
@@ -61,12 +65,20 @@ impl Keeper {
     /// Follows changes of the machine's names, the end of validity, and files the owner replaces. Runs until aborted.
     pub async fn keep(self, config: Arc<Config>, allowed: AllowedHosts) {
         let mut shown: Option<String> = None;
+        let mut known: Vec<Name> = Vec::new();
+        let mut looked = Instant::now();
         loop {
-            tokio::time::sleep(LOOK).await;
-            allowed.replace(names(&config));
+            tokio::time::sleep(LOOK_AT_NAMES).await;
+            let names = names(&config);
+            if names == known && looked.elapsed() < LOOK {
+                continue;
+            }
+            looked = Instant::now();
+            allowed.replace(names.clone());
+            known.clone_from(&names);
             let now = SystemTime::now();
             let identity = match (&self.store, &config.cert, &config.key) {
-                (Some(store), _, _) => store.ensure_server(&names(&config), now).map(|ensured| {
+                (Some(store), _, _) => store.ensure_server(&names, now).map(|ensured| {
                     if ensured.changed() {
                         tracing::info!("{ensured}");
                         self.trust.replace(ensured.ca);
