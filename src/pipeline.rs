@@ -282,6 +282,7 @@ const PACKAGES: &[(&[&str], &str)] = &[
             "timecodestamper",
             "webrtcdsp",
             "webrtcechoprobe",
+            "errorignore",
         ],
         "gstreamer1.0-plugins-bad",
     ),
