@@ -116,8 +116,19 @@ pub enum Part {
     Audio,
     /// What comes from the talker.
     Talk,
-    /// The recording of the talker.
+    /// Recording.
     Recording,
+}
+
+/// Whether the call is recorded now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct Recording {
+    /// A file is being written, with what everybody sees and says.
+    pub on: bool,
+    /// Since when, RFC 3339; `None` when it is off.
+    pub since: Option<String>,
 }
 
 /// What the event stream carries.
@@ -146,6 +157,11 @@ pub enum Event {
         part: Part,
         /// A sentence.
         message: Option<String>,
+    },
+    /// First, and whenever it changed.
+    Recording {
+        /// The new state.
+        recording: Recording,
     },
     /// The device's side of a negotiation with the caller failed or took too long.
     CallFailed {
@@ -202,4 +218,62 @@ pub struct ErrorBody {
     pub code: String,
     /// A sentence for people.
     pub message: String,
+}
+
+/// Starts or stops to record the call (owner only).
+#[derive(Debug, Clone, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(export)]
+pub struct RecordingRequest {
+    /// What to do.
+    pub action: RecordingAction,
+}
+
+/// What to do with the recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum RecordingAction {
+    /// Begin a file; capture runs for it even if nobody watches.
+    Start,
+    /// Complete the file.
+    Stop,
+}
+
+/// One recording in the list.
+#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct RecordingEntry {
+    /// Its name, also the end of its address.
+    pub name: String,
+    /// When it began, RFC 3339.
+    pub began: Option<String>,
+    /// How long it is; so far, while it is being written.
+    pub seconds: Option<f64>,
+    /// How large it is.
+    #[ts(type = "number")]
+    pub bytes: u64,
+    /// Who talked when it began: the start of the peer id; `None`: nobody.
+    pub peer: Option<String>,
+    /// It is being written.
+    pub recording: bool,
+}
+
+/// Speaks a text to those who watch.
+#[derive(Debug, Clone, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(export)]
+pub struct SayRequest {
+    /// 1 to 1000 characters.
+    pub text: String,
+}
+
+/// Plays a clip to those who watch.
+#[derive(Debug, Clone, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(export)]
+pub struct ClipRequest {
+    /// Its name in the list of clips.
+    pub name: String,
 }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::outbound::{Outbound, Sound};
+use crate::recording::Recorder;
 use crate::steering::{Changes, Present, Steering};
 
 /// Longest request, bytes.
@@ -40,6 +41,11 @@ pub enum Request {
     },
     /// Tell what is in force.
     Present,
+    /// Start or stop to record the call.
+    Record {
+        /// Start.
+        on: bool,
+    },
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -55,6 +61,8 @@ struct Answer {
 pub struct Parts {
     /// Where announcements go.
     pub outbound: Outbound,
+    /// What records calls.
+    pub recorder: Recorder,
     /// What can be changed.
     pub steering: Steering,
 }
@@ -191,10 +199,7 @@ async fn answer(stream: UnixStream, parts: Parts) {
 async fn obey(request: Request, parts: &Parts) -> Result<Option<Present>, String> {
     let sound = match request {
         Request::Say { text } => {
-            let length = text.chars().count();
-            if text.trim().is_empty() || length > 1000 || text.contains('\0') {
-                return Err(format!("a text to say has 1 to 1000 characters, this one has {length}"));
-            }
+            crate::media::check_text(&text)?;
             Sound::Speech(text)
         }
         Request::Play { path } => {
@@ -207,6 +212,7 @@ async fn obey(request: Request, parts: &Parts) -> Result<Option<Present>, String
             return parts.steering.change(changes).await.map(Some).map_err(|error| error.to_string());
         }
         Request::Present => return Ok(Some(parts.steering.present())),
+        Request::Record { on } => return parts.recorder.record(on).await.map(|()| None),
     };
     parts.outbound.announce(sound).await.map(|()| None).map_err(|error| error.to_string())
 }

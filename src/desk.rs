@@ -5,14 +5,15 @@
 //! Never: media, sockets, or a decision that is not [`TalkLock`]'s.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::api::{Access, Event, Part, Status, TalkState};
+use crate::api::{Access, Event, Part, Recording, Status, TalkState};
 use crate::inbound::{self, Talk};
 use crate::outbound::{self, Outbound};
 use crate::picture_slot::PictureSlot;
+use crate::recording::{self, Recorder};
 use crate::session::{Effect, TalkLock};
 use crate::signalling::hub::Hub;
 use crate::signalling::{Notice, PeerId};
@@ -45,6 +46,8 @@ pub struct Inputs {
     pub notices: mpsc::UnboundedReceiver<Notice>,
     /// From outbound.
     pub outbound: mpsc::UnboundedReceiver<outbound::Report>,
+    /// From the recorder.
+    pub recorder: mpsc::UnboundedReceiver<recording::Report>,
 }
 
 /// Everything the desk steers.
@@ -53,6 +56,8 @@ pub struct Parts {
     pub outbound: Outbound,
     /// How talks are taken.
     pub inbound: inbound::Settings,
+    /// What records calls; it is told who talks.
+    pub recorder: Recorder,
     /// Signalling.
     pub hub: Hub,
     /// Where the talker's picture goes.
@@ -76,6 +81,7 @@ impl Desk {
             reports,
             subscribers: HashMap::new(),
             viewers: 0,
+            recorded: Recorded::default(),
             faults: HashMap::new(),
         };
         tokio::spawn(task.run(inbox, inputs, inbound));
@@ -146,7 +152,27 @@ struct Task {
     reports: mpsc::UnboundedSender<inbound::Report>,
     subscribers: HashMap<PeerId, Vec<mpsc::Sender<Event>>>,
     viewers: u32,
+    recorded: Recorded,
     faults: HashMap<Part, String>,
+}
+
+/// Who records at present.
+#[derive(Debug, Default)]
+struct Recorded {
+    call: Option<SystemTime>,
+    talker: Option<SystemTime>,
+}
+
+impl Recorded {
+    fn state(&self) -> Recording {
+        let since = [self.call, self.talker].into_iter().flatten().min();
+        Recording { on: since.is_some(), since: since.and_then(rfc3339) }
+    }
+}
+
+/// A time as the API writes it.
+pub fn rfc3339(time: SystemTime) -> Option<String> {
+    time::OffsetDateTime::from(time).format(&time::format_description::well_known::Rfc3339).ok()
 }
 
 impl Task {
@@ -173,6 +199,10 @@ impl Task {
                 },
                 Some(notice) = inputs.notices.recv() => self.notice(notice).await,
                 Some(report) = inputs.outbound.recv() => self.outbound(report),
+                Some(report) = inputs.recorder.recv() => match report {
+                    recording::Report::On(since) => self.record(|recorded| recorded.call = since),
+                    recording::Report::Fault(message) => self.fault(Part::Recording, message),
+                },
                 () = async { tokio::time::sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)).await }, if deadline.is_some() => {
                     let effects = self.lock.tick(Instant::now());
                     self.apply(effects).await;
@@ -201,6 +231,7 @@ impl Task {
                     Event::Status { status },
                     Event::Talk { talk: self.lock.state_of(&peer) },
                     Event::Viewers { count: self.viewers },
+                    Event::Recording { recording: self.recorded.state() },
                 ];
                 let faults = self
                     .faults
@@ -271,6 +302,7 @@ impl Task {
         match report {
             inbound::Report::Connected(peer) => tracing::info!(peer, "talker connected"),
             inbound::Report::Fault(part, message) => self.fault(part, message),
+            inbound::Report::Recorded(on) => self.record(|recorded| recorded.talker = on.then(SystemTime::now)),
             inbound::Report::Over(peer, reason) => {
                 if let Some(reason) = reason {
                     tracing::warn!(peer, reason, "a talk ended early");
@@ -284,6 +316,7 @@ impl Task {
                 if self.talk.as_ref().is_some_and(|(talker, _)| *talker == peer) {
                     self.talk = None;
                     self.parts.outbound.duck(false);
+                    self.parts.recorder.talker(None);
                     let effects = self.lock.release(&peer, Instant::now());
                     self.apply(effects).await;
                 }
@@ -303,6 +336,7 @@ impl Task {
                         self.parts.slot.clone(),
                         self.reports.clone(),
                     );
+                    self.parts.recorder.talker(Some(&peer));
                     self.talk = Some((peer, talk));
                     self.parts.outbound.duck(true);
                 }
@@ -323,6 +357,7 @@ impl Task {
     async fn end_talk(&mut self) {
         if let Some((_, talk)) = self.talk.take() {
             self.parts.outbound.duck(false);
+            self.parts.recorder.talker(None);
             talk.end().await;
         }
     }
@@ -331,6 +366,15 @@ impl Task {
         self.status.send_modify(|status| status.device_id = id);
         let status = self.status.borrow().clone();
         self.tell_all(&Event::Status { status });
+    }
+
+    fn record(&mut self, change: impl FnOnce(&mut Recorded)) {
+        let before = self.recorded.state();
+        change(&mut self.recorded);
+        let recording = self.recorded.state();
+        if recording != before {
+            self.tell_all(&Event::Recording { recording });
+        }
     }
 
     fn fault(&mut self, part: Part, message: Option<String>) {

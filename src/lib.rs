@@ -7,9 +7,9 @@
 //! they meet  signalling (who is here)      session and desk (who may watch or talk, until when)
 //! ```
 //!
-//! Direction is always seen from the device. Media meets only in [`picture_slot`], [`far_end`] and [`bridge`]; peers meet only
-//! in [`signalling::hub`]; people and programs come in through [`http`]. [`run`] is the only place where the parts
-//! are joined.
+//! Direction is always seen from the device. Media meets only in [`picture_slot`], [`far_end`], [`bridge`] and
+//! [`recording`]; peers meet only in [`signalling::hub`]; people and programs come in through [`http`]. [`run`] is the
+//! only place where the parts are joined.
 
 pub mod api;
 pub mod appliance;
@@ -17,17 +17,21 @@ pub mod bridge;
 pub mod certificate;
 pub mod cli_auth;
 pub mod cli_steering;
+pub mod clips;
 pub mod config;
 pub mod control;
 pub mod desk;
 pub mod devices;
+pub mod disk;
 pub mod doctor;
 pub mod far_end;
 pub mod http;
 pub mod inbound;
+pub mod media;
 pub mod outbound;
 pub mod picture_slot;
 pub mod pipeline;
+pub mod recording;
 pub mod sdp_check;
 pub mod session;
 pub mod signaller;
@@ -40,11 +44,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{AudioSource, Config, Echo, IceServer, PictureSink};
+use config::{AudioSource, Config, Echo, IceServer, PictureSink, VideoCodec};
 use far_end::FarEnd;
 use http::auth::Auth;
 use http::{AllowedHosts, AppState, Trust};
 use outbound::source::{Setup, Wanted};
+use recording::layout::Kind;
+use recording::shelf::Shelf;
+use recording::tap::Tap;
 use tokio::net::TcpListener;
 use transport::IceUris;
 
@@ -177,23 +184,30 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
     let (hub, notices) = signalling::hub::Hub::spawn(limits);
     let slot = picture_slot::PictureSlot::default();
     let ice = outbound_settings.ice.clone();
+    let tap = outbound_settings.tap.clone();
     let (outbound, reports) = outbound::Outbound::start(outbound_settings, hub.clone(), slot.clone())?;
     let playback = tokio::sync::watch::Sender::new(inbound::Playback::of(&in_force));
+    let holding = outbound.clone();
+    let capture: recording::Capture = Arc::new(move || Box::new(holding.hold(outbound::Purpose::Recording)));
+    let (recorder, recorded) = recording::Recorder::start(recording_settings(&config), tap.clone(), capture);
     let desk = desk::Desk::start(
         status(&in_force)?,
         session::TalkLock::new((config.talk_limit > 0).then(|| Duration::from_secs(config.talk_limit.into())), CLAIM),
         desk::Parts {
             outbound: outbound.clone(),
-            inbound: inbound_settings(&config, ice, playback.subscribe(), far_end),
+            inbound: inbound_settings(&config, ice, playback.subscribe(), far_end, tap),
+            recorder: recorder.clone(),
             hub: hub.clone(),
             slot,
         },
-        desk::Inputs { notices, outbound: reports },
+        desk::Inputs { notices, outbound: reports, recorder: recorded },
     );
     let steered = steering::Parts { outbound: outbound.clone(), playback, desk: desk.clone() };
     let steering = steering::Steering::new(config.clone(), in_force, steered);
-    let control = control::serve(&config.state_dir, control::Parts { outbound: outbound.clone(), steering })?;
-    let state = AppState::new(config.clone(), auth.clone(), hub, desk.clone(), allowed.clone(), trust.clone());
+    let parts = control::Parts { outbound: outbound.clone(), recorder: recorder.clone(), steering };
+    let control = control::serve(&config.state_dir, parts)?;
+    let media = media::Media::new(outbound.clone(), recorder.clone(), config.clips.clone());
+    let state = AppState::new(config.clone(), auth.clone(), hub, desk.clone(), media, allowed.clone(), trust.clone());
 
     let stop = tokio::sync::watch::Sender::new(false);
     let stopped = || {
@@ -233,6 +247,9 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
     tracing::info!("stopping");
     if tokio::time::timeout(Duration::from_secs(10), desk.stop()).await.is_err() {
         tracing::error!("the desk does not stop; going on without it");
+    }
+    if tokio::time::timeout(Duration::from_secs(10), recorder.stop()).await.is_err() {
+        tracing::error!("the recorder does not stop; going on without it");
     }
     outbound.stop().await;
     stop.send_replace(true);
@@ -333,7 +350,27 @@ fn outbound_settings(config: &Config, ice: IceUris, far_end: FarEnd) -> outbound
         ice,
         negotiation_timeout: Duration::from_secs(config.negotiation_timeout.into()),
         idle_grace: Duration::from_secs(config.idle_grace.into()),
+        tap: Tap::default(),
     }
+}
+
+fn recording_settings(config: &Config) -> recording::Settings {
+    recording::Settings {
+        rule: config.record,
+        shelf: Shelf {
+            folder: config.recordings(),
+            max_size: config.record_max_size << 20,
+            max_age: max_age(config),
+            min_free: config.record_min_free << 20,
+        },
+        // Browsers play WebM, and that has no H.264.
+        kind: if config.video_codec == VideoCodec::Vp8 { Kind::WebM } else { Kind::Matroska },
+        bitrate: config.audio_bitrate,
+    }
+}
+
+fn max_age(config: &Config) -> Option<Duration> {
+    (config.record_max_age > 0).then(|| Duration::from_secs(u64::from(config.record_max_age) * 86_400))
 }
 
 fn inbound_settings(
@@ -341,6 +378,7 @@ fn inbound_settings(
     ice: IceUris,
     playback: tokio::sync::watch::Receiver<inbound::Playback>,
     far_end: FarEnd,
+    tap: Tap,
 ) -> inbound::Settings {
     inbound::Settings {
         playback,
@@ -348,8 +386,9 @@ fn inbound_settings(
         picture: config.picture.clone(),
         overlay_width: (f64::from(config.width) * config.overlay.size) as u32,
         record_max_size: config.record_max_size << 20,
-        record_max_age: (config.record_max_age > 0)
-            .then(|| Duration::from_secs(u64::from(config.record_max_age) * 86_400)),
+        record_max_age: max_age(config),
+        record_min_free: config.record_min_free << 20,
+        tap,
         ice,
         jitter: Duration::from_millis(config.jitter_buffer.into()),
         negotiation_timeout: Duration::from_secs(config.negotiation_timeout.into()),

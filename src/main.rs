@@ -87,6 +87,13 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Start or stop to record the running device's calls, both directions in one file
+    Record {
+        /// What to do
+        action: RecordAction,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Certificate authority and certificates
     Pki {
         #[command(subcommand)]
@@ -100,6 +107,14 @@ enum Command {
         #[command(subcommand)]
         command: appliance::Command,
     },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum RecordAction {
+    /// Begin a file; capture runs for it even if nobody watches
+    Start,
+    /// Complete the file
+    Stop,
 }
 
 /// Where the running service keeps its state.
@@ -166,6 +181,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Volume { direction, factor, place } => ask(&place, &direction.volume(factor))?,
         Command::Mute { direction, place } => ask(&place, &direction.mute(true))?,
         Command::Unmute { direction, place } => ask(&place, &direction.mute(false))?,
+        Command::Record { action, place } => {
+            ask(&place, &control::Request::Record { on: action == RecordAction::Start })?;
+        }
         Command::Pki { command } => {
             let config = load(&Flags::default())?;
             let hint = match &command {

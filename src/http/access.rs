@@ -71,6 +71,11 @@ impl Caller {
         self.must(self.grants.talk, "talk")
     }
 
+    /// Refuses everybody but the owner.
+    pub fn must_own(&self) -> Result<(), Denied> {
+        self.must(self.grants.owner, "do that; only the owner may")
+    }
+
     fn must(&self, granted: bool, what: &str) -> Result<(), Denied> {
         match (granted, &self.credential) {
             (true, _) => Ok(()),

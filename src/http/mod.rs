@@ -6,7 +6,7 @@
 //! ```text
 //! serve: TCP > TLS > HTTP/1.1 > guard --+-- /             page, or signalling when it asks for a WebSocket
 //!                                       +-- /signalling   WebSocket > hub
-//!                                       +-- /api/v1/...   api, events
+//!                                       +-- /api/v1/...   api, events, media; the owner's: recordings
 //!                                       +-- /trust, /ca.* trust
 //!                                       +-- anything else assets
 //! plain listener (help_router) ---------+-- /trust, /ca.* and a redirect of anything else
@@ -20,6 +20,9 @@ pub mod denied;
 pub mod events;
 pub mod guard;
 pub mod hosts;
+pub mod media;
+pub mod media_desk;
+pub mod recordings;
 pub mod serve;
 pub mod socket;
 pub mod talk_desk;
@@ -39,6 +42,7 @@ use axum::routing::get;
 use axum::{Router, middleware};
 use denied::Denied;
 pub use hosts::AllowedHosts;
+pub use media_desk::MediaDesk;
 pub use serve::{Link, serve};
 use std::sync::{Arc, Mutex};
 pub use talk_desk::TalkDesk;
@@ -56,6 +60,8 @@ pub struct AppState {
     pub hub: Hub,
     /// Who talks, and how the device is.
     pub desk: Arc<dyn TalkDesk>,
+    /// Pictures, announcements, recordings.
+    pub media: Arc<dyn MediaDesk>,
     /// Names under which requests are answered.
     pub allowed: AllowedHosts,
     /// The CA's certificate, if the service has its own CA.
@@ -72,6 +78,7 @@ impl AppState {
         auth: Arc<Auth>,
         hub: Hub,
         desk: impl TalkDesk,
+        media: impl MediaDesk,
         allowed: AllowedHosts,
         trust: Trust,
     ) -> Self {
@@ -81,6 +88,7 @@ impl AppState {
             auth,
             hub,
             desk: Arc::new(desk),
+            media: Arc::new(media),
             allowed,
             trust,
             page: Arc::new(page),

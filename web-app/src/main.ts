@@ -8,10 +8,13 @@ import * as capture from "./capture";
 import { Client } from "./client";
 import type { Status } from "./generated/Status";
 import type { TalkState } from "./generated/TalkState";
-import { show, type Facts } from "./state";
+import { show, type Facts, type Notice } from "./state";
 import { Turn } from "./turn";
+import { Announce } from "./views/announce";
 import { element } from "./views/elements";
 import { Panel } from "./views/panel";
+import { Recorder } from "./views/recorder";
+import { Recordings } from "./views/recordings";
 import { SignIn } from "./views/sign-in";
 import { Talkback } from "./views/talkback";
 import { canChooseSpeaker, Viewer } from "./views/viewer";
@@ -64,11 +67,7 @@ const turn = new Turn(client, blankVideo, {
     if (phase === "asking") void showChoices(); // names are known from the first permission on
   },
   talk: (talk) => change({ talk }),
-  notice(notice) {
-    clearTimeout(noticeTimer);
-    if (notice) noticeTimer = setTimeout(() => change({ notice: null }), NOTICE_MS);
-    change({ notice });
-  },
+  notice: (notice) => showNotice(notice),
   camera(track) {
     talkback.showCamera(track);
     change({ camera: track !== null });
@@ -98,7 +97,10 @@ const talkback = new Talkback({
 
 const panel = new Panel({
   figures: () => client.stats(),
-  settingsOpened: () => void showChoices(),
+  settingsOpened() {
+    void showChoices();
+    void showClips();
+  },
   async signOut() {
     turn.end();
     client.close();
@@ -108,6 +110,28 @@ const panel = new Panel({
       void refresh(); // also when the device did not answer: then the page goes on as it was
     }
   },
+});
+
+const recorder = new Recorder({
+  async record(on) {
+    try {
+      recorder.show((await api.record(on)).on);
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      showNotice({ headline: on ? "Not recording" : "Still recording", detail });
+    }
+  },
+});
+
+const recordings = new Recordings({
+  list: () => api.recordings(),
+  remove: (name) => api.removeRecording(name),
+  address: (name) => api.recordingAddress(name),
+});
+
+const announce = new Announce({
+  say: (text) => api.say(text),
+  play: (clip) => api.playClip(clip),
 });
 
 const signIn = new SignIn({
@@ -133,6 +157,12 @@ function change(some: Partial<Facts>): void {
   talkback.show(shown, turn.wanted);
 }
 
+function showNotice(notice: Notice | null): void {
+  clearTimeout(noticeTimer);
+  if (notice) noticeTimer = setTimeout(() => change({ notice: null }), NOTICE_MS);
+  change({ notice });
+}
+
 function useStatus(status: Status): void {
   // The service was updated while this page was open; its page may be a newer one, too.
   if (facts.status && facts.status.version !== status.version && !turn.wanted) return location.reload();
@@ -143,6 +173,9 @@ function useStatus(status: Status): void {
   document.title = status.name;
   element("name", HTMLElement).textContent = status.name;
   for (const name of document.querySelectorAll(".device-name")) name.textContent = status.name;
+  recorder.showOwner(access.role === "owner");
+  recordings.showOwner(access.role === "owner");
+  announce.showTalker(access.role === "owner" || access.role === "talker");
   panel.showSignOut(access.role !== null && !access.open);
 
   const view = access.role !== null ? "call" : access.needsSetup ? "setup" : "sign-in";
@@ -222,6 +255,9 @@ function heard(event: api.ServiceEvent): void {
       return turn.heard(event.talk);
     case "viewers":
       return panel.showViewers(event.count);
+    case "recording":
+      recorder.show(event.recording.on);
+      return recordings.changed();
     case "fault": {
       const faults = { ...facts.faults };
       delete faults[event.part];
@@ -236,6 +272,16 @@ function heard(event: api.ServiceEvent): void {
 async function showChoices(): Promise<void> {
   const { microphones, speakers } = await capture.choices();
   talkback.showChoices(microphones, speakers, canChooseSpeaker());
+}
+
+async function showClips(): Promise<void> {
+  const role = facts.status?.access.role;
+  if (role !== "owner" && role !== "talker") return;
+  try {
+    announce.showClips(await api.clips());
+  } catch (error) {
+    console.warn("no list of clips:", error);
+  }
 }
 
 /** A track without frames: a canvas that nobody draws on. */
