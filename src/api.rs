@@ -5,9 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
+use utoipa::ToSchema;
+
+pub mod panel;
 
 /// What a signed-in person may do. Each role includes the one before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
 pub enum Role {
@@ -20,7 +23,7 @@ pub enum Role {
 }
 
 /// How the caller stands with the service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct Access {
@@ -33,7 +36,7 @@ pub struct Access {
 }
 
 /// One STUN or TURN server as a browser takes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct IceServer {
@@ -50,7 +53,7 @@ pub struct IceServer {
 }
 
 /// What a page must know before it can call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct Status {
@@ -73,7 +76,7 @@ pub struct Status {
 }
 
 /// One's own place in the talk lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
 pub enum Turn {
@@ -86,7 +89,7 @@ pub enum Turn {
 }
 
 /// The talk lock as one peer sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct TalkState {
@@ -106,7 +109,7 @@ pub struct TalkState {
 }
 
 /// A part of the device that can fail and be mended while calls go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
 pub enum Part {
@@ -120,8 +123,20 @@ pub enum Part {
     Recording,
 }
 
+impl Part {
+    /// Its name on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Video => "video",
+            Self::Audio => "audio",
+            Self::Talk => "talk",
+            Self::Recording => "recording",
+        }
+    }
+}
+
 /// Whether the call is recorded now.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct Recording {
@@ -132,7 +147,7 @@ pub struct Recording {
 }
 
 /// What the event stream carries.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(tag = "type", rename_all = "camelCase")]
 #[ts(export)]
 pub enum Event {
@@ -168,10 +183,19 @@ pub enum Event {
         /// A sentence that says what to look at.
         message: String,
     },
+    /// The caller's call is over, by somebody's will; it shall not come back by itself.
+    Ended {
+        /// A sentence that says whose.
+        message: String,
+    },
+    /// For owners: somebody came or went; the list of sessions is another one now.
+    Sessions,
+    /// For owners: sources, speaker or volumes were changed.
+    Steering,
 }
 
 /// Asks for the turn to talk.
-#[derive(Debug, Clone, Deserialize, TS)]
+#[derive(Debug, Clone, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub struct TalkRequest {
@@ -183,7 +207,7 @@ pub struct TalkRequest {
 }
 
 /// Signs in.
-#[derive(Clone, Deserialize, TS)]
+#[derive(Clone, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub struct SignInRequest {
@@ -192,7 +216,7 @@ pub struct SignInRequest {
 }
 
 /// Sets the owner's password on first start.
-#[derive(Clone, Deserialize, TS)]
+#[derive(Clone, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub struct SetupRequest {
@@ -203,7 +227,7 @@ pub struct SetupRequest {
 }
 
 /// The body of every answer that is not a success.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[ts(export)]
 pub struct ApiError {
     /// What went wrong.
@@ -211,7 +235,7 @@ pub struct ApiError {
 }
 
 /// The inside of [`ApiError`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[ts(export)]
 pub struct ErrorBody {
     /// camelCase name for programs.
@@ -221,7 +245,7 @@ pub struct ErrorBody {
 }
 
 /// Starts or stops to record the call (owner only).
-#[derive(Debug, Clone, Deserialize, TS)]
+#[derive(Debug, Clone, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub struct RecordingRequest {
@@ -230,7 +254,7 @@ pub struct RecordingRequest {
 }
 
 /// What to do with the recording.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
 pub enum RecordingAction {
@@ -241,7 +265,7 @@ pub enum RecordingAction {
 }
 
 /// One recording in the list.
-#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, TS, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct RecordingEntry {
@@ -261,7 +285,7 @@ pub struct RecordingEntry {
 }
 
 /// Speaks a text to those who watch.
-#[derive(Debug, Clone, Deserialize, TS)]
+#[derive(Debug, Clone, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub struct SayRequest {
@@ -270,7 +294,7 @@ pub struct SayRequest {
 }
 
 /// Plays a clip to those who watch.
-#[derive(Debug, Clone, Deserialize, TS)]
+#[derive(Debug, Clone, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub struct ClipRequest {

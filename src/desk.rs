@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::{Access, Event, Part, Recording, Status, TalkState};
 use crate::inbound::{self, Talk};
+use crate::metrics::Metrics;
 use crate::outbound::{self, Outbound};
 use crate::picture_slot::PictureSlot;
 use crate::recording::{self, Recorder};
@@ -29,6 +30,8 @@ enum Ask {
     Release { peer: PeerId, reply: oneshot::Sender<TalkState> },
     Subscribe { peer: PeerId, reply: oneshot::Sender<mpsc::Receiver<Event>> },
     SendsSound(bool),
+    Tell { peer: PeerId, event: Box<Event> },
+    Pulse(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -37,6 +40,7 @@ enum Ask {
 pub struct Desk {
     asks: mpsc::Sender<Ask>,
     status: watch::Receiver<Status>,
+    talker: watch::Receiver<Option<PeerId>>,
 }
 
 /// Everything the desk listens to.
@@ -62,6 +66,8 @@ pub struct Parts {
     pub hub: Hub,
     /// Where the talker's picture goes.
     pub slot: PictureSlot,
+    /// Where it is counted.
+    pub metrics: Metrics,
 }
 
 /// Events that wait for one page; a page that reads none for so many is cut off and comes back.
@@ -73,8 +79,10 @@ impl Desk {
         let (asks, inbox) = mpsc::channel(64);
         let (status, shown) = watch::channel(status);
         let (reports, inbound) = mpsc::unbounded_channel();
+        let (holder, talker) = watch::channel(None);
         let task = Task {
             status,
+            holder,
             lock,
             parts,
             talk: None,
@@ -85,7 +93,7 @@ impl Desk {
             faults: HashMap::new(),
         };
         tokio::spawn(task.run(inbox, inputs, inbound));
-        Self { asks, status: shown }
+        Self { asks, status: shown, talker }
     }
 
     /// Asks for the turn.
@@ -109,6 +117,30 @@ impl Desk {
         let mut status = self.status.borrow().clone();
         status.access = access;
         status
+    }
+
+    /// Whether its task still turns; waits for an answer.
+    pub async fn answers(&self) -> bool {
+        self.put(Ask::Pulse).await.is_ok()
+    }
+
+    /// Who has the turn to talk.
+    pub fn talker(&self) -> Option<PeerId> {
+        self.talker.borrow().clone()
+    }
+
+    /// Gives one peer's page an event; nothing happens when it does not listen.
+    ///
+    /// # Errors
+    /// The service is stopping.
+    pub async fn tell(&self, peer: &str, event: Event) -> Result<(), DeskClosed> {
+        let tell = Ask::Tell { peer: peer.to_owned(), event: Box::new(event) };
+        self.asks.send(tell).await.map_err(|_| DeskClosed)
+    }
+
+    /// Whether the device can be called.
+    pub fn is_callable(&self) -> bool {
+        self.status.borrow().device_id.is_some()
     }
 
     /// Waits until the device can be called.
@@ -146,6 +178,8 @@ impl Desk {
 
 struct Task {
     status: watch::Sender<Status>,
+    /// Who has the turn.
+    holder: watch::Sender<Option<PeerId>>,
     lock: TalkLock,
     parts: Parts,
     talk: Option<(PeerId, Talk)>,
@@ -250,6 +284,11 @@ impl Task {
                 let status = self.status.borrow().clone();
                 self.tell_all(&Event::Status { status });
             }
+            Ask::Tell { peer, event } => self.tell(&peer, *event),
+            // Nobody waits any more only when it took too long.
+            Ask::Pulse(reply) => {
+                reply.send(()).ok();
+            }
             Ask::SendsSound(_) | Ask::Stop(_) => {}
         }
     }
@@ -337,6 +376,7 @@ impl Task {
                         self.reports.clone(),
                     );
                     self.parts.recorder.talker(Some(&peer));
+                    self.parts.metrics.talk_began();
                     self.talk = Some((peer, talk));
                     self.parts.outbound.duck(true);
                 }
@@ -373,6 +413,9 @@ impl Task {
         change(&mut self.recorded);
         let recording = self.recorded.state();
         if recording != before {
+            if recording.on != before.on {
+                self.parts.metrics.recording(recording.on);
+            }
             self.tell_all(&Event::Recording { recording });
         }
     }
@@ -382,12 +425,18 @@ impl Task {
             Some(message) => self.faults.insert(part, message.clone()),
             None => self.faults.remove(&part),
         };
+        if before.is_some() != message.is_some() {
+            self.parts.metrics.fault(part.word(), message.is_some());
+        }
         if before != message {
             self.tell_all(&Event::Fault { part, message });
         }
     }
 
     fn tell_turns(&mut self) {
+        let holder = self.lock.holder().map(str::to_owned);
+        self.parts.metrics.turns(holder.is_some(), self.lock.waiting());
+        self.holder.send_replace(holder);
         let peers: Vec<PeerId> = self.subscribers.keys().cloned().collect();
         for peer in peers {
             let talk = self.lock.state_of(&peer);

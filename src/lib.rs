@@ -16,6 +16,7 @@ pub mod appliance;
 pub mod bridge;
 pub mod certificate;
 pub mod cli_auth;
+pub mod cli_owner;
 pub mod cli_steering;
 pub mod clips;
 pub mod config;
@@ -25,10 +26,15 @@ pub mod devices;
 pub mod disk;
 pub mod doctor;
 pub mod far_end;
+pub mod health;
 pub mod http;
 pub mod inbound;
+pub mod log_tail;
+pub mod machine;
 pub mod media;
+pub mod metrics;
 pub mod outbound;
+pub mod owner;
 pub mod picture_slot;
 pub mod pipeline;
 pub mod recording;
@@ -48,6 +54,7 @@ use config::{AudioSource, Config, Echo, IceServer, PictureSink, VideoCodec};
 use far_end::FarEnd;
 use http::auth::Auth;
 use http::{AllowedHosts, AppState, Trust};
+use metrics::Metrics;
 use outbound::source::{Setup, Wanted};
 use recording::layout::Kind;
 use recording::shelf::Shelf;
@@ -124,6 +131,15 @@ pub struct Ready {
     pub help_url: Option<String>,
 }
 
+/// What the program knows before the service starts, for the owner's panel.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// Where each value of the configuration comes from.
+    pub settings: Vec<config::Setting>,
+    /// The end of the log.
+    pub log: log_tail::LogTail,
+}
+
 /// Registers the WebRTC and RTP elements that are linked in.
 ///
 /// # Errors
@@ -135,22 +151,29 @@ pub fn init_gstreamer() -> Result<(), Error> {
     gstrsrtp::plugin_register_static().map_err(|error| failed(&error))
 }
 
-/// Runs the service until `shutdown` is ready; `ready` is called once it serves.
+/// Runs the service until `shutdown` is ready; `ready` is called once it serves, with the way to ask whether it is well.
 ///
 /// Order: what can fail without a trace comes first (files, state, passwords, certificate, ports), then media, then
 /// service.
 ///
 /// # Errors
 /// Anything that keeps it from starting; nothing is left half-started then.
-pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+pub async fn run(
+    config: Config,
+    start: Start,
+    ready: impl FnOnce(&Ready, &health::Check),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
     let config = Arc::new(config);
     init_gstreamer()?;
-    check_files(&outbound_settings(&config, ice_uris(&config.ice_servers)?, FarEnd::default())).await?;
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+    let ice = ice_uris(&config.ice_servers)?;
+    check_files(&outbound_settings(&config, ice.clone(), FarEnd::default(), metrics.clone())).await?;
     state_folder(&config)?;
     control::refuse_a_second(&config.state_dir)?;
     let in_force = steering::load(&config);
     let far_end = FarEnd::default();
-    let outbound_settings = outbound_settings(&in_force, ice_uris(&config.ice_servers)?, far_end.clone());
+    let outbound_settings = outbound_settings(&in_force, ice, far_end.clone(), metrics.clone());
     let auth = Arc::new(Auth::open(&config.state_dir)?);
     let allowed = AllowedHosts::new(certificate::names(&config));
     let keeper = if config.plain { None } else { Some(certificate::Keeper::start(&config)?) };
@@ -199,15 +222,20 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
             recorder: recorder.clone(),
             hub: hub.clone(),
             slot,
+            metrics: metrics.clone(),
         },
         desk::Inputs { notices, outbound: reports, recorder: recorded },
     );
     let steered = steering::Parts { outbound: outbound.clone(), playback, desk: desk.clone() };
     let steering = steering::Steering::new(config.clone(), in_force, steered);
-    let parts = control::Parts { outbound: outbound.clone(), recorder: recorder.clone(), steering };
-    let control = control::serve(&config.state_dir, parts)?;
+    let check = owner::health_check(metrics.clone(), desk.clone());
+    let panel = owner::panel(start, metrics, tls.clone(), check.clone(), steering.clone());
     let media = media::Media::new(outbound.clone(), recorder.clone(), config.clips.clone());
-    let state = AppState::new(config.clone(), auth.clone(), hub, desk.clone(), media, allowed.clone(), trust.clone());
+    let state = AppState::new(config.clone(), auth.clone(), hub, desk.clone(), media, allowed.clone(), trust.clone())
+        .with_panel(panel);
+    let parts =
+        control::Parts { outbound: outbound.clone(), recorder: recorder.clone(), steering, state: state.clone() };
+    let control = control::serve(&config.state_dir, parts)?;
 
     let stop = tokio::sync::watch::Sender::new(false);
     let stopped = || {
@@ -234,14 +262,15 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
     if tokio::time::timeout(Duration::from_secs(10), desk.callable()).await.is_err() {
         tracing::warn!("the device cannot be called yet; still trying");
     }
-    ready(&Ready {
+    let told = Ready {
         urls: urls(&config, &local),
         fingerprint: ca.as_ref().map(|(_, fingerprint)| fingerprint.clone()),
         ca_file: ca.map(|(file, _)| file),
         setup_code: if is_open(&config, &auth) { None } else { auth.setup_code() },
         open: is_open(&config, &auth),
         help_url: help_address.map(|address| format!("http://{address}/trust")),
-    });
+    };
+    ready(&told, &check);
     shutdown.await;
 
     tracing::info!("stopping");
@@ -277,7 +306,8 @@ const CLAIM: Duration = Duration::from_secs(15);
 /// GStreamer cannot be used, or a file cannot be played.
 pub async fn check_sources(config: &Config) -> Result<(), Error> {
     init_gstreamer()?;
-    check_files(&outbound_settings(config, ice_uris(&config.ice_servers)?, FarEnd::default())).await
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+    check_files(&outbound_settings(config, ice_uris(&config.ice_servers)?, FarEnd::default(), metrics)).await
 }
 
 /// Plays the files that are sources up to their first data. A device may come later, a file that is no picture never
@@ -337,7 +367,7 @@ fn bracketed(name: &duplex_pki::Name) -> String {
     if text.contains(':') { format!("[{text}]") } else { text }
 }
 
-fn outbound_settings(config: &Config, ice: IceUris, far_end: FarEnd) -> outbound::Settings {
+fn outbound_settings(config: &Config, ice: IceUris, far_end: FarEnd, metrics: Metrics) -> outbound::Settings {
     let setup = Setup::of(config, far_end);
     outbound::Settings {
         name: config.name.clone(),
@@ -351,6 +381,7 @@ fn outbound_settings(config: &Config, ice: IceUris, far_end: FarEnd) -> outbound
         negotiation_timeout: Duration::from_secs(config.negotiation_timeout.into()),
         idle_grace: Duration::from_secs(config.idle_grace.into()),
         tap: Tap::default(),
+        metrics,
     }
 }
 

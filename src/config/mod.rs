@@ -9,6 +9,7 @@
 //! refused in whichever of them it stands, also where a later one overrides it.
 
 mod check;
+mod explain;
 mod flags;
 mod keys;
 mod layers;
@@ -21,6 +22,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use explain::Setting;
 pub use flags::Flags;
 pub use media::{
     AudioSource, Auto, Camera, Corner, Echo, IceServer, LogFormat, Noise, Overlay, PictureSink, RecordRule, Room,
@@ -134,6 +136,16 @@ impl Config {
 pub fn load(flags: &Flags, env: impl Fn(&str) -> Option<String>) -> Result<Config, Error> {
     let layers = joined(flags, &env)?;
     layers.finish()
+}
+
+/// As [`load`], and where each value comes from.
+///
+/// # Errors
+/// As [`load`].
+pub fn explain(flags: &Flags, env: impl Fn(&str) -> Option<String>) -> Result<(Config, Vec<Setting>), Error> {
+    let layers = joined(flags, &env)?;
+    let settings = explain::settings(&layers);
+    Ok((layers.finish()?, settings))
 }
 
 /// The state folder alone, for commands that must work whatever else is wrong with the configuration.

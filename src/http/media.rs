@@ -8,7 +8,7 @@ use super::access::Caller;
 use super::api::Body;
 use super::denied::Denied;
 use super::recordings::{blocking, refused};
-use crate::api::{ClipRequest, SayRequest};
+use crate::api::{ApiError, ClipRequest, SayRequest};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -25,7 +25,14 @@ pub fn routes() -> Router<AppState> {
 }
 
 /// What viewers see at this moment; capture starts for it if nobody watches.
-async fn snapshot(State(state): State<AppState>, caller: Caller) -> Result<Response, Denied> {
+/// The picture of this moment, without a call.
+#[utoipa::path(
+    get,
+    path = "/api/v1/snapshot.jpg",
+    tag = "call",
+    responses((status = 200, content_type = "image/jpeg", body = Vec<u8>), (status = 503, body = ApiError))
+)]
+pub(super) async fn snapshot(State(state): State<AppState>, caller: Caller) -> Result<Response, Denied> {
     caller.must_watch()?;
     match state.media.snapshot().await {
         Ok(jpeg) => Ok(([(header::CONTENT_TYPE, "image/jpeg")], jpeg.to_vec()).into_response()),
@@ -37,7 +44,15 @@ async fn snapshot(State(state): State<AppState>, caller: Caller) -> Result<Respo
 }
 
 /// Speaks a text to those who watch.
-async fn say(
+/// Speaks a text to those who watch; for talkers and owners.
+#[utoipa::path(
+    post,
+    path = "/api/v1/say",
+    tag = "call",
+    request_body = SayRequest,
+    responses((status = 204), (status = 409, body = ApiError), (status = 429, body = ApiError))
+)]
+pub(super) async fn say(
     State(state): State<AppState>,
     caller: Caller,
     Body(request): Body<SayRequest>,
@@ -48,13 +63,23 @@ async fn say(
 }
 
 /// Names of the sound files that can be played.
-async fn clips(State(state): State<AppState>, caller: Caller) -> Result<Json<Vec<String>>, Denied> {
+/// Names of the clips that can be played.
+#[utoipa::path(get, path = "/api/v1/clips", tag = "call", responses((status = 200, body = Vec<String>)))]
+pub(super) async fn clips(State(state): State<AppState>, caller: Caller) -> Result<Json<Vec<String>>, Denied> {
     caller.must_talk()?;
     blocking(state.media, |media| media.clips()).await.map(Json)
 }
 
 /// Plays a sound file to those who watch.
-async fn play_clip(
+/// Plays a clip to those who watch; for talkers and owners.
+#[utoipa::path(
+    post,
+    path = "/api/v1/clips/play",
+    tag = "call",
+    request_body = ClipRequest,
+    responses((status = 204), (status = 404, body = ApiError), (status = 409, body = ApiError), (status = 429, body = ApiError))
+)]
+pub(super) async fn play_clip(
     State(state): State<AppState>,
     caller: Caller,
     Body(request): Body<ClipRequest>,

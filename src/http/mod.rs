@@ -6,7 +6,8 @@
 //! ```text
 //! serve: TCP > TLS > HTTP/1.1 > guard --+-- /             page, or signalling when it asks for a WebSocket
 //!                                       +-- /signalling   WebSocket > hub
-//!                                       +-- /api/v1/...   api, events, media; the owner's: recordings
+//!                                       +-- /api/v1/...   api, events, media; the owner's: panel, recordings, sessions, log, steering
+//!                                       +-- /healthz, /metrics  monitoring
 //!                                       +-- /trust, /ca.* trust
 //!                                       +-- anything else assets
 //! plain listener (help_router) ---------+-- /trust, /ca.* and a redirect of anything else
@@ -20,11 +21,18 @@ pub mod denied;
 pub mod events;
 pub mod guard;
 pub mod hosts;
+pub mod local;
+pub mod log;
 pub mod media;
 pub mod media_desk;
+pub mod monitoring;
+pub mod openapi;
+pub mod panel;
 pub mod recordings;
 pub mod serve;
+pub mod sessions;
 pub mod socket;
+pub mod steering;
 pub mod talk_desk;
 #[cfg(test)]
 mod tests;
@@ -32,6 +40,7 @@ pub mod tls;
 pub mod trust;
 
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::signalling::hub::Hub;
 use crate::signalling::ration::LogRation;
 use assets::Page;
@@ -43,6 +52,7 @@ use axum::{Router, middleware};
 use denied::Denied;
 pub use hosts::AllowedHosts;
 pub use media_desk::MediaDesk;
+pub use panel::Panel;
 pub use serve::{Link, serve};
 use std::sync::{Arc, Mutex};
 pub use talk_desk::TalkDesk;
@@ -66,6 +76,8 @@ pub struct AppState {
     pub allowed: AllowedHosts,
     /// The CA's certificate, if the service has its own CA.
     pub trust: Trust,
+    /// What the owner gets to see.
+    pub panel: Arc<Panel>,
     page: Arc<Page>,
     attempts: Arc<Mutex<Attempts>>,
     log: Arc<LogRation>,
@@ -91,10 +103,17 @@ impl AppState {
             media: Arc::new(media),
             allowed,
             trust,
+            panel: Arc::new(Panel::bare(Metrics::new(env!("CARGO_PKG_VERSION")))),
             page: Arc::new(page),
             attempts: Arc::default(),
             log: Arc::default(),
         }
+    }
+
+    /// With something for the owner to see.
+    #[must_use]
+    pub fn with_panel(self, panel: Panel) -> Self {
+        Self { panel: Arc::new(panel), ..self }
     }
 }
 
@@ -104,6 +123,7 @@ pub fn router(state: AppState) -> Router {
         .route("/", get(root))
         .route("/signalling", get(socket::upgrade))
         .nest("/api/v1", api::routes())
+        .merge(monitoring::routes())
         .merge(trust::routes().with_state(state.trust.clone()))
         .fallback(assets::asset)
         .method_not_allowed_fallback(async || Denied::method())

@@ -8,7 +8,7 @@ use super::access::Caller;
 use super::api::Body;
 use super::denied::Denied;
 use super::media_desk::MediaDesk;
-use crate::api::{Recording, RecordingAction, RecordingEntry, RecordingRequest};
+use crate::api::{ApiError, Recording, RecordingAction, RecordingEntry, RecordingRequest};
 use crate::media::Refusal;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -30,13 +30,23 @@ pub fn routes() -> Router<AppState> {
 }
 
 /// Whether the call is recorded now.
-async fn recording(State(state): State<AppState>, caller: Caller) -> Result<Json<Recording>, Denied> {
+/// Whether the call is recorded now.
+#[utoipa::path(get, path = "/api/v1/recording", tag = "call", responses((status = 200, body = Recording)))]
+pub(super) async fn recording(State(state): State<AppState>, caller: Caller) -> Result<Json<Recording>, Denied> {
     caller.must_watch()?;
     Ok(Json(state.media.recording()))
 }
 
 /// Starts or stops to record; answers once the file is begun or complete.
-async fn record(
+/// Begins or completes a recording.
+#[utoipa::path(
+    post,
+    path = "/api/v1/recording",
+    tag = "owner",
+    request_body = RecordingRequest,
+    responses((status = 200, body = Recording), (status = 503, body = ApiError))
+)]
+pub(super) async fn record(
     State(state): State<AppState>,
     caller: Caller,
     Body(request): Body<RecordingRequest>,
@@ -50,13 +60,26 @@ async fn record(
 }
 
 /// All recordings, the newest first.
-async fn list_recordings(State(state): State<AppState>, caller: Caller) -> Result<Json<Vec<RecordingEntry>>, Denied> {
+/// The recordings that are kept.
+#[utoipa::path(get, path = "/api/v1/recordings", tag = "owner", responses((status = 200, body = Vec<RecordingEntry>)))]
+pub(super) async fn list_recordings(
+    State(state): State<AppState>,
+    caller: Caller,
+) -> Result<Json<Vec<RecordingEntry>>, Denied> {
     caller.must_own()?;
     blocking(state.media, |media| media.recordings()).await.map(Json)
 }
 
 /// Deletes a recording.
-async fn delete_recording(
+/// Deletes a recording.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/recordings/{name}",
+    tag = "owner",
+    params(("name" = String, Path, description = "Name from the list")),
+    responses((status = 204), (status = 404, body = ApiError), (status = 409, body = ApiError))
+)]
+pub(super) async fn delete_recording(
     State(state): State<AppState>,
     caller: Caller,
     Path(name): Path<String>,
@@ -67,7 +90,20 @@ async fn delete_recording(
 }
 
 /// The file of a recording, whole or the range that is asked for.
-async fn recording_file(
+/// A recording, whole or the range that is asked for.
+#[utoipa::path(
+    get,
+    path = "/api/v1/recordings/{name}",
+    tag = "owner",
+    params(("name" = String, Path, description = "Name from the list")),
+    responses(
+        (status = 200, content_type = "video/x-matroska", body = Vec<u8>),
+        (status = 206, content_type = "video/x-matroska", body = Vec<u8>),
+        (status = 404, body = ApiError),
+        (status = 416, body = ApiError)
+    )
+)]
+pub(super) async fn recording_file(
     State(state): State<AppState>,
     caller: Caller,
     Path(name): Path<String>,

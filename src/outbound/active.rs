@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::count;
 use super::encoder::KeyFrames;
 use super::feed::{self, Fault, Inlets};
 use super::mixer::{Announcement, Mixer};
@@ -71,7 +72,8 @@ impl Active {
         let (tell_fault, faults) = mpsc::unbounded_channel();
         // webrtcsink looks at the stream only from its second frame on, and H.264 means nothing to it without a key frame.
         let key_frames = if priming { KeyFrames::Often } else { KeyFrames::OnRequest };
-        let mixer = Mixer::new(&settings.rungs, key_frames, &settings.overlay, slot)?;
+        let mut mixer = Mixer::new(&settings.rungs, key_frames, &settings.overlay, slot)?;
+        count::mixer(&mut mixer, &settings.metrics, priming);
         bridge::join(&mixer.audio_out, &[&sending.sink.audio], || {});
         let seats = sending.seats.clone();
         let tapped = priming.then(|| sending.sink.video.clone());

@@ -15,10 +15,12 @@
 use gst::prelude::*;
 
 use super::branch::Branch;
+use super::count;
 use super::encoder::{Format, KeyFrames, RATE};
 use super::seats::Seats;
 use crate::bridge;
 use crate::config::{Corner, Overlay};
+use crate::metrics::{Kind, Metrics};
 use crate::picture_slot::PictureSlot;
 use crate::pipeline::{Error, Pipeline, make};
 
@@ -38,6 +40,8 @@ pub struct Mixer {
     pub drawn: gst::Pad,
     /// Encoded sound.
     pub audio_out: gst_app::AppSink,
+    /// Where encoded pictures are counted; `None`: nowhere.
+    pub counted: Option<Metrics>,
     rungs: Vec<Format>,
     key_frames: KeyFrames,
     tee: gst::Element,
@@ -99,7 +103,20 @@ impl Mixer {
         link_to(sound.upcast_ref(), &programme)?;
         let branches = rungs.iter().map(|_| None).collect();
         let rungs = rungs.to_vec();
-        Ok(Self { pipeline, picture, sound, drawn, audio_out, rungs, key_frames, tee, branches, audiomixer, programme })
+        Ok(Self {
+            pipeline,
+            picture,
+            sound,
+            drawn,
+            audio_out,
+            counted: None,
+            rungs,
+            key_frames,
+            tee,
+            branches,
+            audiomixer,
+            programme,
+        })
     }
 
     /// Encodes the rungs that are wanted, and no others; those that are new feed `seats`.
@@ -114,6 +131,9 @@ impl Mixer {
                     let (pipeline, ration) = (self.pipeline.inner(), seats.ration(rung));
                     let branch =
                         Branch::new(pipeline, &self.tee, &self.rungs[rung], rung > 0, self.key_frames, ration)?;
+                    if let Some(metrics) = &self.counted {
+                        count::encoded(&branch.outlet, Kind::Picture, rung, metrics);
+                    }
                     seats.attach(rung, &branch.outlet);
                     self.branches[rung] = Some(branch);
                 }

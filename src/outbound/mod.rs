@@ -8,6 +8,7 @@
 
 mod active;
 mod branch;
+mod count;
 pub mod encoder;
 mod feed;
 mod hold;
@@ -28,6 +29,7 @@ use tokio::time::Instant;
 
 use crate::api::Part;
 use crate::config::{Overlay, VideoCodec};
+use crate::metrics::Metrics;
 use crate::picture_slot::PictureSlot;
 use crate::pipeline::{Error, Event};
 use crate::recording::tap::Tap;
@@ -70,6 +72,8 @@ pub struct Settings {
     pub idle_grace: Duration,
     /// Where a recording listens in.
     pub tap: Tap,
+    /// Where it is counted.
+    pub metrics: Metrics,
 }
 
 /// What outbound tells.
@@ -95,6 +99,16 @@ pub enum Failure {
     NoMedia,
     /// The viewer does not play the codec of the picture or the sound.
     Codec(VideoCodec),
+}
+
+impl Failure {
+    /// The word in the metrics.
+    fn word(self) -> &'static str {
+        match self {
+            Self::NoMedia => "no-media",
+            Self::Codec(_) => "codec",
+        }
+    }
 }
 
 /// Something to be heard once over the programme.
@@ -259,6 +273,7 @@ impl Task {
                 }
                 Woken::Mixer(Event::Error { element, message }) => {
                     tracing::error!(element, message, "the mixing pipeline failed; building it anew");
+                    self.settings.metrics.restarted("mixing");
                     self.deactivate().await;
                     tokio::time::sleep(REBUILD).await;
                     if self.is_wanted() {
@@ -335,6 +350,7 @@ impl Task {
     }
 
     async fn rebuild(&mut self) {
+        self.settings.metrics.restarted("sending");
         // A sink that hangs could not: and then it would still be listed, and be called.
         self.sending.sink.ender().leave();
         self.deactivate().await;
@@ -537,6 +553,7 @@ impl Task {
     fn fail(&mut self, session: String, why: Failure) {
         let Some(peer) = self.sending.left(&session) else { return };
         tracing::warn!(peer, ?why, "no media connection to this viewer came about");
+        self.settings.metrics.session_failed(why.word());
         self.report(Report::CallFailed { peer, why });
         let sink = self.sending.sink.ender();
         // webrtcsink may block on its own runtime here.

@@ -4,7 +4,9 @@
 
 mod assets;
 mod listeners;
+mod openapi;
 mod origin;
+mod panel;
 mod recordings;
 mod sign_in;
 mod signalling;
@@ -110,6 +112,7 @@ impl Service {
         let (hub, notices) = Hub::spawn(setup.limits);
         let trust = if setup.own_ca { Trust::own(ensured.ca.clone()) } else { Trust::foreign() };
         let allowed = AllowedHosts::new(names);
+        let panel = Panel { tls: tls.clone(), ..Panel::bare(Metrics::new("1.2.3")) };
         let media = FakeMedia::new(dir.path());
         let state = AppState::new(
             Arc::new(config),
@@ -119,7 +122,8 @@ impl Service {
             media.clone(),
             allowed,
             trust,
-        );
+        )
+        .with_panel(panel);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
         let (stop, stopped) = oneshot::channel();
@@ -338,6 +342,20 @@ impl TalkDesk for FakeDesk {
             inner.subscribers.push((peer.to_owned(), events));
             Ok(receiver)
         })
+    }
+
+    fn tell<'a>(&'a self, peer: &'a str, event: Event) -> BoxFuture<'a, Result<(), DeskClosed>> {
+        Box::pin(async move {
+            let inner = self.inner.lock().expect("no panic");
+            for (_, events) in inner.subscribers.iter().filter(|(subscriber, _)| subscriber == peer) {
+                events.try_send(event.clone()).ok();
+            }
+            Ok(())
+        })
+    }
+
+    fn talker(&self) -> Option<String> {
+        self.inner.lock().expect("no panic").lock.holder().map(str::to_owned)
     }
 }
 

@@ -35,4 +35,8 @@ recording: Recording, } | { "type": "callFailed",
 /**
  * A sentence that says what to look at.
  */
-message: string, };
+message: string, } | { "type": "ended", 
+/**
+ * A sentence that says whose.
+ */
+message: string, } | { "type": "sessions" } | { "type": "steering" };
