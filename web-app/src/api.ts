@@ -106,7 +106,8 @@ export function events(peer: string, heard: (event: ServiceEvent) => void, lost:
   return () => source.close();
 }
 
-async function call<T>(method: "GET" | "POST" | "DELETE", path: string, body?: object): Promise<T> {
+/** One request; the answer is what the service says it is. */
+export async function call<T>(method: "GET" | "POST" | "PATCH" | "DELETE", path: string, body?: object): Promise<T> {
   const options: RequestInit = { method, signal: AbortSignal.timeout(DEADLINE_MS) };
   if (body) {
     options.body = JSON.stringify(body);

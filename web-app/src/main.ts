@@ -8,6 +8,7 @@ import * as capture from "./capture";
 import { Client } from "./client";
 import type { Status } from "./generated/Status";
 import type { TalkState } from "./generated/TalkState";
+import type { Owner } from "./owner";
 import { show, type Facts, type Notice } from "./state";
 import { Turn } from "./turn";
 import { Announce } from "./views/announce";
@@ -39,6 +40,7 @@ const facts: Facts = {
   talk: NOBODY,
   camera: false,
   notice: null,
+  ended: null,
   faults: {},
 };
 
@@ -134,6 +136,26 @@ const announce = new Announce({
   play: (clip) => api.playClip(clip),
 });
 
+const ownerToggle = element("owner-toggle", HTMLButtonElement);
+let owner: Owner | null = null;
+ownerToggle.addEventListener("click", () => void toggleOwner());
+
+/** Most who open this page never see the panel: its code comes when it is opened. */
+async function toggleOwner(): Promise<void> {
+  try {
+    owner ??= new (await import("./owner")).Owner(ownerToggle, () => turn.peer);
+    if (owner.isOpen) owner.close();
+    else owner.open();
+  } catch {
+    change({ notice: { headline: "The panel did not open", detail: "The device does not answer; try again in a moment." } });
+  }
+}
+
+element("call-again", HTMLButtonElement).addEventListener("click", () => {
+  change({ ended: null });
+  void refresh();
+});
+
 const signIn = new SignIn({
   async signIn(password) {
     await api.signIn(password);
@@ -177,17 +199,20 @@ function useStatus(status: Status): void {
   recordings.showOwner(access.role === "owner");
   announce.showTalker(access.role === "owner" || access.role === "talker");
   panel.showSignOut(access.role !== null && !access.open);
+  ownerToggle.hidden = access.role !== "owner";
+  if (access.role !== "owner") owner?.close();
 
   const view = access.role !== null ? "call" : access.needsSetup ? "setup" : "sign-in";
   if (app.dataset["view"] !== view) {
     app.dataset["view"] = view;
     element("call", HTMLElement).hidden = view !== "call";
-    signIn.show(view);
+    signIn.show(view, facts.ended);
+    if (view !== "call") change({ ended: null });
   }
   if (view === "call") {
     sessionStorage.removeItem(SIGNED_OUT_KEY);
     client.watch(status.deviceId, status.iceServers);
-    if (!started) start();
+    if (!started && facts.ended === null) start();
   } else {
     sessionStorage.setItem(SIGNED_OUT_KEY, "yes");
     stop();
@@ -216,6 +241,14 @@ function stop(): void {
   started = false;
   facts.wasLive = false;
   client.close();
+}
+
+/** The device ended the call by somebody's will: the page does not come back by itself. */
+function end(message: string): void {
+  turn.end();
+  change({ ended: message });
+  stop();
+  void refresh(); // the sign-in may have ended with it
 }
 
 async function refresh(): Promise<void> {
@@ -252,8 +285,10 @@ function heard(event: api.ServiceEvent): void {
       statusEvents += 1;
       return useStatus(event.status);
     case "talk":
+      owner?.peopleChanged();
       return turn.heard(event.talk);
     case "viewers":
+      owner?.peopleChanged();
       return panel.showViewers(event.count);
     case "recording":
       recorder.show(event.recording.on);
@@ -266,6 +301,12 @@ function heard(event: api.ServiceEvent): void {
     }
     case "callFailed":
       return client.failed(event.message);
+    case "ended":
+      return end(event.message);
+    case "sessions":
+      return owner?.peopleChanged();
+    case "steering":
+      return owner?.steered();
   }
 }
 
