@@ -150,7 +150,8 @@ fn fifty_sessions_leave_nothing_behind() {
         let (stop, stopped) = oneshot::channel::<()>();
         let service = tokio::spawn(duplex::run(
             config,
-            move |told| {
+            duplex::Start::default(),
+            move |told, _| {
                 ready.send(told.urls[0].clone()).ok();
             },
             async {

@@ -112,7 +112,7 @@ def test_camera_in_overlay_and_recording(device: Start, tmp_path: Path) -> None:
         wait_corner(page, True, background)
         page.end_talk()
         wait_corner(page, False, background)
-        one.wait_for_log("recording.*picture=true")
+        one.wait_for_log("recording the talker")
     files = sorted(folder.glob("*.mkv"))
     with_picture = [file for file in files if any(one["codec_type"] == "video" for one in ffprobe(file))]
     assert with_picture, f"none of {[file.name for file in files]} has a picture"
@@ -125,7 +125,7 @@ def test_camera_in_overlay_and_recording(device: Start, tmp_path: Path) -> None:
 
 
 def test_recording_survives_a_power_cut(device: Start, tmp_path: Path) -> None:
-    """Killed while recording: the file decodes, and at most the last second and a half is missing."""
+    """Killed while recording: the file decodes, and at most the last second is missing."""
     folder = tmp_path / "recordings"
     one = device("--picture", f"record:{folder}")
     with Chromium(tmp_path / "home", one.ca, microphone=write_tone(tmp_path / "voice.wav", VOICE_HZ)) as chromium:
@@ -133,7 +133,7 @@ def test_recording_survives_a_power_cut(device: Start, tmp_path: Path) -> None:
         page.wait_data(state="live")
         page.click("#camera")
         page.start_talk()
-        one.wait_for_log("recording.*picture=true")
+        one.wait_for_log("recording the talker")
         began = time.monotonic()
         wait_for("five seconds", lambda: time.monotonic() - began > 5)
         one.kill()
@@ -143,7 +143,7 @@ def test_recording_survives_a_power_cut(device: Start, tmp_path: Path) -> None:
     assert kinds["video"] > 20 and kinds["audio"] > 100
     for kind in ("v", "a"):
         times = packet_times(file, kind)
-        assert recorded - (times[-1] - times[0]) < 1.5, f"{kind}: {times[0]} to {times[-1]} of {recorded:.1f} s"
+        assert recorded - times[-1] < 1.0, f"{kind}: {times[0]} to {times[-1]} of {recorded:.1f} s"
 
 
 def test_recordings_keep_to_their_space_during_a_talk(device: Start, tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ Start = Callable[..., Device]
 Run = Callable[[str], Launch]
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DUPLEX_")}
 COMMANDS = [
-    "run", "check-config", "sample-config", "doctor", "devices", "say", "play", "source", "source show",
+    "run", "check-config", "sample-config", "doctor", "devices", "status", "sessions", "sessions end", "log", "say",
+    "play", "record", "source", "source show",
     "source set", "sound", "sound set", "volume", "mute", "unmute", "passwd", "token", "token new", "token list",
     "token revoke", "pki", "pki init", "pki issue", "pki renew", "pki export", "pki show",
 ]

@@ -5,9 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
+use utoipa::ToSchema;
+
+pub mod panel;
 
 /// What a signed-in person may do. Each role includes the one before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
 pub enum Role {
@@ -20,7 +23,7 @@ pub enum Role {
 }
 
 /// How the caller stands with the service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct Access {
@@ -33,7 +36,7 @@ pub struct Access {
 }
 
 /// One STUN or TURN server as a browser takes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct IceServer {
@@ -50,7 +53,7 @@ pub struct IceServer {
 }
 
 /// What a page must know before it can call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct Status {
@@ -73,7 +76,7 @@ pub struct Status {
 }
 
 /// One's own place in the talk lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
 pub enum Turn {
@@ -86,7 +89,7 @@ pub enum Turn {
 }
 
 /// The talk lock as one peer sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct TalkState {
@@ -106,7 +109,7 @@ pub struct TalkState {
 }
 
 /// A part of the device that can fail and be mended while calls go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
 pub enum Part {
@@ -116,12 +119,35 @@ pub enum Part {
     Audio,
     /// What comes from the talker.
     Talk,
-    /// The recording of the talker.
+    /// Recording.
     Recording,
 }
 
+impl Part {
+    /// Its name on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Video => "video",
+            Self::Audio => "audio",
+            Self::Talk => "talk",
+            Self::Recording => "recording",
+        }
+    }
+}
+
+/// Whether the call is recorded now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, TS, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct Recording {
+    /// A file is being written, with what everybody sees and says.
+    pub on: bool,
+    /// Since when, RFC 3339; `None` when it is off.
+    pub since: Option<String>,
+}
+
 /// What the event stream carries.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(tag = "type", rename_all = "camelCase")]
 #[ts(export)]
 pub enum Event {
@@ -147,15 +173,29 @@ pub enum Event {
         /// A sentence.
         message: Option<String>,
     },
+    /// First, and whenever it changed.
+    Recording {
+        /// The new state.
+        recording: Recording,
+    },
     /// The device's side of a negotiation with the caller failed or took too long.
     CallFailed {
         /// A sentence that says what to look at.
         message: String,
     },
+    /// The caller's call is over, by somebody's will; it shall not come back by itself.
+    Ended {
+        /// A sentence that says whose.
+        message: String,
+    },
+    /// For owners: somebody came or went; the list of sessions is another one now.
+    Sessions,
+    /// For owners: sources, speaker or volumes were changed.
+    Steering,
 }
 
 /// Asks for the turn to talk.
-#[derive(Debug, Clone, Deserialize, TS)]
+#[derive(Debug, Clone, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub struct TalkRequest {
@@ -167,7 +207,7 @@ pub struct TalkRequest {
 }
 
 /// Signs in.
-#[derive(Clone, Deserialize, TS)]
+#[derive(Clone, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub struct SignInRequest {
@@ -176,7 +216,7 @@ pub struct SignInRequest {
 }
 
 /// Sets the owner's password on first start.
-#[derive(Clone, Deserialize, TS)]
+#[derive(Clone, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub struct SetupRequest {
@@ -187,7 +227,7 @@ pub struct SetupRequest {
 }
 
 /// The body of every answer that is not a success.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[ts(export)]
 pub struct ApiError {
     /// What went wrong.
@@ -195,11 +235,69 @@ pub struct ApiError {
 }
 
 /// The inside of [`ApiError`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[ts(export)]
 pub struct ErrorBody {
     /// camelCase name for programs.
     pub code: String,
     /// A sentence for people.
     pub message: String,
+}
+
+/// Starts or stops to record the call (owner only).
+#[derive(Debug, Clone, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[ts(export)]
+pub struct RecordingRequest {
+    /// What to do.
+    pub action: RecordingAction,
+}
+
+/// What to do with the recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum RecordingAction {
+    /// Begin a file; capture runs for it even if nobody watches.
+    Start,
+    /// Complete the file.
+    Stop,
+}
+
+/// One recording in the list.
+#[derive(Debug, Clone, PartialEq, Serialize, TS, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct RecordingEntry {
+    /// Its name, also the end of its address.
+    pub name: String,
+    /// When it began, RFC 3339.
+    pub began: Option<String>,
+    /// How long it is; so far, while it is being written.
+    pub seconds: Option<f64>,
+    /// How large it is.
+    #[ts(type = "number")]
+    pub bytes: u64,
+    /// Who talked when it began: the start of the peer id; `None`: nobody.
+    pub peer: Option<String>,
+    /// It is being written.
+    pub recording: bool,
+}
+
+/// Speaks a text to those who watch.
+#[derive(Debug, Clone, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[ts(export)]
+pub struct SayRequest {
+    /// 1 to 1000 characters.
+    pub text: String,
+}
+
+/// Plays a clip to those who watch.
+#[derive(Debug, Clone, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[ts(export)]
+pub struct ClipRequest {
+    /// Its name in the list of clips.
+    pub name: String,
 }

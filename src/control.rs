@@ -11,11 +11,16 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::cli_owner::Question;
+use crate::http::{self, AppState};
 use crate::outbound::{Outbound, Sound};
+use crate::recording::Recorder;
 use crate::steering::{Changes, Present, Steering};
 
 /// Longest request, bytes.
 const LINE: u64 = 16 * 1024;
+/// Longest answer, bytes: the end of the log.
+const ANSWER: u64 = 2 * 1024 * 1024;
 /// Longest wait for a request or an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -40,6 +45,27 @@ pub enum Request {
     },
     /// Tell what is in force.
     Present,
+    /// Start or stop to record the call.
+    Record {
+        /// Start.
+        on: bool,
+    },
+    /// Tell the owner something else.
+    Owner {
+        /// What.
+        question: Question,
+    },
+}
+
+/// What the service answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    /// It is done.
+    Done,
+    /// What is in force.
+    Present(Box<Present>),
+    /// The answer to a question of the owner's.
+    Owner(serde_json::Value),
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -48,6 +74,9 @@ struct Answer {
     /// What is in force, if that was asked for or changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     present: Option<Present>,
+    /// The answer to a question of the owner's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    told: Option<serde_json::Value>,
 }
 
 /// What requests are about.
@@ -55,8 +84,12 @@ struct Answer {
 pub struct Parts {
     /// Where announcements go.
     pub outbound: Outbound,
+    /// What records calls.
+    pub recorder: Recorder,
     /// What can be changed.
     pub steering: Steering,
+    /// What the owner gets to see.
+    pub state: AppState,
 }
 
 /// Why a command did not reach the service or was refused.
@@ -141,7 +174,7 @@ pub fn serve(state: &Path, parts: Parts) -> Result<tokio::task::JoinHandle<()>, 
 ///
 /// # Errors
 /// It does not run, refuses, or breaks off.
-pub async fn ask(state: &Path, request: &Request) -> Result<Option<Present>, Error> {
+pub async fn ask(state: &Path, request: &Request) -> Result<Told, Error> {
     let path = socket(state);
     let stream = UnixStream::connect(&path).await.map_err(|source| Error::Unreachable { path, source })?;
     let broken = |error: &dyn std::fmt::Display| Error::Broken(error.to_string());
@@ -150,7 +183,7 @@ pub async fn ask(state: &Path, request: &Request) -> Result<Option<Present>, Err
     line.push(b'\n');
     write.write_all(&line).await.map_err(|error| broken(&error))?;
     let mut reply = String::new();
-    let mut reader = BufReader::new(read.take(LINE));
+    let mut reader = BufReader::new(read.take(ANSWER));
     match tokio::time::timeout(PATIENCE, reader.read_line(&mut reply)).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => return Err(broken(&error)),
@@ -158,7 +191,11 @@ pub async fn ask(state: &Path, request: &Request) -> Result<Option<Present>, Err
     }
     let answer = serde_json::from_str::<Answer>(&reply).map_err(|error| broken(&error))?;
     match answer.error {
-        None => Ok(answer.present),
+        None => Ok(match (answer.present, answer.told) {
+            (Some(present), _) => Told::Present(Box::new(present)),
+            (None, Some(told)) => Told::Owner(told),
+            (None, None) => Told::Done,
+        }),
         Some(error) => Err(Error::Refused(error)),
     }
 }
@@ -177,8 +214,10 @@ async fn answer(stream: UnixStream, parts: Parts) {
         Err(_) => Err("no request came".to_owned()),
     };
     let answer = match outcome {
-        Ok(present) => Answer { error: None, present },
-        Err(error) => Answer { error: Some(error), present: None },
+        Ok(Told::Done) => Answer::default(),
+        Ok(Told::Present(present)) => Answer { present: Some(*present), ..Answer::default() },
+        Ok(Told::Owner(told)) => Answer { told: Some(told), ..Answer::default() },
+        Err(error) => Answer { error: Some(error), ..Answer::default() },
     };
     if let Ok(mut reply) = serde_json::to_vec(&answer) {
         reply.push(b'\n');
@@ -188,13 +227,10 @@ async fn answer(stream: UnixStream, parts: Parts) {
     }
 }
 
-async fn obey(request: Request, parts: &Parts) -> Result<Option<Present>, String> {
+async fn obey(request: Request, parts: &Parts) -> Result<Told, String> {
     let sound = match request {
         Request::Say { text } => {
-            let length = text.chars().count();
-            if text.trim().is_empty() || length > 1000 || text.contains('\0') {
-                return Err(format!("a text to say has 1 to 1000 characters, this one has {length}"));
-            }
+            crate::media::check_text(&text)?;
             Sound::Speech(text)
         }
         Request::Play { path } => {
@@ -204,9 +240,12 @@ async fn obey(request: Request, parts: &Parts) -> Result<Option<Present>, String
             Sound::File(path)
         }
         Request::Change { changes } => {
-            return parts.steering.change(changes).await.map(Some).map_err(|error| error.to_string());
+            let changed = parts.steering.change(changes).await.map_err(|error| error.to_string())?;
+            return Ok(Told::Present(Box::new(changed)));
         }
-        Request::Present => return Ok(Some(parts.steering.present())),
+        Request::Present => return Ok(Told::Present(Box::new(parts.steering.present()))),
+        Request::Record { on } => return parts.recorder.record(on).await.map(|()| Told::Done),
+        Request::Owner { question } => return http::local::answer(&parts.state, question).await.map(Told::Owner),
     };
-    parts.outbound.announce(sound).await.map(|()| None).map_err(|error| error.to_string())
+    parts.outbound.announce(sound).await.map(|()| Told::Done).map_err(|error| error.to_string())
 }

@@ -5,14 +5,16 @@
 //! Never: media, sockets, or a decision that is not [`TalkLock`]'s.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::api::{Access, Event, Part, Status, TalkState};
+use crate::api::{Access, Event, Part, Recording, Status, TalkState};
 use crate::inbound::{self, Talk};
+use crate::metrics::Metrics;
 use crate::outbound::{self, Outbound};
 use crate::picture_slot::PictureSlot;
+use crate::recording::{self, Recorder};
 use crate::session::{Effect, TalkLock};
 use crate::signalling::hub::Hub;
 use crate::signalling::{Notice, PeerId};
@@ -28,6 +30,8 @@ enum Ask {
     Release { peer: PeerId, reply: oneshot::Sender<TalkState> },
     Subscribe { peer: PeerId, reply: oneshot::Sender<mpsc::Receiver<Event>> },
     SendsSound(bool),
+    Tell { peer: PeerId, event: Box<Event> },
+    Pulse(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -36,6 +40,7 @@ enum Ask {
 pub struct Desk {
     asks: mpsc::Sender<Ask>,
     status: watch::Receiver<Status>,
+    talker: watch::Receiver<Option<PeerId>>,
 }
 
 /// Everything the desk listens to.
@@ -45,6 +50,8 @@ pub struct Inputs {
     pub notices: mpsc::UnboundedReceiver<Notice>,
     /// From outbound.
     pub outbound: mpsc::UnboundedReceiver<outbound::Report>,
+    /// From the recorder.
+    pub recorder: mpsc::UnboundedReceiver<recording::Report>,
 }
 
 /// Everything the desk steers.
@@ -53,10 +60,14 @@ pub struct Parts {
     pub outbound: Outbound,
     /// How talks are taken.
     pub inbound: inbound::Settings,
+    /// What records calls; it is told who talks.
+    pub recorder: Recorder,
     /// Signalling.
     pub hub: Hub,
     /// Where the talker's picture goes.
     pub slot: PictureSlot,
+    /// Where it is counted.
+    pub metrics: Metrics,
 }
 
 /// Events that wait for one page; a page that reads none for so many is cut off and comes back.
@@ -68,18 +79,21 @@ impl Desk {
         let (asks, inbox) = mpsc::channel(64);
         let (status, shown) = watch::channel(status);
         let (reports, inbound) = mpsc::unbounded_channel();
+        let (holder, talker) = watch::channel(None);
         let task = Task {
             status,
+            holder,
             lock,
             parts,
             talk: None,
             reports,
             subscribers: HashMap::new(),
             viewers: 0,
+            recorded: Recorded::default(),
             faults: HashMap::new(),
         };
         tokio::spawn(task.run(inbox, inputs, inbound));
-        Self { asks, status: shown }
+        Self { asks, status: shown, talker }
     }
 
     /// Asks for the turn.
@@ -103,6 +117,30 @@ impl Desk {
         let mut status = self.status.borrow().clone();
         status.access = access;
         status
+    }
+
+    /// Whether its task still turns; waits for an answer.
+    pub async fn answers(&self) -> bool {
+        self.put(Ask::Pulse).await.is_ok()
+    }
+
+    /// Who has the turn to talk.
+    pub fn talker(&self) -> Option<PeerId> {
+        self.talker.borrow().clone()
+    }
+
+    /// Gives one peer's page an event; nothing happens when it does not listen.
+    ///
+    /// # Errors
+    /// The service is stopping.
+    pub async fn tell(&self, peer: &str, event: Event) -> Result<(), DeskClosed> {
+        let tell = Ask::Tell { peer: peer.to_owned(), event: Box::new(event) };
+        self.asks.send(tell).await.map_err(|_| DeskClosed)
+    }
+
+    /// Whether the device can be called.
+    pub fn is_callable(&self) -> bool {
+        self.status.borrow().device_id.is_some()
     }
 
     /// Waits until the device can be called.
@@ -140,13 +178,35 @@ impl Desk {
 
 struct Task {
     status: watch::Sender<Status>,
+    /// Who has the turn.
+    holder: watch::Sender<Option<PeerId>>,
     lock: TalkLock,
     parts: Parts,
     talk: Option<(PeerId, Talk)>,
     reports: mpsc::UnboundedSender<inbound::Report>,
     subscribers: HashMap<PeerId, Vec<mpsc::Sender<Event>>>,
     viewers: u32,
+    recorded: Recorded,
     faults: HashMap<Part, String>,
+}
+
+/// Who records at present.
+#[derive(Debug, Default)]
+struct Recorded {
+    call: Option<SystemTime>,
+    talker: Option<SystemTime>,
+}
+
+impl Recorded {
+    fn state(&self) -> Recording {
+        let since = [self.call, self.talker].into_iter().flatten().min();
+        Recording { on: since.is_some(), since: since.and_then(rfc3339) }
+    }
+}
+
+/// A time as the API writes it.
+pub fn rfc3339(time: SystemTime) -> Option<String> {
+    time::OffsetDateTime::from(time).format(&time::format_description::well_known::Rfc3339).ok()
 }
 
 impl Task {
@@ -173,6 +233,10 @@ impl Task {
                 },
                 Some(notice) = inputs.notices.recv() => self.notice(notice).await,
                 Some(report) = inputs.outbound.recv() => self.outbound(report),
+                Some(report) = inputs.recorder.recv() => match report {
+                    recording::Report::On(since) => self.record(|recorded| recorded.call = since),
+                    recording::Report::Fault(message) => self.fault(Part::Recording, message),
+                },
                 () = async { tokio::time::sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)).await }, if deadline.is_some() => {
                     let effects = self.lock.tick(Instant::now());
                     self.apply(effects).await;
@@ -201,6 +265,7 @@ impl Task {
                     Event::Status { status },
                     Event::Talk { talk: self.lock.state_of(&peer) },
                     Event::Viewers { count: self.viewers },
+                    Event::Recording { recording: self.recorded.state() },
                 ];
                 let faults = self
                     .faults
@@ -218,6 +283,11 @@ impl Task {
                 self.status.send_modify(|status| status.audio = audio);
                 let status = self.status.borrow().clone();
                 self.tell_all(&Event::Status { status });
+            }
+            Ask::Tell { peer, event } => self.tell(&peer, *event),
+            // Nobody waits any more only when it took too long.
+            Ask::Pulse(reply) => {
+                reply.send(()).ok();
             }
             Ask::SendsSound(_) | Ask::Stop(_) => {}
         }
@@ -271,6 +341,7 @@ impl Task {
         match report {
             inbound::Report::Connected(peer) => tracing::info!(peer, "talker connected"),
             inbound::Report::Fault(part, message) => self.fault(part, message),
+            inbound::Report::Recorded(on) => self.record(|recorded| recorded.talker = on.then(SystemTime::now)),
             inbound::Report::Over(peer, reason) => {
                 if let Some(reason) = reason {
                     tracing::warn!(peer, reason, "a talk ended early");
@@ -284,6 +355,7 @@ impl Task {
                 if self.talk.as_ref().is_some_and(|(talker, _)| *talker == peer) {
                     self.talk = None;
                     self.parts.outbound.duck(false);
+                    self.parts.recorder.talker(None);
                     let effects = self.lock.release(&peer, Instant::now());
                     self.apply(effects).await;
                 }
@@ -303,6 +375,8 @@ impl Task {
                         self.parts.slot.clone(),
                         self.reports.clone(),
                     );
+                    self.parts.recorder.talker(Some(&peer));
+                    self.parts.metrics.talk_began();
                     self.talk = Some((peer, talk));
                     self.parts.outbound.duck(true);
                 }
@@ -323,6 +397,7 @@ impl Task {
     async fn end_talk(&mut self) {
         if let Some((_, talk)) = self.talk.take() {
             self.parts.outbound.duck(false);
+            self.parts.recorder.talker(None);
             talk.end().await;
         }
     }
@@ -333,17 +408,35 @@ impl Task {
         self.tell_all(&Event::Status { status });
     }
 
+    fn record(&mut self, change: impl FnOnce(&mut Recorded)) {
+        let before = self.recorded.state();
+        change(&mut self.recorded);
+        let recording = self.recorded.state();
+        if recording != before {
+            if recording.on != before.on {
+                self.parts.metrics.recording(recording.on);
+            }
+            self.tell_all(&Event::Recording { recording });
+        }
+    }
+
     fn fault(&mut self, part: Part, message: Option<String>) {
         let before = match &message {
             Some(message) => self.faults.insert(part, message.clone()),
             None => self.faults.remove(&part),
         };
+        if before.is_some() != message.is_some() {
+            self.parts.metrics.fault(part.word(), message.is_some());
+        }
         if before != message {
             self.tell_all(&Event::Fault { part, message });
         }
     }
 
     fn tell_turns(&mut self) {
+        let holder = self.lock.holder().map(str::to_owned);
+        self.parts.metrics.turns(holder.is_some(), self.lock.waiting());
+        self.holder.send_replace(holder);
         let peers: Vec<PeerId> = self.subscribers.keys().cloned().collect();
         for peer in peers {
             let talk = self.lock.state_of(&peer);

@@ -7,27 +7,37 @@
 //! they meet  signalling (who is here)      session and desk (who may watch or talk, until when)
 //! ```
 //!
-//! Direction is always seen from the device. Media meets only in [`picture_slot`], [`far_end`] and [`bridge`]; peers meet only
-//! in [`signalling::hub`]; people and programs come in through [`http`]. [`run`] is the only place where the parts
-//! are joined.
+//! Direction is always seen from the device. Media meets only in [`picture_slot`], [`far_end`], [`bridge`] and
+//! [`recording`]; peers meet only in [`signalling::hub`]; people and programs come in through [`http`]. [`run`] is the
+//! only place where the parts are joined.
 
 pub mod api;
 pub mod appliance;
 pub mod bridge;
 pub mod certificate;
 pub mod cli_auth;
+pub mod cli_owner;
 pub mod cli_steering;
+pub mod clips;
 pub mod config;
 pub mod control;
 pub mod desk;
 pub mod devices;
+pub mod disk;
 pub mod doctor;
 pub mod far_end;
+pub mod health;
 pub mod http;
 pub mod inbound;
+pub mod log_tail;
+pub mod machine;
+pub mod media;
+pub mod metrics;
 pub mod outbound;
+pub mod owner;
 pub mod picture_slot;
 pub mod pipeline;
+pub mod recording;
 pub mod sdp_check;
 pub mod session;
 pub mod signaller;
@@ -40,11 +50,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{AudioSource, Config, Echo, IceServer, PictureSink};
+use config::{AudioSource, Config, Echo, IceServer, PictureSink, VideoCodec};
 use far_end::FarEnd;
 use http::auth::Auth;
 use http::{AllowedHosts, AppState, Trust};
+use metrics::Metrics;
 use outbound::source::{Setup, Wanted};
+use recording::layout::Kind;
+use recording::shelf::Shelf;
+use recording::tap::Tap;
 use tokio::net::TcpListener;
 use transport::IceUris;
 
@@ -117,6 +131,15 @@ pub struct Ready {
     pub help_url: Option<String>,
 }
 
+/// What the program knows before the service starts, for the owner's panel.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// Where each value of the configuration comes from.
+    pub settings: Vec<config::Setting>,
+    /// The end of the log.
+    pub log: log_tail::LogTail,
+}
+
 /// Registers the WebRTC and RTP elements that are linked in.
 ///
 /// # Errors
@@ -128,22 +151,29 @@ pub fn init_gstreamer() -> Result<(), Error> {
     gstrsrtp::plugin_register_static().map_err(|error| failed(&error))
 }
 
-/// Runs the service until `shutdown` is ready; `ready` is called once it serves.
+/// Runs the service until `shutdown` is ready; `ready` is called once it serves, with the way to ask whether it is well.
 ///
 /// Order: what can fail without a trace comes first (files, state, passwords, certificate, ports), then media, then
 /// service.
 ///
 /// # Errors
 /// Anything that keeps it from starting; nothing is left half-started then.
-pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+pub async fn run(
+    config: Config,
+    start: Start,
+    ready: impl FnOnce(&Ready, &health::Check),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
     let config = Arc::new(config);
     init_gstreamer()?;
-    check_files(&outbound_settings(&config, ice_uris(&config.ice_servers)?, FarEnd::default())).await?;
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+    let ice = ice_uris(&config.ice_servers)?;
+    check_files(&outbound_settings(&config, ice.clone(), FarEnd::default(), metrics.clone())).await?;
     state_folder(&config)?;
     control::refuse_a_second(&config.state_dir)?;
     let in_force = steering::load(&config);
     let far_end = FarEnd::default();
-    let outbound_settings = outbound_settings(&in_force, ice_uris(&config.ice_servers)?, far_end.clone());
+    let outbound_settings = outbound_settings(&in_force, ice, far_end.clone(), metrics.clone());
     let auth = Arc::new(Auth::open(&config.state_dir)?);
     let allowed = AllowedHosts::new(certificate::names(&config));
     let keeper = if config.plain { None } else { Some(certificate::Keeper::start(&config)?) };
@@ -177,23 +207,35 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
     let (hub, notices) = signalling::hub::Hub::spawn(limits);
     let slot = picture_slot::PictureSlot::default();
     let ice = outbound_settings.ice.clone();
+    let tap = outbound_settings.tap.clone();
     let (outbound, reports) = outbound::Outbound::start(outbound_settings, hub.clone(), slot.clone())?;
     let playback = tokio::sync::watch::Sender::new(inbound::Playback::of(&in_force));
+    let holding = outbound.clone();
+    let capture: recording::Capture = Arc::new(move || Box::new(holding.hold(outbound::Purpose::Recording)));
+    let (recorder, recorded) = recording::Recorder::start(recording_settings(&config), tap.clone(), capture);
     let desk = desk::Desk::start(
         status(&in_force)?,
         session::TalkLock::new((config.talk_limit > 0).then(|| Duration::from_secs(config.talk_limit.into())), CLAIM),
         desk::Parts {
             outbound: outbound.clone(),
-            inbound: inbound_settings(&config, ice, playback.subscribe(), far_end),
+            inbound: inbound_settings(&config, ice, playback.subscribe(), far_end, tap),
+            recorder: recorder.clone(),
             hub: hub.clone(),
             slot,
+            metrics: metrics.clone(),
         },
-        desk::Inputs { notices, outbound: reports },
+        desk::Inputs { notices, outbound: reports, recorder: recorded },
     );
     let steered = steering::Parts { outbound: outbound.clone(), playback, desk: desk.clone() };
     let steering = steering::Steering::new(config.clone(), in_force, steered);
-    let control = control::serve(&config.state_dir, control::Parts { outbound: outbound.clone(), steering })?;
-    let state = AppState::new(config.clone(), auth.clone(), hub, desk.clone(), allowed.clone(), trust.clone());
+    let check = owner::health_check(metrics.clone(), desk.clone());
+    let panel = owner::panel(start, metrics, tls.clone(), check.clone(), steering.clone());
+    let media = media::Media::new(outbound.clone(), recorder.clone(), config.clips.clone());
+    let state = AppState::new(config.clone(), auth.clone(), hub, desk.clone(), media, allowed.clone(), trust.clone())
+        .with_panel(panel);
+    let parts =
+        control::Parts { outbound: outbound.clone(), recorder: recorder.clone(), steering, state: state.clone() };
+    let control = control::serve(&config.state_dir, parts)?;
 
     let stop = tokio::sync::watch::Sender::new(false);
     let stopped = || {
@@ -220,19 +262,23 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
     if tokio::time::timeout(Duration::from_secs(10), desk.callable()).await.is_err() {
         tracing::warn!("the device cannot be called yet; still trying");
     }
-    ready(&Ready {
+    let told = Ready {
         urls: urls(&config, &local),
         fingerprint: ca.as_ref().map(|(_, fingerprint)| fingerprint.clone()),
         ca_file: ca.map(|(file, _)| file),
         setup_code: if is_open(&config, &auth) { None } else { auth.setup_code() },
         open: is_open(&config, &auth),
         help_url: help_address.map(|address| format!("http://{address}/trust")),
-    });
+    };
+    ready(&told, &check);
     shutdown.await;
 
     tracing::info!("stopping");
     if tokio::time::timeout(Duration::from_secs(10), desk.stop()).await.is_err() {
         tracing::error!("the desk does not stop; going on without it");
+    }
+    if tokio::time::timeout(Duration::from_secs(10), recorder.stop()).await.is_err() {
+        tracing::error!("the recorder does not stop; going on without it");
     }
     outbound.stop().await;
     stop.send_replace(true);
@@ -260,7 +306,8 @@ const CLAIM: Duration = Duration::from_secs(15);
 /// GStreamer cannot be used, or a file cannot be played.
 pub async fn check_sources(config: &Config) -> Result<(), Error> {
     init_gstreamer()?;
-    check_files(&outbound_settings(config, ice_uris(&config.ice_servers)?, FarEnd::default())).await
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+    check_files(&outbound_settings(config, ice_uris(&config.ice_servers)?, FarEnd::default(), metrics)).await
 }
 
 /// Plays the files that are sources up to their first data. A device may come later, a file that is no picture never
@@ -320,7 +367,7 @@ fn bracketed(name: &duplex_pki::Name) -> String {
     if text.contains(':') { format!("[{text}]") } else { text }
 }
 
-fn outbound_settings(config: &Config, ice: IceUris, far_end: FarEnd) -> outbound::Settings {
+fn outbound_settings(config: &Config, ice: IceUris, far_end: FarEnd, metrics: Metrics) -> outbound::Settings {
     let setup = Setup::of(config, far_end);
     outbound::Settings {
         name: config.name.clone(),
@@ -333,7 +380,28 @@ fn outbound_settings(config: &Config, ice: IceUris, far_end: FarEnd) -> outbound
         ice,
         negotiation_timeout: Duration::from_secs(config.negotiation_timeout.into()),
         idle_grace: Duration::from_secs(config.idle_grace.into()),
+        tap: Tap::default(),
+        metrics,
     }
+}
+
+fn recording_settings(config: &Config) -> recording::Settings {
+    recording::Settings {
+        rule: config.record,
+        shelf: Shelf {
+            folder: config.recordings(),
+            max_size: config.record_max_size << 20,
+            max_age: max_age(config),
+            min_free: config.record_min_free << 20,
+        },
+        // Browsers play WebM, and that has no H.264.
+        kind: if config.video_codec == VideoCodec::Vp8 { Kind::WebM } else { Kind::Matroska },
+        bitrate: config.audio_bitrate,
+    }
+}
+
+fn max_age(config: &Config) -> Option<Duration> {
+    (config.record_max_age > 0).then(|| Duration::from_secs(u64::from(config.record_max_age) * 86_400))
 }
 
 fn inbound_settings(
@@ -341,6 +409,7 @@ fn inbound_settings(
     ice: IceUris,
     playback: tokio::sync::watch::Receiver<inbound::Playback>,
     far_end: FarEnd,
+    tap: Tap,
 ) -> inbound::Settings {
     inbound::Settings {
         playback,
@@ -348,8 +417,9 @@ fn inbound_settings(
         picture: config.picture.clone(),
         overlay_width: (f64::from(config.width) * config.overlay.size) as u32,
         record_max_size: config.record_max_size << 20,
-        record_max_age: (config.record_max_age > 0)
-            .then(|| Duration::from_secs(u64::from(config.record_max_age) * 86_400)),
+        record_max_age: max_age(config),
+        record_min_free: config.record_min_free << 20,
+        tap,
         ice,
         jitter: Duration::from_millis(config.jitter_buffer.into()),
         negotiation_timeout: Duration::from_secs(config.negotiation_timeout.into()),

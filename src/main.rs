@@ -5,11 +5,18 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use duplex::api::panel::{DeviceHealth, Log, Sessions};
+use duplex::cli_owner::{self, Question};
 use duplex::config::{self, Config, Flags, LogFormat};
-use duplex::{appliance, cli_auth, cli_steering, control, devices, doctor};
+use duplex::log_tail::LogTail;
+use duplex::{appliance, cli_auth, cli_steering, control, devices, doctor, health};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// A two-way WebRTC audio and video appliance: a browser sees and hears this device, and talks back.
 #[derive(Parser)]
@@ -36,6 +43,34 @@ enum Command {
     Doctor(Box<Flags>),
     /// List cameras, microphones and speakers
     Devices,
+    /// Tell how the running service and its device are; fails if something is wrong
+    #[command(after_help = "Exit code 0: all is well. 1: the service says what is wrong, or none runs.")]
+    Status {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List who is connected to the running service, or end a session
+    #[command(after_help = "Example:\n  duplex sessions\n  duplex sessions end 3f2a")]
+    Sessions {
+        #[command(subcommand)]
+        command: Option<cli_owner::SessionsCommand>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Show the last lines of the running service's log
+    #[command(
+        after_help = "Example:\n  duplex log --lines 50 --follow\n\nThe service keeps its last 500 lines in memory."
+    )]
+    Log {
+        /// How many lines, 1 to 500
+        #[arg(short = 'n', long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
+        lines: u16,
+        /// Go on with each new line, until Ctrl-C
+        #[arg(short, long)]
+        follow: bool,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Speak a text into the running device's outgoing sound
     Say {
         /// What to say, 1 to 1000 characters
@@ -87,6 +122,13 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Start or stop to record the running device's calls, both directions in one file
+    Record {
+        /// What to do
+        action: RecordAction,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Certificate authority and certificates
     Pki {
         #[command(subcommand)]
@@ -100,6 +142,14 @@ enum Command {
         #[command(subcommand)]
         command: appliance::Command,
     },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum RecordAction {
+    /// Begin a file; capture runs for it even if nobody watches
+    Start,
+    /// Complete the file
+    Stop,
 }
 
 /// Where the running service keeps its state.
@@ -135,7 +185,7 @@ fn sentence(error: &anyhow::Error) -> String {
 
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Run(flags) => run(load(&flags)?)?,
+        Command::Run(flags) => run(&flags)?,
         Command::CheckConfig(flags) => {
             let config = load(&flags)?;
             log_filter(&config)?;
@@ -156,6 +206,21 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             }
         }
         Command::Devices => list_devices()?,
+        Command::Status { place } => {
+            let health: DeviceHealth = question(&place, Question::Status)?;
+            print(&cli_owner::status(&health))?;
+            if !health.problems.is_empty() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Sessions { command: None, place } => {
+            let Sessions { sessions } = question(&place, Question::Sessions)?;
+            print(&cli_owner::sessions(&sessions))?;
+        }
+        Command::Sessions { command: Some(cli_owner::SessionsCommand::End { id }), place } => {
+            question::<()>(&place, Question::End { id })?;
+        }
+        Command::Log { lines, follow, place } => show_log(&place, lines.into(), follow)?,
         Command::Say { text, place } => ask(&place, &control::Request::Say { text })?,
         Command::Play { file, place } => {
             let path = file.canonicalize().with_context(|| format!("cannot play {}", file.display()))?;
@@ -166,6 +231,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Volume { direction, factor, place } => ask(&place, &direction.volume(factor))?,
         Command::Mute { direction, place } => ask(&place, &direction.mute(true))?,
         Command::Unmute { direction, place } => ask(&place, &direction.mute(false))?,
+        Command::Record { action, place } => {
+            ask(&place, &control::Request::Record { on: action == RecordAction::Start })?;
+        }
         Command::Pki { command } => {
             let config = load(&Flags::default())?;
             let hint = match &command {
@@ -191,20 +259,16 @@ fn load(flags: &Flags) -> Result<Config, config::Error> {
     config::load(flags, |name| std::env::var(name).ok())
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
-    log_to_stderr(&config)?;
+fn run(flags: &Flags) -> anyhow::Result<()> {
+    let (config, settings) = config::explain(flags, |name| std::env::var(name).ok())?;
+    let start = duplex::Start { settings, log: log_to_stderr(&config)? };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the async runtime")?;
-    let notifier = std::sync::Arc::new(appliance::notify::Notifier::new(|name| std::env::var(name).ok()));
+    let notifier = Arc::new(appliance::notify::Notifier::new(|name| std::env::var(name).ok()));
+    let well: Arc<OnceLock<health::Check>> = Arc::default();
     let result = runtime.block_on(async {
         if let Some(beat) = notifier.beat() {
-            let notifier = notifier.clone();
-            tokio::spawn(async move {
-                loop {
-                    notifier.alive();
-                    tokio::time::sleep(beat).await;
-                }
-            });
+            tokio::spawn(keep_alive(notifier.clone(), beat, well.clone()));
         }
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         let shutdown = async move {
@@ -213,7 +277,8 @@ fn run(config: Config) -> anyhow::Result<()> {
                 _ = terminate.recv() => {}
             }
         };
-        let ready = |ready: &duplex::Ready| {
+        let ready = |ready: &duplex::Ready, check: &health::Check| {
+            well.get_or_init(|| check.clone());
             announce(ready);
             notifier.ready();
         };
@@ -224,11 +289,34 @@ fn run(config: Config) -> anyhow::Result<()> {
                 notifier.stopping();
             }
         };
-        duplex::run(config, ready, stopping).await?;
+        duplex::run(config, start, ready, stopping).await?;
         anyhow::Ok(())
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     result
+}
+
+/// Tells the supervisor that the service is alive, for as long as it does what it is there for: a service that hangs is
+/// then started again.
+async fn keep_alive(notifier: Arc<appliance::notify::Notifier>, beat: Duration, well: Arc<OnceLock<health::Check>>) {
+    loop {
+        match well.get() {
+            // Still starting; systemd has a limit of its own for that.
+            None => notifier.alive(),
+            Some(check) => {
+                let verdict = check().await;
+                if verdict.is_good() {
+                    notifier.alive();
+                } else {
+                    tracing::error!(
+                        problems = verdict.problems.join(" "),
+                        "not telling the supervisor that all is well"
+                    );
+                }
+            }
+        }
+        tokio::time::sleep(beat).await;
+    }
 }
 
 /// Tells the person at the terminal where to go.
@@ -276,6 +364,22 @@ fn list_devices() -> anyhow::Result<()> {
 }
 
 fn ask(place: &Place, request: &control::Request) -> anyhow::Result<()> {
+    if let control::Told::Present(present) = put(place, request)? {
+        print(&cli_steering::shown(&present))?;
+    }
+    Ok(())
+}
+
+/// Asks the running service something for the owner.
+fn question<T: serde::de::DeserializeOwned>(place: &Place, question: Question) -> anyhow::Result<T> {
+    let told = match put(place, &control::Request::Owner { question })? {
+        control::Told::Owner(told) => told,
+        _ => serde_json::Value::Null,
+    };
+    serde_json::from_value(told).context("the service's answer is of another version than this command")
+}
+
+fn put(place: &Place, request: &control::Request) -> anyhow::Result<control::Told> {
     let mut flags = Flags::default();
     flags.config.clone_from(&place.config);
     if let Some(folder) = &place.state_dir {
@@ -283,10 +387,21 @@ fn ask(place: &Place, request: &control::Request) -> anyhow::Result<()> {
     }
     let config = load(&flags)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    if let Some(present) = runtime.block_on(control::ask(&config.state_dir, request))? {
-        print(&cli_steering::shown(&present))?;
+    Ok(runtime.block_on(control::ask(&config.state_dir, request))?)
+}
+
+fn show_log(place: &Place, lines: usize, follow: bool) -> anyhow::Result<()> {
+    let (mut after, mut most) = (0, lines);
+    loop {
+        let Log { lines } = question(place, Question::Log { after, lines: most })?;
+        print(&cli_owner::log(&lines))?;
+        if !follow {
+            return Ok(());
+        }
+        after = lines.last().map_or(after, |line| line.number);
+        most = duplex::log_tail::KEPT;
+        std::thread::sleep(Duration::from_secs(1));
     }
-    Ok(())
 }
 
 fn log_filter(config: &Config) -> anyhow::Result<tracing_subscriber::EnvFilter> {
@@ -296,20 +411,23 @@ fn log_filter(config: &Config) -> anyhow::Result<tracing_subscriber::EnvFilter> 
         .with_context(|| format!("log = {:?}: must be a filter such as info or info,duplex=debug", config.log))
 }
 
-fn log_to_stderr(config: &Config) -> anyhow::Result<()> {
+/// The log on stderr, and its end in memory.
+fn log_to_stderr(config: &Config) -> anyhow::Result<LogTail> {
     let filter = log_filter(config)?;
     let json = match config.log_format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Human => false,
         LogFormat::Json => true,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let tail = LogTail::new();
+    let log = tracing_subscriber::registry().with(filter).with(tail.clone());
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     if json {
-        builder.json().flatten_event(true).init();
+        log.with(lines.json().flatten_event(true)).init();
     } else {
-        builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
+        log.with(lines.with_target(false).with_ansi(std::io::stderr().is_terminal())).init();
     }
-    Ok(())
+    Ok(tail)
 }
 
 fn print(text: &str) -> std::io::Result<()> {

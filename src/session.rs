@@ -191,6 +191,11 @@ impl TalkLock {
         self.holder.as_ref().map(|holder| holder.peer.as_str())
     }
 
+    /// How many wait for the turn.
+    pub fn waiting(&self) -> usize {
+        self.line.len()
+    }
+
     /// The lock as `peer` sees it; a peer never heard of is idle.
     pub fn state_of(&self, peer: &str) -> TalkState {
         let holder = self.holder();

@@ -22,7 +22,10 @@ impl Notifier {
                 Some(name) => SocketAddr::from_abstract_name(name).ok()?,
                 None => SocketAddr::from_pathname(&path).ok()?,
             };
-            Some((UnixDatagram::unbound().ok()?, address))
+            let socket = UnixDatagram::unbound().ok()?;
+            // A supervisor that does not read must not hold up what it supervises.
+            socket.set_nonblocking(true).ok()?;
+            Some((socket, address))
         });
         let watchdog = env("WATCHDOG_USEC").and_then(|text| text.parse().ok()).map(Duration::from_micros);
         Self { socket, watchdog }

@@ -123,6 +123,17 @@ fn media(layers: &mut Layers) {
             layers.wrong("sound", "must be a file, but it is a folder");
         }
     }
+    if let Some(folder) = &config.record_dir
+        && folder.exists()
+        && !folder.is_dir()
+    {
+        layers.wrong("record-dir", format!("must be a folder, but {} is none", folder.display()));
+    }
+    if let Some(folder) = &config.clips
+        && !folder.is_dir()
+    {
+        layers.wrong("clips", format!("must be a folder that is there, but {} is not", folder.display()));
+    }
     for sink in &config.picture {
         if let PictureSink::Record(folder) = sink
             && folder.exists()

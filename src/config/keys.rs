@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::media::is_host;
 use super::{
-    AudioSource, Auto, Camera, Config, Corner, Echo, IceServer, LogFormat, Noise, PictureSink, RuleError, SoundSink,
-    VideoCodec, VideoSource,
+    AudioSource, Auto, Camera, Config, Corner, Echo, IceServer, LogFormat, Noise, PictureSink, RecordRule, RuleError,
+    SoundSink, VideoCodec, VideoSource,
 };
 
 /// One setting.
@@ -449,6 +449,19 @@ pub(super) const SECTIONS: &[Section] = &[
                 kind: number("dB", 0.0, 60.0, |config, value| config.duck = value),
             },
             Key {
+                name: "clips",
+                value_name: "FOLDER",
+                help: "Folder with sound files that talkers can play from the page (empty: none)",
+                default: "",
+                kind: Kind::Text {
+                    rule: "a folder that is there, or empty",
+                    set: |config, text, base| {
+                        config.clips = optional_path(text, base);
+                        Ok(())
+                    },
+                },
+            },
+            Key {
                 name: "idle-grace",
                 value_name: "SECONDS",
                 help: "Time after the last viewer left until capture and encoders stop",
@@ -546,9 +559,47 @@ pub(super) const SECTIONS: &[Section] = &[
                 kind: whole("pixels", 0, 200, |config, value| config.overlay.margin = value as u32),
             },
             Key {
+                name: "talk-limit",
+                value_name: "SECONDS",
+                help: "Longest turn to talk (0: no limit)",
+                default: "0",
+                kind: whole("seconds", 0, 86_400, |config, value| config.talk_limit = value as u32),
+            },
+        ],
+    },
+    Section {
+        heading: "Recording",
+        keys: &[
+            Key {
+                name: "record",
+                value_name: "WHEN",
+                help: "When calls are recorded, both directions in one file (off: only when the owner starts it; talk: while somebody talks)",
+                default: "off",
+                kind: Kind::Text {
+                    rule: RecordRule::RULE,
+                    set: |config, text, _| {
+                        config.record = text.parse()?;
+                        Ok(())
+                    },
+                },
+            },
+            Key {
+                name: "record-dir",
+                value_name: "FOLDER",
+                help: "Folder for recordings of calls (empty: recordings in state-dir)",
+                default: "",
+                kind: Kind::Text {
+                    rule: "a folder, or empty",
+                    set: |config, text, base| {
+                        config.record_dir = optional_path(text, base);
+                        Ok(())
+                    },
+                },
+            },
+            Key {
                 name: "record-max-size",
                 value_name: "MIB",
-                help: "Space that all recordings together may take (the oldest go first)",
+                help: "Space that all recordings in a folder may take (the oldest go first)",
                 default: "2000",
                 kind: whole("MiB", 1, 100_000_000, |config, value| config.record_max_size = value),
             },
@@ -560,11 +611,11 @@ pub(super) const SECTIONS: &[Section] = &[
                 kind: whole("days", 0, 36_500, |config, value| config.record_max_age = value as u32),
             },
             Key {
-                name: "talk-limit",
-                value_name: "SECONDS",
-                help: "Longest turn to talk (0: no limit)",
-                default: "0",
-                kind: whole("seconds", 0, 86_400, |config, value| config.talk_limit = value as u32),
+                name: "record-min-free",
+                value_name: "MIB",
+                help: "Space that recording leaves free on the disk; with less, it stops and the call goes on",
+                default: "200",
+                kind: whole("MiB", 0, 100_000_000, |config, value| config.record_min_free = value),
             },
         ],
     },

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::keys::{Key, Kind, keys};
 use super::{
     AudioSource, Auto, Camera, Config, Corner, Echo, Error, Errors, Flags, IceServer, LogFormat, Noise, Overlay,
-    PictureSink, Problem, Room, SoundSink, VideoCodec, VideoSource,
+    PictureSink, Problem, RecordRule, Room, SoundSink, VideoCodec, VideoSource,
 };
 
 /// The configuration while it is being put together.
@@ -327,8 +327,12 @@ fn blank() -> Config {
         jitter_buffer: 0,
         picture: vec![PictureSink::Discard],
         overlay: Overlay { corner: Corner::TopLeft, size: 0.0, margin: 0 },
+        record: RecordRule::Talk,
+        record_dir: Some(PathBuf::new()),
         record_max_size: 0,
-        record_max_age: 0,
+        record_max_age: u32::MAX,
+        record_min_free: 0,
+        clips: Some(PathBuf::new()),
         room: Room { echo: Echo::Off, noise: Noise::VeryHigh, gain: true },
         duck: 0.0,
         talk_limit: u32::MAX,

@@ -350,6 +350,17 @@ choice! {
 }
 
 choice! {
+    /// When calls are recorded without being told.
+    RecordRule, "off, always or talk":
+    /// Only when the owner starts it.
+    Off = "off",
+    /// From start to end of the service.
+    Always = "always",
+    /// While somebody talks.
+    Talk = "talk",
+}
+
+choice! {
     /// How log lines look.
     LogFormat, "auto, human or json":
     /// Human on a terminal, JSON elsewhere.

@@ -9,6 +9,7 @@
 //! refused in whichever of them it stands, also where a later one overrides it.
 
 mod check;
+mod explain;
 mod flags;
 mod keys;
 mod layers;
@@ -21,10 +22,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use explain::Setting;
 pub use flags::Flags;
 pub use media::{
-    AudioSource, Auto, Camera, Corner, Echo, IceServer, LogFormat, Noise, Overlay, PictureSink, Room, RuleError,
-    SoundSink, VideoCodec, VideoSource,
+    AudioSource, Auto, Camera, Corner, Echo, IceServer, LogFormat, Noise, Overlay, PictureSink, RecordRule, Room,
+    RuleError, SoundSink, VideoCodec, VideoSource,
 };
 pub use sample::sample;
 
@@ -83,10 +85,18 @@ pub struct Config {
     pub picture: Vec<PictureSink>,
     /// Place and size of the talker's picture in the outgoing one.
     pub overlay: Overlay,
-    /// MiB that all recordings together may take, at least 1.
+    /// When calls are recorded without being told.
+    pub record: RecordRule,
+    /// Folder for recordings of calls; `None`: see [`Config::recordings`]. May not exist yet.
+    pub record_dir: Option<PathBuf>,
+    /// MiB that all recordings in a folder may take, at least 1.
     pub record_max_size: u64,
     /// Days after which a recording is removed; 0: never.
     pub record_max_age: u32,
+    /// MiB that recording leaves free on the disk.
+    pub record_min_free: u64,
+    /// Folder with sound files that talkers can play.
+    pub clips: Option<PathBuf>,
     /// What is done to a microphone's sound.
     pub room: Room,
     /// dB by which the outgoing sound is lowered while somebody talks and `room.echo` says so, 0 to 60; 0: not at all.
@@ -109,6 +119,13 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
+impl Config {
+    /// Folder for recordings of calls.
+    pub fn recordings(&self) -> PathBuf {
+        self.record_dir.clone().unwrap_or_else(|| self.state_dir.join("recordings"))
+    }
+}
+
 /// Reads, joins and checks all sources of configuration.
 ///
 /// `env` looks up one environment variable; besides `DUPLEX_...` it is asked for `STATE_DIRECTORY`,
@@ -119,6 +136,16 @@ pub struct Config {
 pub fn load(flags: &Flags, env: impl Fn(&str) -> Option<String>) -> Result<Config, Error> {
     let layers = joined(flags, &env)?;
     layers.finish()
+}
+
+/// As [`load`], and where each value comes from.
+///
+/// # Errors
+/// As [`load`].
+pub fn explain(flags: &Flags, env: impl Fn(&str) -> Option<String>) -> Result<(Config, Vec<Setting>), Error> {
+    let layers = joined(flags, &env)?;
+    let settings = explain::settings(&layers);
+    Ok((layers.finish()?, settings))
 }
 
 /// The state folder alone, for commands that must work whatever else is wrong with the configuration.

@@ -77,9 +77,13 @@ fn defaults() -> Config {
         jitter_buffer: 80,
         picture: vec![PictureSink::Overlay],
         overlay: Overlay { corner: Corner::BottomRight, size: 0.25, margin: 16 },
+        record: RecordRule::Off,
+        record_dir: None,
         record_max_size: 2000,
         record_max_age: 30,
         room: Room { echo: Echo::Duck, noise: Noise::Off, gain: false },
+        record_min_free: 200,
+        clips: None,
         duck: 20.0,
         talk_limit: 0,
         max_viewers: 32,
@@ -183,8 +187,12 @@ fn every_key_is_a_flag_a_variable_and_a_toml_key() {
         ("overlay-corner", "top-left", "\"top-left\"".into()),
         ("overlay-size", "0.5", "0.5".into()),
         ("overlay-margin", "0", "0".into()),
+        ("record", "talk", "\"talk\"".into()),
+        ("record-dir", "/tmp/none", "\"/tmp/none\"".into()),
         ("record-max-size", "10", "10".into()),
         ("record-max-age", "0", "0".into()),
+        ("record-min-free", "10", "10".into()),
+        ("clips", &folder, format!("{folder:?}")),
         ("talk-limit", "60", "60".into()),
         ("log", "debug", "\"debug\"".into()),
         ("log-format", "json", "\"json\"".into()),
@@ -486,6 +494,7 @@ fn kinds_round_trip() {
     all::<VideoCodec>(&["vp8", "h264"]);
     all::<Corner>(&["top-left", "top-right", "bottom-left", "bottom-right"]);
     all::<LogFormat>(&["auto", "human", "json"]);
+    all::<RecordRule>(&["off", "always", "talk"]);
     assert_eq!("camera:".parse(), Ok(VideoSource::Camera(None)));
     assert_eq!("microphone:".parse(), Ok(AudioSource::Microphone(None)));
     assert_eq!("speaker:".parse(), Ok(SoundSink::Speaker(None)));

@@ -5,8 +5,8 @@
 //!
 //! | shown                                  | gets                                                        |
 //! |----------------------------------------|-------------------------------------------------------------|
-//! | a token                                | its scopes; nothing at all when it is wrong                 |
-//! | a session's cookie                     | watch; talk too for talker and owner                        |
+//! | a token                                | its scopes; nothing at all when it is wrong; never the panel |
+//! | a session's cookie                     | watch; talk too for talker and owner; the panel for owners  |
 //! | nothing, in the open mode, from a page | watch and talk, as the owner                                |
 //! | nothing, in the open mode, else        | all four scopes, as the owner                               |
 //! | nothing                                | nothing                                                     |
@@ -37,6 +37,8 @@ pub struct Caller {
     pub link: Link,
     /// What his rights follow from.
     pub credential: Credential,
+    /// Whether he may read the metrics.
+    pub metrics: bool,
 }
 
 /// What somebody's rights follow from.
@@ -69,6 +71,16 @@ impl Caller {
     /// Refuses whoever may not talk.
     pub fn must_talk(&self) -> Result<(), Denied> {
         self.must(self.grants.talk, "talk")
+    }
+
+    /// Refuses everybody but the owner.
+    pub fn must_own(&self) -> Result<(), Denied> {
+        self.must(self.grants.owner, "do that; only the owner may")
+    }
+
+    /// Refuses whoever may not read the metrics.
+    pub fn must_measure(&self) -> Result<(), Denied> {
+        self.must(self.metrics, "read the metrics")
     }
 
     fn must(&self, granted: bool, what: &str) -> Result<(), Denied> {
@@ -183,7 +195,8 @@ fn by_credential(credential: Credential, no_owner: bool, browser: bool, link: Li
         browser,
         principal,
     };
-    Caller { access: Access { role, open, needs_setup: no_owner && !open }, grants, link, credential }
+    let metrics = grants.owner;
+    Caller { access: Access { role, open, needs_setup: no_owner && !open }, grants, link, credential, metrics }
 }
 
 fn by_token(id: String, name: &str, scopes: &[Scope], browser: bool, link: Link) -> Caller {
@@ -202,7 +215,8 @@ fn by_token(id: String, name: &str, scopes: &[Scope], browser: bool, link: Link)
         (false, _) => None,
     };
     let access = Access { role, open: false, needs_setup: false };
-    Caller { access, grants, link, credential: Credential::Token { id } }
+    let metrics = scopes.contains(&Scope::Metrics);
+    Caller { access, grants, link, credential: Credential::Token { id }, metrics }
 }
 
 fn bearer(headers: &HeaderMap) -> Result<Option<String>, Denied> {

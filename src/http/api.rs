@@ -6,8 +6,8 @@
 use super::access::{Caller, OPEN, cookie_name, session_cookies, session_principal};
 use super::auth::{Auth, Refused, SessionToken};
 use super::denied::Denied;
-use super::{AppState, Link, events};
-use crate::api::{Access, Role, SetupRequest, SignInRequest, Status, TalkRequest, TalkState};
+use super::{AppState, Link, events, log, media, openapi, panel, recordings, sessions, steering};
+use crate::api::{Access, ApiError, Role, SetupRequest, SignInRequest, Status, TalkRequest, TalkState};
 use crate::desk::DeskClosed;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 use tracing::{error, info};
+use utoipa::ToSchema;
 
 /// The routes under `/api/v1`.
 pub fn routes() -> Router<AppState> {
@@ -30,6 +31,13 @@ pub fn routes() -> Router<AppState> {
         .route("/events", get(events::events))
         .route("/talk", post(talk))
         .route("/talk/release", post(release))
+        .merge(media::routes())
+        .merge(recordings::routes())
+        .merge(openapi::routes())
+        .merge(panel::routes())
+        .merge(sessions::routes())
+        .merge(log::routes())
+        .merge(steering::routes())
         .fallback(async || Denied::not_found())
 }
 
@@ -54,7 +62,7 @@ pub fn own_peer(state: &AppState, caller: &Caller, peer: &str) -> Result<(), Den
 }
 
 /// A JSON body within limits of size and time.
-pub struct Body<T>(T);
+pub struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
     type Rejection = Denied;
@@ -90,11 +98,22 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
     }
 }
 
-async fn status(State(state): State<AppState>, caller: Caller) -> Json<Status> {
+/// What a page must know before it can call. Without a sign-in it tells the name, the version and the way in.
+#[utoipa::path(get, path = "/api/v1/status", tag = "everybody", responses((status = 200, body = Status)), security(()))]
+pub(super) async fn status(State(state): State<AppState>, caller: Caller) -> Json<Status> {
     Json(status_for(state.desk.status(caller.access.clone()), &caller))
 }
 
-async fn sign_in(
+/// Signs in with the password of a role; sets the session's cookie.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sign-in",
+    tag = "everybody",
+    request_body = SignInRequest,
+    responses((status = 200, body = Access), (status = 401, body = ApiError), (status = 429, body = ApiError)),
+    security(())
+)]
+pub(super) async fn sign_in(
     State(state): State<AppState>,
     link: Link,
     headers: HeaderMap,
@@ -103,11 +122,27 @@ async fn sign_in(
     attempt(&state, link)?;
     let (role, token) = hashed(&state, move |auth| auth.sign_in(&request.password)).await?;
     end_sessions(&state, &headers, link).await?;
+    state.panel.metrics.signed_in();
     info!(address = %link.address, ?role, "signed in");
     signed_in(role, &token, link)
 }
 
-async fn setup(
+/// Sets the owner's password with the code from the device's terminal, and signs in.
+#[utoipa::path(
+    post,
+    path = "/api/v1/setup",
+    tag = "everybody",
+    request_body = SetupRequest,
+    responses(
+        (status = 200, body = Access),
+        (status = 401, body = ApiError),
+        (status = 409, body = ApiError),
+        (status = 422, body = ApiError),
+        (status = 429, body = ApiError)
+    ),
+    security(())
+)]
+pub(super) async fn setup(
     State(state): State<AppState>,
     link: Link,
     headers: HeaderMap,
@@ -121,13 +156,27 @@ async fn setup(
     signed_in(Role::Owner, &token, link)
 }
 
-async fn sign_out(State(state): State<AppState>, link: Link, headers: HeaderMap) -> Result<Response, Denied> {
+/// Ends the session and every connection it opened.
+#[utoipa::path(post, path = "/api/v1/sign-out", tag = "everybody", responses((status = 204)), security(()))]
+pub(super) async fn sign_out(
+    State(state): State<AppState>,
+    link: Link,
+    headers: HeaderMap,
+) -> Result<Response, Denied> {
     end_sessions(&state, &headers, link).await?;
     let cookie = cookie("", 0, link)?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
 
-async fn talk(
+/// Asks for the turn to talk; for talkers and owners.
+#[utoipa::path(
+    post,
+    path = "/api/v1/talk",
+    tag = "call",
+    request_body = TalkRequest,
+    responses((status = 200, body = TalkState), (status = 403, body = ApiError), (status = 404, body = ApiError))
+)]
+pub(super) async fn talk(
     State(state): State<AppState>,
     caller: Caller,
     Body(request): Body<TalkRequest>,
@@ -140,13 +189,23 @@ async fn talk(
     state.desk.ask(&request.peer, request.take).await.map(Json).map_err(closing)
 }
 
-#[derive(Deserialize)]
+/// Gives the turn back.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ReleaseRequest {
+pub(super) struct ReleaseRequest {
+    /// The caller's signalling peer id.
     peer: String,
 }
 
-async fn release(
+/// Gives the turn, or the place in the line, back.
+#[utoipa::path(
+    post,
+    path = "/api/v1/talk/release",
+    tag = "call",
+    request_body = ReleaseRequest,
+    responses((status = 200, body = TalkState), (status = 404, body = ApiError))
+)]
+pub(super) async fn release(
     State(state): State<AppState>,
     caller: Caller,
     Body(request): Body<ReleaseRequest>,

@@ -8,6 +8,7 @@ use super::access::Caller;
 use super::api::{closing, own_peer, status_for};
 use super::denied::Denied;
 use crate::api::Event;
+use crate::steering::{Present, Steering};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
 use tokio::time::{Interval, interval};
 use tracing::error;
 
@@ -26,7 +28,15 @@ pub(super) struct Parameters {
     peer: String,
 }
 
-/// Streams the events of one of the caller's peers for as long as that is connected.
+/// What happens, as far as it concerns one of the caller's peers, for as long as that is connected: the data of an event
+/// is an `Event`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/events",
+    tag = "call",
+    params(("peer" = String, Query, description = "The caller's signalling peer id")),
+    responses((status = 200, content_type = "text/event-stream", body = Event), (status = 404, body = crate::api::ApiError))
+)]
 pub(super) async fn events(
     State(state): State<AppState>,
     caller: Caller,
@@ -38,7 +48,9 @@ pub(super) async fn events(
     };
     own_peer(&state, &caller, &peer)?;
     let events = state.desk.subscribe(&peer).await.map_err(closing)?;
-    let subscription = Subscription { state, caller, peer, events, check: interval(CHECK) };
+    let crowd = state.hub.crowd();
+    let steering = state.panel.steering.as_ref().map(Steering::watch);
+    let subscription = Subscription { state, caller, peer, events, crowd, steering, check: interval(CHECK) };
     let stream = unfold(subscription, |mut subscription| async {
         let event = subscription.next().await?;
         Some((Ok(event), subscription))
@@ -51,14 +63,23 @@ struct Subscription {
     caller: Caller,
     peer: String,
     events: Receiver<Event>,
+    /// Who is connected, which is the owner's business.
+    crowd: watch::Receiver<u64>,
+    /// What is sent, likewise.
+    steering: Option<watch::Receiver<Present>>,
     check: Interval,
 }
 
 impl Subscription {
     async fn next(&mut self) -> Option<sse::Event> {
         loop {
+            let owner = self.caller.grants.owner;
             let event = tokio::select! {
+                // What is said at the end of a connection shall still be heard.
+                biased;
                 event = self.events.recv() => event?,
+                Ok(()) = self.crowd.changed(), if owner => Event::Sessions,
+                Some(()) = steered(&mut self.steering), if owner => Event::Steering,
                 // A peer that was signed out is disconnected; its events end with it.
                 _ = self.check.tick() => {
                     own_peer(&self.state, &self.caller, &self.peer).ok()?;
@@ -75,6 +96,11 @@ impl Subscription {
             }
         }
     }
+}
+
+/// Waits for the next change.
+async fn steered(steering: &mut Option<watch::Receiver<Present>>) -> Option<()> {
+    steering.as_mut()?.changed().await.ok()
 }
 
 const CHECK: Duration = Duration::from_secs(3);

@@ -38,6 +38,7 @@ pub async fn guard(State(state): State<AppState>, mut request: Request, next: Ne
     harden(response.headers_mut(), policy, path.starts_with("/api/"));
     if let Some(Mark(code)) = response.extensions().get() {
         let status = response.status();
+        state.panel.metrics.refused(code, path == "/api/v1/sign-in" || path == "/api/v1/setup");
         if [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED].contains(&status) {
             debug!(address = %link.address, %method, path, code, "not found");
         } else if let Some(left_out) = state.log.pass() {

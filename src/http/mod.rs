@@ -6,7 +6,8 @@
 //! ```text
 //! serve: TCP > TLS > HTTP/1.1 > guard --+-- /             page, or signalling when it asks for a WebSocket
 //!                                       +-- /signalling   WebSocket > hub
-//!                                       +-- /api/v1/...   api, events
+//!                                       +-- /api/v1/...   api, events, media; the owner's: panel, recordings, sessions, log, steering
+//!                                       +-- /healthz, /metrics  monitoring
 //!                                       +-- /trust, /ca.* trust
 //!                                       +-- anything else assets
 //! plain listener (help_router) ---------+-- /trust, /ca.* and a redirect of anything else
@@ -20,8 +21,18 @@ pub mod denied;
 pub mod events;
 pub mod guard;
 pub mod hosts;
+pub mod local;
+pub mod log;
+pub mod media;
+pub mod media_desk;
+pub mod monitoring;
+pub mod openapi;
+pub mod panel;
+pub mod recordings;
 pub mod serve;
+pub mod sessions;
 pub mod socket;
+pub mod steering;
 pub mod talk_desk;
 #[cfg(test)]
 mod tests;
@@ -29,6 +40,7 @@ pub mod tls;
 pub mod trust;
 
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::signalling::hub::Hub;
 use crate::signalling::ration::LogRation;
 use assets::Page;
@@ -39,6 +51,8 @@ use axum::routing::get;
 use axum::{Router, middleware};
 use denied::Denied;
 pub use hosts::AllowedHosts;
+pub use media_desk::MediaDesk;
+pub use panel::Panel;
 pub use serve::{Link, serve};
 use std::sync::{Arc, Mutex};
 pub use talk_desk::TalkDesk;
@@ -56,10 +70,14 @@ pub struct AppState {
     pub hub: Hub,
     /// Who talks, and how the device is.
     pub desk: Arc<dyn TalkDesk>,
+    /// Pictures, announcements, recordings.
+    pub media: Arc<dyn MediaDesk>,
     /// Names under which requests are answered.
     pub allowed: AllowedHosts,
     /// The CA's certificate, if the service has its own CA.
     pub trust: Trust,
+    /// What the owner gets to see.
+    pub panel: Arc<Panel>,
     page: Arc<Page>,
     attempts: Arc<Mutex<Attempts>>,
     log: Arc<LogRation>,
@@ -72,6 +90,7 @@ impl AppState {
         auth: Arc<Auth>,
         hub: Hub,
         desk: impl TalkDesk,
+        media: impl MediaDesk,
         allowed: AllowedHosts,
         trust: Trust,
     ) -> Self {
@@ -81,12 +100,20 @@ impl AppState {
             auth,
             hub,
             desk: Arc::new(desk),
+            media: Arc::new(media),
             allowed,
             trust,
+            panel: Arc::new(Panel::bare(Metrics::new(env!("CARGO_PKG_VERSION")))),
             page: Arc::new(page),
             attempts: Arc::default(),
             log: Arc::default(),
         }
+    }
+
+    /// With something for the owner to see.
+    #[must_use]
+    pub fn with_panel(self, panel: Panel) -> Self {
+        Self { panel: Arc::new(panel), ..self }
     }
 }
 
@@ -96,6 +123,7 @@ pub fn router(state: AppState) -> Router {
         .route("/", get(root))
         .route("/signalling", get(socket::upgrade))
         .nest("/api/v1", api::routes())
+        .merge(monitoring::routes())
         .merge(trust::routes().with_state(state.trust.clone()))
         .fallback(assets::asset)
         .method_not_allowed_fallback(async || Denied::method())

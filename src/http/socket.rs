@@ -22,6 +22,9 @@ pub async fn upgrade(State(state): State<AppState>, request: Request) -> Result<
     if caller.credential == Credential::None {
         return Err(Denied::not_signed_in());
     }
+    if !(caller.grants.watch || caller.grants.talk || caller.grants.produce || caller.grants.consume_peer) {
+        return Err(Denied::not_allowed("use signalling"));
+    }
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &state).await.map_err(|error| {
         debug!(%error, "not a WebSocket request");
         Denied::new(StatusCode::UPGRADE_REQUIRED, "upgradeRequired", "This address speaks WebSocket only.")
@@ -32,7 +35,7 @@ pub async fn upgrade(State(state): State<AppState>, request: Request) -> Result<
             let hub = state.hub.clone();
             let principal = caller.grants.principal.clone();
             tokio::select! {
-                () = server::serve_socket(ws, hub.clone(), caller.grants) => {}
+                () = server::serve_socket(ws, hub.clone(), caller.grants, caller.link.address.ip().to_canonical()) => {}
                 () = async {
                     loop {
                         // A token may be revoked and a password changed while the connection lasts. The hub ends the

@@ -18,6 +18,10 @@ pub trait TalkDesk: Send + Sync + 'static {
     fn status(&self, access: Access) -> Status;
     /// Events for one peer: the present status and turn first, then what changes.
     fn subscribe<'a>(&'a self, peer: &'a str) -> BoxFuture<'a, Result<Receiver<Event>, DeskClosed>>;
+    /// An event for one peer's page alone.
+    fn tell<'a>(&'a self, peer: &'a str, event: Event) -> BoxFuture<'a, Result<(), DeskClosed>>;
+    /// Who has the turn to talk.
+    fn talker(&self) -> Option<String>;
 }
 
 impl TalkDesk for Desk {
@@ -35,5 +39,13 @@ impl TalkDesk for Desk {
 
     fn subscribe<'a>(&'a self, peer: &'a str) -> BoxFuture<'a, Result<Receiver<Event>, DeskClosed>> {
         Box::pin(Desk::subscribe(self, peer))
+    }
+
+    fn tell<'a>(&'a self, peer: &'a str, event: Event) -> BoxFuture<'a, Result<(), DeskClosed>> {
+        Box::pin(Desk::tell(self, peer, event))
+    }
+
+    fn talker(&self) -> Option<String> {
+        Desk::talker(self)
     }
 }

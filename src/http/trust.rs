@@ -40,11 +40,15 @@ impl Trust {
         *self.ca.write().unwrap_or_else(PoisonError::into_inner) = Some(ca);
     }
 
+    /// The service's own CA, if it has one.
+    pub fn authority(&self) -> Option<Ca> {
+        self.ca.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn ca(&self) -> Result<Ca, Denied> {
-        let ca = self.ca.read().unwrap_or_else(PoisonError::into_inner).clone();
         let message =
             "This service uses a certificate that was not issued by its own authority; there is nothing to trust here.";
-        ca.ok_or_else(|| Denied::new(StatusCode::NOT_FOUND, "notOwnCa", message))
+        self.authority().ok_or_else(|| Denied::new(StatusCode::NOT_FOUND, "notOwnCa", message))
     }
 }
 

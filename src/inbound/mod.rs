@@ -17,10 +17,14 @@ use crate::config::PictureSink;
 use crate::far_end::FarEnd;
 use crate::picture_slot::PictureSlot;
 use crate::pipeline::{Error, Event, Pipeline};
+use crate::recording::packet::Lane;
+use crate::recording::roll::Roll;
+use crate::recording::shelf::Shelf;
+use crate::recording::tap::Tap;
+use crate::recording::writer::Note;
 use crate::signaller::InProcessSignaller;
 use crate::signalling::hub::Hub;
 use crate::transport::{Change, IceUris};
-use recorder::Recorder;
 pub use speaker::Playback;
 use speaker::Speaker;
 use webrtc_src::WebrtcSrc;
@@ -40,8 +44,12 @@ pub struct Settings {
     pub record_max_size: u64,
     /// Age of recordings that are kept.
     pub record_max_age: Option<Duration>,
+    /// Bytes that stay free on the disk.
+    pub record_min_free: u64,
     /// STUN and TURN.
     pub ice: IceUris,
+    /// Where a recording of the call listens in.
+    pub tap: Tap,
     /// How long packets wait for late ones.
     pub jitter: Duration,
     /// A session that is not connected after so long is ended.
@@ -57,6 +65,8 @@ pub enum Report {
     Over(String, Option<String>),
     /// Speaker or recorder failed or was mended.
     Fault(Part, Option<String>),
+    /// The talker is recorded into a file of its own, or no longer.
+    Recorded(bool),
 }
 
 /// One talk; dropping it ends it.
@@ -128,24 +138,26 @@ async fn run(
     let signaller = InProcessSignaller::consumer(hub, talker);
     let source = WebrtcSrc::add_to(&pipeline, talker, signaller, &settings.ice, settings.jitter, changes)?;
     let speaker = Speaker::add_to(&pipeline, &source.sound, settings.jitter, settings.far_end.clone())?;
+    // Where it is heard and seen here, that is where it belongs in a recording of the call.
+    for (lane, tee) in [(Lane::TalkerSound, &source.sound), (Lane::TalkerPicture, &source.picture)] {
+        recorder::listen(&settings.tap, lane, tee, settings.jitter);
+    }
     let close_files = watch::Sender::new(false);
-    let mut recording: Option<tokio::task::JoinHandle<Result<(), Error>>> = None;
+    let mut recording: Option<Roll> = None;
     for sink in &settings.picture {
         match sink {
             PictureSink::Discard => {}
             PictureSink::Overlay => overlay::overlay(&pipeline, &source.picture, settings.overlay_width, slot)?,
             PictureSink::Record(folder) => {
-                let keep = recorder::Settings {
+                let shelf = Shelf {
                     folder: folder.clone(),
                     max_size: settings.record_max_size,
                     max_age: settings.record_max_age,
+                    min_free: settings.record_min_free,
                 };
-                match Recorder::add_to(&pipeline, &source.sound, &source.picture, keep, talker) {
-                    Ok(recorder) => {
-                        tell(Report::Fault(Part::Recording, None));
-                        recording = Some(tokio::spawn(recorder.run(close_files.subscribe())));
-                    }
-                    Err(error) => tell(Report::Fault(Part::Recording, Some(error.to_string()))),
+                match recorder::recorder(&source.sound, &source.picture, shelf, talker).await {
+                    Ok(roll) => recording = Some(roll),
+                    Err(error) => tell(Report::Fault(Part::Recording, Some(error))),
                 }
             }
         }
@@ -189,16 +201,28 @@ async fn run(
                 Some(_) => {}
                 None => break Ok(()),
             },
-            Some(finished) = async { Some(recording.as_mut()?.await) }, if recording.is_some() => {
-                recording = None;
-                if let Ok(Err(error)) = finished {
-                    tracing::warn!(%error, "recording stopped; the call goes on");
-                    tell(Report::Fault(Part::Recording, Some(error.to_string())));
+            note = async { recording.as_mut()?.note().await }, if recording.is_some() => match note {
+                Some(Note::Began(path)) => {
+                    tracing::info!(file = %path.display(), "recording the talker");
+                    tell(Report::Fault(Part::Recording, None));
+                    tell(Report::Recorded(true));
                 }
+                Some(Note::Failed(reason)) => {
+                    tracing::warn!(reason, "recording stopped; the call goes on");
+                    tell(Report::Fault(Part::Recording, Some(format!("recording stopped: {reason}"))));
+                    tell(Report::Recorded(false));
+                }
+                None => recording = None,
             }
         }
     };
-    // The tap on the network closes first, then the files, then the rest.
+    if let Some(roll) = recording.take() {
+        if let Some(reason) = roll.close().await {
+            tracing::warn!(reason, "the recording did not end well");
+        }
+        tell(Report::Recorded(false));
+    }
+    // The tap on the network closes first, then the rest.
     let end = source.ender();
     let (sound, picture) = (source.sound.clone(), source.picture.clone());
     let closing = tokio::task::spawn_blocking(move || {
@@ -211,9 +235,6 @@ async fn run(
     close_files.send_replace(true);
     if tokio::time::timeout(END / 2, speaker).await.is_err() {
         tracing::warn!("the talker's sound did not end in time");
-    }
-    if let Some(Ok(Err(error))) = async { Some(recording.take()?.await) }.await {
-        tracing::warn!(%error, "the recording did not end well");
     }
     drain(&mut pipeline).await;
     pipeline.stop().await;

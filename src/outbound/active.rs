@@ -6,24 +6,31 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use gst::prelude::*;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::count;
 use super::encoder::KeyFrames;
 use super::feed::{self, Fault, Inlets};
 use super::mixer::{Announcement, Mixer};
 use super::seats::Seats;
 use super::sending::Sending;
+use super::snapshot::Wish;
 use super::source::{self, End, Source, Wanted};
 use super::{Settings, Sound};
 use crate::bridge;
 use crate::config::VideoSource;
 use crate::picture_slot::PictureSlot;
 use crate::pipeline::{Error, Event};
+use crate::recording::packet::Lane;
+use crate::recording::tap::Tap;
 
 /// Longest wait for an announcement's first data.
 const PREROLL: Duration = Duration::from_secs(2);
+/// Time that a camera gets after its start before a frame of it is a snapshot.
+const EXPOSURE: Duration = Duration::from_millis(600);
 /// What is still in the mixer's inlet at the end of an announcement is heard out.
 const HEARD_OUT: Duration = Duration::from_millis(200);
 
@@ -42,31 +49,40 @@ pub struct Active {
     tell_fault: mpsc::UnboundedSender<Fault>,
     announcements: HashMap<u64, (Announcement, JoinHandle<()>)>,
     next_announcement: u64,
+    began: Instant,
     seats: Seats,
     /// What makes the device register, while priming.
     tapped: Option<gst_app::AppSrc>,
+    /// A recording listens to the top rung.
+    listened: bool,
 }
 
 impl Active {
     /// Builds mixer and sources and plays them.
     ///
-    /// For priming a test picture and silence do: webrtcsink registers once it has seen media in its final caps.
+    /// For priming a test picture and silence do: webrtcsink registers once it has seen media in its final caps. A
+    /// recording needs the top rung, also when nobody stands on it.
     pub async fn start(
         settings: &Settings,
         slot: &PictureSlot,
         sending: &Sending,
         priming: bool,
+        recording: bool,
     ) -> Result<Self, Error> {
         let (tell_fault, faults) = mpsc::unbounded_channel();
         // webrtcsink looks at the stream only from its second frame on, and H.264 means nothing to it without a key frame.
         let key_frames = if priming { KeyFrames::Often } else { KeyFrames::OnRequest };
         let mut mixer = Mixer::new(&settings.rungs, key_frames, &settings.overlay, slot)?;
+        count::mixer(&mut mixer, &settings.metrics, priming);
         bridge::join(&mixer.audio_out, &[&sending.sink.audio], || {});
         let seats = sending.seats.clone();
         let tapped = priming.then(|| sending.sink.video.clone());
         tapped.iter().for_each(|inlet| seats.tap(inlet));
-        mixer.encode(&sending.rungs_wanted(), &seats)?;
-        let played = mixer.pipeline.play().await;
+        if !priming {
+            listen(&settings.tap, Lane::Sound, &mixer.audio_out);
+        }
+        let mut wanted = sending.rungs_wanted();
+        wanted.iter_mut().take(1).for_each(|top| *top |= recording);
         let inlets = Inlets { picture: mixer.picture.clone(), sound: mixer.sound.clone() };
         let mut active = Self {
             mixer,
@@ -78,9 +94,13 @@ impl Active {
             tell_fault,
             announcements: HashMap::new(),
             next_announcement: 0,
+            began: Instant::now(),
             seats,
             tapped,
+            listened: false,
         };
+        active.encode(&wanted, &settings.tap)?;
+        let played = active.mixer.pipeline.play().await;
         // From here on its end takes the tap out again.
         played?;
         active.feed(settings);
@@ -106,6 +126,25 @@ impl Active {
                 self.feeds.push((source.clone(), task));
             }
         }
+    }
+
+    /// Encodes the rungs that are wanted, and no others; a recording can listen to the top one.
+    ///
+    /// # Errors
+    /// An encoder cannot be built.
+    pub fn encode(&mut self, wanted: &[bool], tap: &Tap) -> Result<(), Error> {
+        self.mixer.encode(wanted, &self.seats)?;
+        if let Some(outlet) = self.mixer.top().filter(|_| !self.priming && !self.listened) {
+            listen(tap, Lane::Picture, outlet);
+            self.listened = true;
+        }
+        Ok(())
+    }
+
+    /// Gives the next frame that goes into the encoder to whoever wished for it; not one of the first, in which a camera
+    /// has not yet found its exposure.
+    pub fn grant(&mut self, wish: Wish) {
+        wish.grant(&self.mixer.drawn, self.began + EXPOSURE);
     }
 
     /// Plays a prepared announcement over the programme; `done` is called with its number when it has been heard.
@@ -153,6 +192,12 @@ impl Drop for Active {
         self.tapped.iter().for_each(|inlet| self.seats.untap(inlet));
         self.feeds.iter().for_each(|(_, task)| task.abort());
         self.announcements.values().for_each(|(_, task)| task.abort());
+    }
+}
+
+fn listen(tap: &Tap, lane: Lane, outlet: &gst_app::AppSink) {
+    if let Some(pad) = outlet.static_pad("sink") {
+        tap.listen(lane, &pad, Duration::ZERO);
     }
 }
 

@@ -15,10 +15,12 @@
 use gst::prelude::*;
 
 use super::branch::Branch;
+use super::count;
 use super::encoder::{Format, KeyFrames, RATE};
 use super::seats::Seats;
 use crate::bridge;
 use crate::config::{Corner, Overlay};
+use crate::metrics::{Kind, Metrics};
 use crate::picture_slot::PictureSlot;
 use crate::pipeline::{Error, Pipeline, make};
 
@@ -34,8 +36,12 @@ pub struct Mixer {
     pub picture: gst_app::AppSrc,
     /// Where the raw programme sound goes in.
     pub sound: gst_app::AppSrc,
+    /// The pad that finished pictures pass on their way to the encoders.
+    pub drawn: gst::Pad,
     /// Encoded sound.
     pub audio_out: gst_app::AppSink,
+    /// Where encoded pictures are counted; `None`: nowhere.
+    pub counted: Option<Metrics>,
     rungs: Vec<Format>,
     key_frames: KeyFrames,
     tee: gst::Element,
@@ -66,6 +72,10 @@ impl Mixer {
         tee.set_property("allow-not-linked", true);
         pipeline.add_chain("picture", &[picture.upcast_ref(), &composition, &tee])?;
 
+        let drawn = composition
+            .static_pad("src")
+            .ok_or_else(|| Error::Input("overlaycomposition has no source pad".to_owned()))?;
+
         let audiomixer = make("audiomixer")?;
         audiomixer.set_property("output-buffer-duration", gst::ClockTime::from_mseconds(10).nseconds());
         // The pipeline's running time is the process's: without this the mixer would first make up for all the time
@@ -93,7 +103,20 @@ impl Mixer {
         link_to(sound.upcast_ref(), &programme)?;
         let branches = rungs.iter().map(|_| None).collect();
         let rungs = rungs.to_vec();
-        Ok(Self { pipeline, picture, sound, audio_out, rungs, key_frames, tee, branches, audiomixer, programme })
+        Ok(Self {
+            pipeline,
+            picture,
+            sound,
+            drawn,
+            audio_out,
+            counted: None,
+            rungs,
+            key_frames,
+            tee,
+            branches,
+            audiomixer,
+            programme,
+        })
     }
 
     /// Encodes the rungs that are wanted, and no others; those that are new feed `seats`.
@@ -108,6 +131,9 @@ impl Mixer {
                     let (pipeline, ration) = (self.pipeline.inner(), seats.ration(rung));
                     let branch =
                         Branch::new(pipeline, &self.tee, &self.rungs[rung], rung > 0, self.key_frames, ration)?;
+                    if let Some(metrics) = &self.counted {
+                        count::encoded(&branch.outlet, Kind::Picture, rung, metrics);
+                    }
                     seats.attach(rung, &branch.outlet);
                     self.branches[rung] = Some(branch);
                 }
@@ -115,6 +141,11 @@ impl Mixer {
             }
         }
         Ok(())
+    }
+
+    /// Where the encoded pictures of the top rung come out, once it has been wanted.
+    pub fn top(&self) -> Option<&gst_app::AppSink> {
+        self.branches.first()?.as_ref().map(|branch| &branch.outlet)
     }
 
     /// Gives nothing any more.

@@ -1,19 +1,22 @@
 //! Outbound media, device to browser: sources, mixer, one encode, a session per viewer.
 //!
 //! In: the configuration's part, commands. Out: encoded media to viewers, [`Report`]s. Never: captures or
-//! encodes while nobody watches; stops a viewer because a source failed.
+//! encodes while nobody wants it (a viewer, or whoever has a [`Hold`]); stops a viewer because a source failed.
 //!
-//! One task owns everything here: it starts sources and encoder for the first viewer, stops them some
+//! One task owns everything here: it starts sources and encoder for the first who wants them, stops them some
 //! time after the last, ends sessions that do not come up in time, and rebuilds what breaks.
 
 mod active;
 mod branch;
+mod count;
 pub mod encoder;
 mod feed;
+mod hold;
 mod mixer;
 pub mod rungs;
 mod seats;
 mod sending;
+mod snapshot;
 pub mod source;
 mod webrtc_sink;
 
@@ -26,17 +29,22 @@ use tokio::time::Instant;
 
 use crate::api::Part;
 use crate::config::{Overlay, VideoCodec};
+use crate::metrics::Metrics;
 use crate::picture_slot::PictureSlot;
 use crate::pipeline::{Error, Event};
+use crate::recording::tap::Tap;
 use crate::signalling::hub::Hub;
 use crate::transport::{Change, IceUris};
 use active::Active;
 use encoder::{Format, KeyFrames};
 use feed::Fault;
 pub use feed::try_out;
+use hold::Holders;
+pub use hold::{Hold, Purpose};
 use mixer::Mixer;
 use seats::Seats;
 use sending::Sending;
+pub use snapshot::Snapshots;
 use source::{Setup, Source, Wanted};
 
 /// What outbound needs of the configuration.
@@ -62,6 +70,10 @@ pub struct Settings {
     pub negotiation_timeout: Duration,
     /// Capture and encoders stop so long after the last viewer left.
     pub idle_grace: Duration,
+    /// Where a recording listens in.
+    pub tap: Tap,
+    /// Where it is counted.
+    pub metrics: Metrics,
 }
 
 /// What outbound tells.
@@ -89,6 +101,16 @@ pub enum Failure {
     Codec(VideoCodec),
 }
 
+impl Failure {
+    /// The word in the metrics.
+    fn word(self) -> &'static str {
+        match self {
+            Self::NoMedia => "no-media",
+            Self::Codec(_) => "codec",
+        }
+    }
+}
+
 /// Something to be heard once over the programme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sound {
@@ -105,6 +127,9 @@ enum Command {
     Volume(f64),
     Announce(Source, oneshot::Sender<Result<(), Error>>),
     Announced(u64),
+    Hold(Purpose),
+    Release(Purpose),
+    Frame(snapshot::Wish),
     Retry,
     Stop(oneshot::Sender<()>),
 }
@@ -133,6 +158,9 @@ impl Outbound {
             slot,
             sending,
             active: None,
+            holders: Holders::default(),
+            wishes: Vec::new(),
+            video_fault: None,
             ducked: false,
             broken: false,
             reports,
@@ -166,6 +194,16 @@ impl Outbound {
         answer.await.unwrap_or_else(|_| Err(Error::Input("the service is stopping".into())))
     }
 
+    /// Keeps capture and encoder running, with or without viewers, as long as the value lives.
+    pub fn hold(&self, purpose: Purpose) -> Hold {
+        self.tell(Command::Hold(purpose));
+        let commands = self.0.clone();
+        Hold::new(move || {
+            // Nobody is there any more only while the service stops.
+            commands.send(Command::Release(purpose)).ok();
+        })
+    }
+
     /// Stops every pipeline and waits for that.
     pub async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
@@ -186,6 +224,12 @@ struct Task {
     slot: PictureSlot,
     sending: Sending,
     active: Option<Active>,
+    /// Who wants capture besides viewers.
+    holders: Holders,
+    /// Frames that are waited for.
+    wishes: Vec<snapshot::Wish>,
+    /// What is wrong with the source of the picture.
+    video_fault: Option<String>,
     ducked: bool,
     /// The sending pipeline could not be built anew.
     broken: bool,
@@ -229,9 +273,10 @@ impl Task {
                 }
                 Woken::Mixer(Event::Error { element, message }) => {
                     tracing::error!(element, message, "the mixing pipeline failed; building it anew");
+                    self.settings.metrics.restarted("mixing");
                     self.deactivate().await;
                     tokio::time::sleep(REBUILD).await;
-                    if !self.sending.is_idle() {
+                    if self.is_wanted() {
                         self.activate(false).await;
                     }
                 }
@@ -240,12 +285,21 @@ impl Task {
                         Some(message) => tracing::warn!(?part, message, "source failed; trying again"),
                         None => tracing::debug!(?part, "source works"),
                     }
+                    if part == Part::Video {
+                        if let Some(message) = &message {
+                            self.wishes.drain(..).for_each(|wish| wish.refuse(message));
+                        }
+                        self.video_fault.clone_from(&message);
+                    }
                     self.report(Report::Fault(part, message));
                 }
                 Woken::Registered => {
                     tracing::info!("the device can be called");
-                    if self.active.as_ref().is_some_and(|active| active.priming) && self.sending.is_idle() {
+                    if self.active.as_ref().is_some_and(|active| active.priming) {
                         self.deactivate().await;
+                        if self.is_wanted() {
+                            self.activate(false).await;
+                        }
                     }
                 }
                 Woken::Stuck => {
@@ -296,6 +350,7 @@ impl Task {
     }
 
     async fn rebuild(&mut self) {
+        self.settings.metrics.restarted("sending");
         // A sink that hangs could not: and then it would still be listed, and be called.
         self.sending.sink.ender().leave();
         self.deactivate().await;
@@ -319,8 +374,14 @@ impl Task {
     }
 
     async fn activate(&mut self, prime: bool) {
-        match Active::start(&self.settings, &self.slot, &self.sending, prime).await {
-            Ok(active) => self.active = Some(active),
+        let recording = self.holders.has(Purpose::Recording);
+        match Active::start(&self.settings, &self.slot, &self.sending, prime, recording).await {
+            Ok(mut active) => {
+                if !prime {
+                    self.wishes.iter().for_each(|wish| active.grant(wish.clone()));
+                }
+                self.active = Some(active);
+            }
             Err(error) => {
                 self.retry_later();
                 return tracing::error!(%error, "capture and encoder do not start; trying again");
@@ -333,18 +394,40 @@ impl Task {
         drop(self.active.take());
     }
 
-    /// Encodes the rungs that somebody stands on.
+    /// Whether anybody wants capture.
+    fn is_wanted(&self) -> bool {
+        !self.sending.is_idle() || !self.holders.is_empty()
+    }
+
+    /// Capture runs from here on; somebody has just begun to want it.
+    async fn wake(&mut self) {
+        match &mut self.active {
+            Some(active) if !active.priming => active.idle_at = None,
+            // It goes on to capture once the device is registered.
+            Some(_) if !*self.sending.registered.borrow() => {}
+            _ => {
+                self.deactivate().await;
+                self.activate(false).await;
+            }
+        }
+    }
+
+    /// Encodes the rungs that somebody stands on, and the top one for a recording.
     fn encode(&mut self) {
+        let recording = self.holders.has(Purpose::Recording);
         let Some(active) = &mut self.active else { return };
-        if let Err(error) = active.mixer.encode(&self.sending.rungs_wanted(), &self.sending.seats) {
+        let mut wanted = self.sending.rungs_wanted();
+        wanted.iter_mut().take(1).for_each(|top| *top |= recording);
+        if let Err(error) = active.encode(&wanted, &self.settings.tap) {
             tracing::error!(%error, "a rung cannot be encoded");
         }
     }
 
     /// Sets or clears the time at which capture stops.
     fn settle(&mut self) {
+        let wanted = self.is_wanted();
         if let Some(active) = self.active.as_mut().filter(|active| !active.priming) {
-            active.idle_at = self.sending.is_idle().then(|| Instant::now() + self.settings.idle_grace);
+            active.idle_at = (!wanted).then(|| Instant::now() + self.settings.idle_grace);
         }
     }
 
@@ -355,6 +438,7 @@ impl Task {
                 self.apply_duck();
             }
             Command::Sources(wanted) => {
+                self.video_fault = None;
                 self.settings.wanted = wanted;
                 // No source is open while it only primes.
                 if let Some(active) = self.active.as_mut().filter(|active| !active.priming) {
@@ -378,9 +462,20 @@ impl Task {
                     active.announced(id);
                 }
             }
+            Command::Hold(purpose) => {
+                self.holders.add(purpose);
+                self.wake().await;
+                self.encode();
+            }
+            Command::Release(purpose) => {
+                self.holders.remove(purpose);
+                self.encode();
+                self.settle();
+            }
+            Command::Frame(wish) => self.frame(wish),
             // A sink that left the hub is replaced; a mixer that did not start is tried again.
             Command::Retry if self.broken => self.rebuild().await,
-            Command::Retry if self.active.is_none() && !self.sending.is_idle() => self.activate(false).await,
+            Command::Retry if self.active.is_none() && self.is_wanted() => self.activate(false).await,
             Command::Retry | Command::Stop(_) => {}
         }
     }
@@ -397,6 +492,18 @@ impl Task {
         if let Some(active) = &self.active {
             let duck = if self.ducked { self.settings.duck } else { 1.0 };
             active.mixer.set_programme_volume(self.settings.volume * duck);
+        }
+    }
+
+    /// Grants the wish for a frame, now or once capture runs; refuses it when the source turns out to have failed.
+    fn frame(&mut self, wish: snapshot::Wish) {
+        if let Some(reason) = &self.video_fault {
+            return wish.refuse(reason);
+        }
+        self.wishes.retain(snapshot::Wish::is_open);
+        self.wishes.push(wish.clone());
+        if let Some(active) = self.active.as_mut().filter(|active| !active.priming) {
+            active.grant(wish);
         }
     }
 
@@ -417,13 +524,7 @@ impl Task {
             Change::Joined { session, peer } => {
                 tracing::info!(peer, "viewer joins");
                 self.sending.joined(session, peer, Instant::now() + self.settings.negotiation_timeout);
-                match &mut self.active {
-                    Some(active) if !active.priming => active.idle_at = None,
-                    _ => {
-                        self.deactivate().await;
-                        self.activate(false).await;
-                    }
-                }
+                self.wake().await;
                 self.tell_viewers();
             }
             Change::Linked(session) => {
@@ -452,6 +553,7 @@ impl Task {
     fn fail(&mut self, session: String, why: Failure) {
         let Some(peer) = self.sending.left(&session) else { return };
         tracing::warn!(peer, ?why, "no media connection to this viewer came about");
+        self.settings.metrics.session_failed(why.word());
         self.report(Report::CallFailed { peer, why });
         let sink = self.sending.sink.ender();
         // webrtcsink may block on its own runtime here.
@@ -471,6 +573,8 @@ impl Task {
         if self.active.as_ref().and_then(|active| active.idle_at).is_some_and(|at| at <= now) {
             tracing::info!("nobody watches: capture and encoder stop");
             self.deactivate().await;
+            // The next who wants it finds out anew.
+            self.video_fault = None;
         }
     }
 

@@ -13,6 +13,7 @@ use super::Settings;
 use super::encoder::Format;
 use super::seats::Seats;
 use super::webrtc_sink::WebrtcSink;
+use crate::metrics::Metrics;
 use crate::pipeline::Error;
 use crate::signaller::{InProcessSignaller, SessionEnd};
 use crate::signalling::hub::Hub;
@@ -33,6 +34,7 @@ pub struct Sending {
     pub stuck: watch::Receiver<bool>,
     /// Which viewer stands on which rung.
     pub seats: Seats,
+    metrics: Metrics,
     register_by: Instant,
     /// By session id.
     viewers: HashMap<String, Viewer>,
@@ -61,9 +63,12 @@ impl Sending {
             ends.send(change).ok();
         });
         let seats = Seats::new(settings.rungs.len());
-        let sink = WebrtcSink::new(&video, &audio, &settings.ice, signaller, seats.clone(), tx)?;
+        let metrics = settings.metrics.clone();
+        let sink = WebrtcSink::new(&video, &audio, &settings.ice, signaller, seats.clone(), tx, metrics.clone())?;
+        // Those of a pipeline before this one went with it.
+        metrics.no_sessions();
         let register_by = Instant::now() + REGISTER;
-        Ok(Self { sink, changes, registered, stuck, seats, register_by, viewers: HashMap::new() })
+        Ok(Self { sink, changes, registered, stuck, seats, metrics, register_by, viewers: HashMap::new() })
     }
 
     /// When somebody will be late next.
@@ -94,12 +99,14 @@ impl Sending {
         let viewer = self.viewers.get_mut(session)?;
         viewer.by = None;
         self.seats.allow_key_frame();
+        self.metrics.session_connected(session);
         Some(&viewer.peer)
     }
 
     /// A session ended. Returns whose it was, if it was still known.
     pub fn left(&mut self, session: &str) -> Option<String> {
         self.seats.leave(session);
+        self.metrics.session_ended(session);
         self.viewers.remove(session).map(|viewer| viewer.peer)
     }
 

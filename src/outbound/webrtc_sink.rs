@@ -18,8 +18,10 @@ use gst::prelude::*;
 use gstrswebrtc::webrtcsink::BaseWebRTCSink;
 use tokio::sync::mpsc;
 
+use super::count;
 use super::seats::Seats;
 use crate::bridge;
+use crate::metrics::Metrics;
 use crate::pipeline::{Error, Pipeline, make};
 use crate::signaller::InProcessSignaller;
 use crate::transport::{Change, IceUris, tune_ice, watch_transport};
@@ -45,6 +47,7 @@ impl WebrtcSink {
         signaller: InProcessSignaller,
         seats: Seats,
         changes: mpsc::UnboundedSender<Change>,
+        metrics: Metrics,
     ) -> Result<Self, Error> {
         let pipeline = Pipeline::on_common_time("outbound-webrtc");
         let video = bridge::inlet(video_caps, 8, gst::ClockTime::ZERO)?;
@@ -60,7 +63,7 @@ impl WebrtcSink {
         sink.set_property_from_str("congestion-control", "disabled");
         let sink: gst::Element = sink.upcast();
         give_inlets(&sink, video_caps);
-        watch_sessions(&sink, seats, changes);
+        watch_sessions(&sink, seats, changes, metrics);
         let link = |source| Error::Link { stage: "webrtcsink", source };
         let bin = pipeline.inner();
         bin.add_many([video.upcast_ref(), audio.upcast_ref(), &sink]).map_err(link)?;
@@ -149,7 +152,7 @@ fn without_size(caps: &gst::Caps) -> gst::Caps {
     caps
 }
 
-fn watch_sessions(sink: &gst::Element, seats: Seats, changes: mpsc::UnboundedSender<Change>) {
+fn watch_sessions(sink: &gst::Element, seats: Seats, changes: mpsc::UnboundedSender<Change>, metrics: Metrics) {
     // Sends fail only while the service is stopping.
     let tell = move |change| {
         changes.send(change).ok();
@@ -161,6 +164,8 @@ fn watch_sessions(sink: &gst::Element, seats: Seats, changes: mpsc::UnboundedSen
         let session = session_of(&webrtcbin);
         tune_ice(&webrtcbin);
         no_old_sound(&webrtcbin);
+        let counted = metrics.session_began(&session, &peer);
+        on_sink_pads(&webrtcbin, move |pad| count::packets(pad, counted.clone()));
         watch_picture_link(&webrtcbin, session.clone(), seats.clone(), joined.clone());
         watch_transport(&webrtcbin, session.clone(), joined.clone());
         joined(Change::Joined { session, peer });

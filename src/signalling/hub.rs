@@ -19,9 +19,11 @@ use futures::channel::mpsc as feed;
 use futures::{FutureExt, StreamExt};
 use gst_plugin_webrtc_signalling::handlers::Handler;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::mpsc;
+use std::time::SystemTime;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
 /// A handle to the hub; cheap to clone, usable from any thread.
@@ -29,6 +31,7 @@ use tracing::{debug, info, warn};
 pub struct Hub {
     commands: mpsc::UnboundedSender<Command>,
     table: Arc<Mutex<Table>>,
+    crowd: watch::Sender<u64>,
     max_peers: usize,
 }
 
@@ -65,6 +68,19 @@ pub enum JoinError {
     Closed,
 }
 
+/// A remote peer that is connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// Its peer id.
+    pub id: PeerId,
+    /// What it may do, and whose it is.
+    pub grants: Grants,
+    /// Where its connection comes from, if that is known.
+    pub address: Option<IpAddr>,
+    /// Since when it has been here.
+    pub since: SystemTime,
+}
+
 /// How much goes on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -82,6 +98,7 @@ impl Hub {
         let (commands, queue) = mpsc::unbounded_channel();
         let (notices, notices_rx) = mpsc::unbounded_channel();
         let table = Arc::new(Mutex::new(Table::default()));
+        let crowd = watch::Sender::new(0);
         let (handler_tx, handler_rx) = feed::unbounded();
         let task = Task {
             policy: Policy::new(limits),
@@ -92,15 +109,21 @@ impl Hub {
             overdue: Vec::new(),
             notices,
             table: table.clone(),
+            crowd: crowd.clone(),
             log: LogRation::new(),
         };
         tokio::spawn(task.run(queue));
-        (Hub { commands, table, max_peers: limits.max_peers }, notices_rx)
+        (Hub { commands, table, crowd, max_peers: limits.max_peers }, notices_rx)
+    }
+
+    /// As [`Self::join_from`], from nowhere in particular.
+    pub fn join(&self, kind: Kind) -> Result<Peer, JoinError> {
+        self.join_from(kind, None)
     }
 
     /// Joins at once, from any thread. The limit of peers holds for remote ones only, so that strangers cannot keep
     /// the device itself out.
-    pub fn join(&self, kind: Kind) -> Result<Peer, JoinError> {
+    pub fn join_from(&self, kind: Kind, address: Option<IpAddr>) -> Result<Peer, JoinError> {
         let id = uuid::Uuid::new_v4().to_string();
         if let Kind::Remote(grants) = &kind {
             let mut table = lock(&self.table);
@@ -108,12 +131,13 @@ impl Hub {
                 return Err(JoinError::TooManyPeers(self.max_peers));
             }
             // Nobody alone keeps the others out. The owner may: in the open mode everybody is.
-            let own = table.remotes.values().filter(|other| other.principal == grants.principal).count();
+            let own = table.remotes.values().filter(|other| other.grants.principal == grants.principal).count();
             let share = (self.max_peers / 2).max(1);
             if own >= share && !grants.owner {
                 return Err(JoinError::TooManyOfOne(share));
             }
-            table.remotes.insert(id.clone(), grants.clone());
+            let remote = Remote { id: id.clone(), grants: grants.clone(), address, since: SystemTime::now() };
+            table.remotes.insert(id.clone(), remote);
         }
         let depth = if matches!(kind, Kind::Remote(_)) { QUEUE } else { DEVICE_QUEUE };
         let (outlet, rx) = mpsc::channel(depth);
@@ -129,7 +153,24 @@ impl Hub {
 
     /// What a connected remote peer may do; `None` for the device's own and for unknown ids.
     pub fn grants(&self, id: &str) -> Option<Grants> {
-        lock(&self.table).remotes.get(id).cloned()
+        lock(&self.table).remotes.get(id).map(|remote| remote.grants.clone())
+    }
+
+    /// All remote peers, the longest here first.
+    pub fn remotes(&self) -> Vec<Remote> {
+        let mut remotes: Vec<Remote> = lock(&self.table).remotes.values().cloned().collect();
+        remotes.sort_by(|a, b| a.since.cmp(&b.since).then_with(|| a.id.cmp(&b.id)));
+        remotes
+    }
+
+    /// Tells whenever a remote peer has come or gone, or has a new standing.
+    pub fn crowd(&self) -> watch::Receiver<u64> {
+        self.crowd.subscribe()
+    }
+
+    /// Disconnects one remote peer, with a sentence for it; nothing happens when it is not here.
+    pub fn dismiss(&self, id: &str, sentence: &str) {
+        self.send(Command::Dismiss { id: id.to_owned(), sentence: sentence.to_owned() });
     }
 
     /// Ends a session and tells both its sides; nothing happens when there is none with this id.
@@ -193,13 +234,14 @@ enum Command {
     Leave(PeerId),
     EndSession(String),
     Disconnect { principal: String },
+    Dismiss { id: PeerId, sentence: String },
     Refused { peer: PeerId, refusal: Refusal },
 }
 
 /// What the handles can read without asking the task.
 #[derive(Debug, Default)]
 struct Table {
-    remotes: HashMap<PeerId, Grants>,
+    remotes: HashMap<PeerId, Remote>,
     sessions: usize,
     refused: u64,
 }
@@ -215,6 +257,8 @@ struct Task {
     overdue: Vec<PeerId>,
     notices: mpsc::UnboundedSender<Notice>,
     table: Arc<Mutex<Table>>,
+    /// Counts who came and went.
+    crowd: watch::Sender<u64>,
     log: LogRation,
 }
 
@@ -233,6 +277,7 @@ impl Task {
     fn apply(&mut self, command: Command) {
         match command {
             Command::Join { id, kind, outlet } => {
+                self.crowd.send_modify(|count| *count += 1);
                 self.outlets.insert(id.clone(), outlet);
                 self.policy.peer_joined(id.clone(), kind);
                 self.handle(&id, Some(IncomingMessage::NewPeer));
@@ -241,6 +286,7 @@ impl Task {
             Command::Leave(id) => self.remove(&id),
             Command::EndSession(session_id) => self.end_session(session_id),
             Command::Disconnect { principal } => self.disconnect(&principal),
+            Command::Dismiss { id, sentence } => self.dismiss(&id, sentence),
             Command::Refused { peer, refusal } => self.note_refusal(&peer, refusal),
         }
     }
@@ -303,6 +349,7 @@ impl Task {
         self.handle(id, None);
         self.policy.peer_left(id);
         if lock(&self.table).remotes.remove(id).is_some() {
+            self.crowd.send_modify(|count| *count += 1);
             self.notify(Notice::PeerGone(id.to_owned()));
         }
     }
@@ -317,13 +364,22 @@ impl Task {
     }
 
     fn disconnect(&mut self, principal: &str) {
-        let of_principal = |(id, grants): (&PeerId, &Grants)| (grants.principal == principal).then(|| id.clone());
-        let ids: Vec<PeerId> = lock(&self.table).remotes.iter().filter_map(of_principal).collect();
+        let of_principal = |remote: &Remote| (remote.grants.principal == principal).then(|| remote.id.clone());
+        let ids: Vec<PeerId> = lock(&self.table).remotes.values().filter_map(of_principal).collect();
         for id in ids {
             info!(peer = id, principal, "disconnected: its sign-in has ended");
             self.deliver(&id, OutgoingMessage::Error { details: "Your sign-in has ended; sign in again.".into() });
             self.remove(&id);
         }
+    }
+
+    fn dismiss(&mut self, id: &str, sentence: String) {
+        if !lock(&self.table).remotes.contains_key(id) {
+            return;
+        }
+        info!(peer = id, "disconnected by the owner");
+        self.deliver(id, OutgoingMessage::Error { details: sentence });
+        self.remove(id);
     }
 
     fn note_producing(&self, id: &str, was: bool, is: bool) {
@@ -344,7 +400,7 @@ impl Task {
         let principal = {
             let mut table = lock(&self.table);
             table.refused += 1;
-            table.remotes.get(peer).map(|grants| grants.principal.clone())
+            table.remotes.get(peer).map(|remote| remote.grants.principal.clone())
         };
         if let Some(left_out) = self.log.pass() {
             warn!(peer, principal, act, reason, left_out, "signalling message refused");

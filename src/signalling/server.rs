@@ -9,6 +9,7 @@ use super::ration::Bucket;
 use super::wire::{IncomingMessage, OutgoingMessage};
 use super::{Grants, Kind};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{debug, info};
@@ -22,8 +23,8 @@ pub fn limit(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
 }
 
 /// Serves one WebSocket until either side ends it. Dropping the future makes the peer leave.
-pub async fn serve_socket(ws: WebSocket, hub: Hub, grants: Grants) {
-    serve(ws, hub, grants, Timing::default()).await;
+pub async fn serve_socket(ws: WebSocket, hub: Hub, grants: Grants, address: IpAddr) {
+    serve(ws, hub, grants, Some(address), Timing::default()).await;
 }
 
 /// How patient the server is.
@@ -54,9 +55,9 @@ enum End {
     Misbehaved(&'static str),
 }
 
-async fn serve(mut ws: WebSocket, hub: Hub, grants: Grants, timing: Timing) {
+async fn serve(mut ws: WebSocket, hub: Hub, grants: Grants, address: Option<IpAddr>, timing: Timing) {
     let principal = grants.principal.clone();
-    let mut peer = match hub.join(Kind::Remote(grants)) {
+    let mut peer = match hub.join_from(Kind::Remote(grants), address) {
         Ok(peer) => peer,
         Err(error) => {
             info!(principal, %error, "signalling peer turned away");

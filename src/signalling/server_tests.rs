@@ -26,7 +26,7 @@ async fn start(timing: Timing) -> (SocketAddr, Hub) {
             browser: false,
             principal: "open".into(),
         };
-        limit(upgrade).on_upgrade(move |ws| serve(ws, served, grants, timing))
+        limit(upgrade).on_upgrade(move |ws| serve(ws, served, grants, None, timing))
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound socket");

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 use ts_rs::TS;
+use utoipa::ToSchema;
 
 use crate::config::{self, AudioSource, Config, SoundSink, VideoSource};
 use crate::desk::Desk;
@@ -24,21 +25,24 @@ pub use kept::{FILE, load};
 /// What shall be other than it is; what is `None` stays.
 ///
 /// Sources and sinks are the texts of the configuration, such as `camera:auto`; files by their absolute path.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[ts(export)]
 pub struct Changes {
     /// Where the outgoing picture comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(as = "Option<String>", optional)]
+    #[schema(value_type = Option<String>)]
     pub video: Option<VideoSource>,
     /// Where the outgoing sound comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(as = "Option<String>", optional)]
+    #[schema(value_type = Option<String>)]
     pub audio: Option<AudioSource>,
     /// Where the talker's sound goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(as = "Option<String>", optional)]
+    #[schema(value_type = Option<String>)]
     pub sound: Option<SoundSink>,
     /// Factor on the device's sound, 0 to 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,7 +63,7 @@ pub struct Changes {
 }
 
 /// One value that can be changed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Setting<T> {
     /// In force now.
@@ -71,18 +75,21 @@ pub struct Setting<T> {
 }
 
 /// What is in force.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct Present {
     /// Where the outgoing picture comes from.
     #[ts(as = "Setting<String>")]
+    #[schema(value_type = Setting<String>)]
     pub video: Setting<VideoSource>,
     /// Where the outgoing sound comes from.
     #[ts(as = "Setting<String>")]
+    #[schema(value_type = Setting<String>)]
     pub audio: Setting<AudioSource>,
     /// Where the talker's sound goes.
     #[ts(as = "Setting<String>")]
+    #[schema(value_type = Setting<String>)]
     pub sound: Setting<SoundSink>,
     /// Factor on the device's sound.
     pub device_volume: Setting<f64>,

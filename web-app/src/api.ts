@@ -6,6 +6,8 @@
 import type { Access } from "./generated/Access";
 import type { ApiError } from "./generated/ApiError";
 import type { Event as ServiceEvent } from "./generated/Event";
+import type { Recording } from "./generated/Recording";
+import type { RecordingEntry } from "./generated/RecordingEntry";
 import type { Status } from "./generated/Status";
 import type { TalkState } from "./generated/TalkState";
 
@@ -47,6 +49,38 @@ export function releaseTalk(peer: string): Promise<TalkState> {
   return call<TalkState>("POST", "talk/release", { peer });
 }
 
+/** Owner only; answers once the file is begun or complete. */
+export function record(on: boolean): Promise<Recording> {
+  return call<Recording>("POST", "recording", { action: on ? "start" : "stop" });
+}
+
+/** Owner only; the newest first. */
+export function recordings(): Promise<RecordingEntry[]> {
+  return call<RecordingEntry[]>("GET", "recordings");
+}
+
+/** Owner only. */
+export function removeRecording(name: string): Promise<void> {
+  return call<void>("DELETE", `recordings/${encodeURIComponent(name)}`);
+}
+
+export function recordingAddress(name: string): string {
+  return `${BASE}recordings/${encodeURIComponent(name)}`;
+}
+
+/** Talkers and owners; to all who watch. */
+export function say(text: string): Promise<void> {
+  return call<void>("POST", "say", { text });
+}
+
+export function clips(): Promise<string[]> {
+  return call<string[]>("GET", "clips");
+}
+
+export function playClip(name: string): Promise<void> {
+  return call<void>("POST", "clips/play", { name });
+}
+
 /**
  * The service's events for one signalling peer.
  * @param lost called once, when the stream has ended and will not come back by itself
@@ -72,7 +106,8 @@ export function events(peer: string, heard: (event: ServiceEvent) => void, lost:
   return () => source.close();
 }
 
-async function call<T>(method: "GET" | "POST", path: string, body?: object): Promise<T> {
+/** One request; the answer is what the service says it is. */
+export async function call<T>(method: "GET" | "POST" | "PATCH" | "DELETE", path: string, body?: object): Promise<T> {
   const options: RequestInit = { method, signal: AbortSignal.timeout(DEADLINE_MS) };
   if (body) {
     options.body = JSON.stringify(body);

@@ -8,10 +8,14 @@ import * as capture from "./capture";
 import { Client } from "./client";
 import type { Status } from "./generated/Status";
 import type { TalkState } from "./generated/TalkState";
-import { show, type Facts } from "./state";
+import type { Owner } from "./owner";
+import { show, type Facts, type Notice } from "./state";
 import { Turn } from "./turn";
+import { Announce } from "./views/announce";
 import { element } from "./views/elements";
 import { Panel } from "./views/panel";
+import { Recorder } from "./views/recorder";
+import { Recordings } from "./views/recordings";
 import { SignIn } from "./views/sign-in";
 import { Talkback } from "./views/talkback";
 import { canChooseSpeaker, Viewer } from "./views/viewer";
@@ -36,6 +40,7 @@ const facts: Facts = {
   talk: NOBODY,
   camera: false,
   notice: null,
+  ended: null,
   faults: {},
 };
 
@@ -64,11 +69,7 @@ const turn = new Turn(client, blankVideo, {
     if (phase === "asking") void showChoices(); // names are known from the first permission on
   },
   talk: (talk) => change({ talk }),
-  notice(notice) {
-    clearTimeout(noticeTimer);
-    if (notice) noticeTimer = setTimeout(() => change({ notice: null }), NOTICE_MS);
-    change({ notice });
-  },
+  notice: (notice) => showNotice(notice),
   camera(track) {
     talkback.showCamera(track);
     change({ camera: track !== null });
@@ -98,7 +99,10 @@ const talkback = new Talkback({
 
 const panel = new Panel({
   figures: () => client.stats(),
-  settingsOpened: () => void showChoices(),
+  settingsOpened() {
+    void showChoices();
+    void showClips();
+  },
   async signOut() {
     turn.end();
     client.close();
@@ -108,6 +112,48 @@ const panel = new Panel({
       void refresh(); // also when the device did not answer: then the page goes on as it was
     }
   },
+});
+
+const recorder = new Recorder({
+  async record(on) {
+    try {
+      recorder.show((await api.record(on)).on);
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      showNotice({ headline: on ? "Not recording" : "Still recording", detail });
+    }
+  },
+});
+
+const recordings = new Recordings({
+  list: () => api.recordings(),
+  remove: (name) => api.removeRecording(name),
+  address: (name) => api.recordingAddress(name),
+});
+
+const announce = new Announce({
+  say: (text) => api.say(text),
+  play: (clip) => api.playClip(clip),
+});
+
+const ownerToggle = element("owner-toggle", HTMLButtonElement);
+let owner: Owner | null = null;
+ownerToggle.addEventListener("click", () => void toggleOwner());
+
+/** Most who open this page never see the panel: its code comes when it is opened. */
+async function toggleOwner(): Promise<void> {
+  try {
+    owner ??= new (await import("./owner")).Owner(ownerToggle, () => turn.peer);
+    if (owner.isOpen) owner.close();
+    else owner.open();
+  } catch {
+    change({ notice: { headline: "The panel did not open", detail: "The device does not answer; try again in a moment." } });
+  }
+}
+
+element("call-again", HTMLButtonElement).addEventListener("click", () => {
+  change({ ended: null });
+  void refresh();
 });
 
 const signIn = new SignIn({
@@ -133,6 +179,12 @@ function change(some: Partial<Facts>): void {
   talkback.show(shown, turn.wanted);
 }
 
+function showNotice(notice: Notice | null): void {
+  clearTimeout(noticeTimer);
+  if (notice) noticeTimer = setTimeout(() => change({ notice: null }), NOTICE_MS);
+  change({ notice });
+}
+
 function useStatus(status: Status): void {
   // The service was updated while this page was open; its page may be a newer one, too.
   if (facts.status && facts.status.version !== status.version && !turn.wanted) return location.reload();
@@ -143,18 +195,24 @@ function useStatus(status: Status): void {
   document.title = status.name;
   element("name", HTMLElement).textContent = status.name;
   for (const name of document.querySelectorAll(".device-name")) name.textContent = status.name;
+  recorder.showOwner(access.role === "owner");
+  recordings.showOwner(access.role === "owner");
+  announce.showTalker(access.role === "owner" || access.role === "talker");
   panel.showSignOut(access.role !== null && !access.open);
+  ownerToggle.hidden = access.role !== "owner";
+  if (access.role !== "owner") owner?.close();
 
   const view = access.role !== null ? "call" : access.needsSetup ? "setup" : "sign-in";
   if (app.dataset["view"] !== view) {
     app.dataset["view"] = view;
     element("call", HTMLElement).hidden = view !== "call";
-    signIn.show(view);
+    signIn.show(view, facts.ended);
+    if (view !== "call") change({ ended: null });
   }
   if (view === "call") {
     sessionStorage.removeItem(SIGNED_OUT_KEY);
     client.watch(status.deviceId, status.iceServers);
-    if (!started) start();
+    if (!started && facts.ended === null) start();
   } else {
     sessionStorage.setItem(SIGNED_OUT_KEY, "yes");
     stop();
@@ -183,6 +241,14 @@ function stop(): void {
   started = false;
   facts.wasLive = false;
   client.close();
+}
+
+/** The device ended the call by somebody's will: the page does not come back by itself. */
+function end(message: string): void {
+  turn.end();
+  change({ ended: message });
+  stop();
+  void refresh(); // the sign-in may have ended with it
 }
 
 async function refresh(): Promise<void> {
@@ -219,9 +285,14 @@ function heard(event: api.ServiceEvent): void {
       statusEvents += 1;
       return useStatus(event.status);
     case "talk":
+      owner?.peopleChanged();
       return turn.heard(event.talk);
     case "viewers":
+      owner?.peopleChanged();
       return panel.showViewers(event.count);
+    case "recording":
+      recorder.show(event.recording.on);
+      return recordings.changed();
     case "fault": {
       const faults = { ...facts.faults };
       delete faults[event.part];
@@ -230,12 +301,28 @@ function heard(event: api.ServiceEvent): void {
     }
     case "callFailed":
       return client.failed(event.message);
+    case "ended":
+      return end(event.message);
+    case "sessions":
+      return owner?.peopleChanged();
+    case "steering":
+      return owner?.steered();
   }
 }
 
 async function showChoices(): Promise<void> {
   const { microphones, speakers } = await capture.choices();
   talkback.showChoices(microphones, speakers, canChooseSpeaker());
+}
+
+async function showClips(): Promise<void> {
+  const role = facts.status?.access.role;
+  if (role !== "owner" && role !== "talker") return;
+  try {
+    announce.showClips(await api.clips());
+  } catch (error) {
+    console.warn("no list of clips:", error);
+  }
 }
 
 /** A track without frames: a canvas that nobody draws on. */

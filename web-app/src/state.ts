@@ -29,6 +29,8 @@ export interface Facts {
   camera: boolean;
   /** A sentence about the last talk attempt, such as a refused microphone; null when there is none. */
   notice: Notice | null;
+  /** A sentence of the device that ended the call by somebody's will; null: it did not, or the person called again. */
+  ended: string | null;
   /** Faults the device reports, by part. */
   faults: Readonly<Record<string, string>>;
 }
@@ -38,7 +40,7 @@ export interface Notice {
   detail: string;
 }
 
-export type CallState = "connecting" | "live" | "reconnecting" | "failed";
+export type CallState = "connecting" | "live" | "reconnecting" | "failed" | "ended";
 export type TalkShown = "idle" | "waiting" | "talking" | "busy";
 
 export interface Shown {
@@ -79,6 +81,7 @@ export function show(facts: Facts): Shown {
 }
 
 function callState(facts: Facts): CallState {
+  if (facts.ended !== null) return "ended";
   const seen = facts.picture || facts.status?.video === false;
   if (facts.call === "media" && seen) return "live";
   if (facts.failure !== null && facts.signalling) return "failed";
@@ -92,7 +95,7 @@ function talkShown({ turn, talk }: Facts): TalkShown {
 }
 
 function line(facts: Facts, state: CallState): { headline: string; detail: string; warn: boolean } {
-  if (!facts.online && state !== "live") {
+  if (!facts.online && state !== "live" && state !== "ended") {
     return warning("Reconnecting", "This computer is offline; the call comes back with the network.");
   }
   switch (state) {
@@ -105,6 +108,8 @@ function line(facts: Facts, state: CallState): { headline: string; detail: strin
       return warning("Reconnecting", "The device or the network is gone for the moment; trying again.");
     case "failed":
       return warning("No call possible", failureSentence(facts.failure));
+    case "ended":
+      return warning("Call ended", facts.ended ?? "");
     case "live":
       return liveLine(facts);
   }

@@ -14,7 +14,7 @@ function status(role: Role | null, some: Partial<Status> = {}): Status {
 function facts(some: Partial<Facts> = {}): Facts {
   return {
     status: status("talker"), online: true, signalling: true, unanswered: false, call: "media", failure: null, picture: true, wasLive: true,
-    turn: "off", talk: { you: "idle", busy: false, place: 0, waiting: 0, version: 0, revokedBy: null }, camera: false, notice: null, faults: {}, ...some,
+    turn: "off", talk: { you: "idle", busy: false, place: 0, waiting: 0, version: 0, revokedBy: null }, camera: false, notice: null, ended: null, faults: {}, ...some,
   };
 }
 

@@ -87,7 +87,7 @@ pub enum Error {
     #[error("there is no token named {0}; `duplex token list` shows all")]
     NoToken(String),
     /// The token would be good for nothing.
-    #[error("a token must be allowed something: watch, talk, produce or consume-peer")]
+    #[error("a token must be allowed something: watch, talk, produce, consume-peer or metrics")]
     NoScope,
     /// There are too many.
     #[error("there are {0} tokens already, which is the limit; revoke one first with `duplex token revoke NAME`")]

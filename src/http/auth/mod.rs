@@ -199,12 +199,19 @@ impl Auth {
     /// # Errors
     /// If the file cannot be written; the session then still holds.
     pub fn sign_out(&self, cookie_value: &str) -> Result<(), Error> {
-        let id = secret::digest(cookie_value);
-        if !self.sessions.get().contains(&id) {
+        self.end_session(&secret::digest(cookie_value))
+    }
+
+    /// Ends the session with this [`id`](Session::id); one that is not there is none of this function's business.
+    ///
+    /// # Errors
+    /// If the file cannot be written; the session then still holds.
+    pub fn end_session(&self, id: &str) -> Result<(), Error> {
+        if !self.sessions.get().contains(id) {
             return Ok(());
         }
         self.sessions.change(|sessions| {
-            sessions.remove(&id);
+            sessions.remove(id);
             Ok(())
         })
     }

@@ -26,6 +26,8 @@ pub enum Scope {
     Produce,
     /// Take the media of a browser by its peer id.
     ConsumePeer,
+    /// Read the metrics, and nothing else.
+    Metrics,
 }
 
 impl fmt::Display for Scope {
@@ -35,6 +37,7 @@ impl fmt::Display for Scope {
             Self::Talk => "talk",
             Self::Produce => "produce",
             Self::ConsumePeer => "consume-peer",
+            Self::Metrics => "metrics",
         })
     }
 }

@@ -4,16 +4,21 @@
 
 mod assets;
 mod listeners;
+mod openapi;
 mod origin;
+mod panel;
+mod recordings;
 mod sign_in;
 mod signalling;
 mod trust;
 
 use super::auth::Auth;
 use super::*;
-use crate::api::{Access, Event, Role, Status, TalkState};
+use crate::api::{Access, Event, Recording, RecordingEntry, Role, Status, TalkState};
 use crate::config::{self, Flags};
 use crate::desk::DeskClosed;
+use crate::media::Refusal;
+use crate::recording::shelf::Shelf;
 use crate::session::TalkLock;
 use crate::signalling::Notice;
 use crate::signalling::policy::Limits;
@@ -79,6 +84,7 @@ pub struct Service {
     pub hub: Hub,
     pub notices: mpsc::UnboundedReceiver<Notice>,
     pub state: AppState,
+    pub media: FakeMedia,
     pub dir: TempDir,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -106,7 +112,18 @@ impl Service {
         let (hub, notices) = Hub::spawn(setup.limits);
         let trust = if setup.own_ca { Trust::own(ensured.ca.clone()) } else { Trust::foreign() };
         let allowed = AllowedHosts::new(names);
-        let state = AppState::new(Arc::new(config), auth.clone(), hub.clone(), FakeDesk::default(), allowed, trust);
+        let panel = Panel { tls: tls.clone(), ..Panel::bare(Metrics::new("1.2.3")) };
+        let media = FakeMedia::new(dir.path());
+        let state = AppState::new(
+            Arc::new(config),
+            auth.clone(),
+            hub.clone(),
+            FakeDesk::default(),
+            media.clone(),
+            allowed,
+            trust,
+        )
+        .with_panel(panel);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
         let (stop, stopped) = oneshot::channel();
@@ -114,7 +131,7 @@ impl Service {
             stopped.await.unwrap_or_default();
         };
         let task = tokio::spawn(serve(vec![listener], tls.clone(), router(state.clone()), shutdown));
-        Self { address, tls, ca: ensured.ca, auth, hub, notices, state, dir, stop: Some(stop), task }
+        Self { address, tls, ca: ensured.ca, auth, hub, notices, state, media, dir, stop: Some(stop), task }
     }
 
     /// Stops the listeners; fails if that takes long.
@@ -325,6 +342,93 @@ impl TalkDesk for FakeDesk {
             inner.subscribers.push((peer.to_owned(), events));
             Ok(receiver)
         })
+    }
+
+    fn tell<'a>(&'a self, peer: &'a str, event: Event) -> BoxFuture<'a, Result<(), DeskClosed>> {
+        Box::pin(async move {
+            let inner = self.inner.lock().expect("no panic");
+            for (_, events) in inner.subscribers.iter().filter(|(subscriber, _)| subscriber == peer) {
+                events.try_send(event.clone()).ok();
+            }
+            Ok(())
+        })
+    }
+
+    fn talker(&self) -> Option<String> {
+        self.inner.lock().expect("no panic").lock.holder().map(str::to_owned)
+    }
+}
+
+/// Recordings that are files of a folder, and a memory of what was asked for.
+#[derive(Clone)]
+pub struct FakeMedia {
+    pub shelf: Shelf,
+    pub asked: Arc<Mutex<Vec<String>>>,
+    pub on: Arc<Mutex<bool>>,
+}
+
+impl FakeMedia {
+    fn new(folder: &std::path::Path) -> Self {
+        let shelf = Shelf { folder: folder.join("recordings"), max_size: u64::MAX, max_age: None, min_free: 0 };
+        shelf.prepare().expect("a fresh folder");
+        Self { shelf, asked: Arc::default(), on: Arc::default() }
+    }
+
+    fn note(&self, what: impl Into<String>) {
+        self.asked.lock().expect("no panic").push(what.into());
+    }
+}
+
+impl MediaDesk for FakeMedia {
+    fn snapshot(&self) -> BoxFuture<'_, Result<Arc<[u8]>, String>> {
+        self.note("snapshot");
+        Box::pin(async { Ok(Arc::from(*b"\xFF\xD8\xFFjpeg")) })
+    }
+
+    fn say<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<(), Refusal>> {
+        self.note(format!("say {text}"));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn clips(&self) -> Vec<String> {
+        vec!["gong.wav".into()]
+    }
+
+    fn play<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), Refusal>> {
+        self.note(format!("play {name}"));
+        Box::pin(async move { if name == "gong.wav" { Ok(()) } else { Err(Refusal::Unknown) } })
+    }
+
+    fn record(&self, on: bool) -> BoxFuture<'_, Result<(), String>> {
+        self.note(format!("record {on}"));
+        *self.on.lock().expect("no panic") = on;
+        Box::pin(async { Ok(()) })
+    }
+
+    fn recording(&self) -> Recording {
+        Recording { on: *self.on.lock().expect("no panic"), since: None }
+    }
+
+    fn recordings(&self) -> Vec<RecordingEntry> {
+        let entry = |entry: crate::recording::shelf::Entry| RecordingEntry {
+            recording: false,
+            began: None,
+            seconds: None,
+            bytes: entry.size,
+            peer: Some(entry.peer),
+            name: entry.name,
+        };
+        self.shelf.entries().into_iter().map(entry).collect()
+    }
+
+    fn open(&self, name: &str) -> Result<std::fs::File, Refusal> {
+        let entry = self.shelf.find(name).ok_or(Refusal::Unknown)?;
+        std::fs::File::open(entry.path).map_err(|error| Refusal::Failed(error.to_string()))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Refusal> {
+        let entry = self.shelf.find(name).ok_or(Refusal::Unknown)?;
+        std::fs::remove_file(entry.path).map_err(|error| Refusal::Failed(error.to_string()))
     }
 }
 

@@ -21,6 +21,7 @@ async fn help(service: &Service) -> Service {
         hub,
         notices,
         state: service.state.clone(),
+        media: service.media.clone(),
         dir: TempDir::new().expect("a temporary folder"),
         stop: Some(stop),
         task,

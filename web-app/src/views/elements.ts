@@ -14,3 +14,43 @@ export function isField(target: EventTarget | null): boolean {
 export function setPressed(button: HTMLElement, pressed: boolean): void {
   button.setAttribute("aria-pressed", String(pressed));
 }
+
+/** One line of a list of facts; `share` is drawn as a bar, 0 to 1. */
+export interface Fact {
+  name: string;
+  text: string;
+  title?: string;
+  share?: number | null;
+  warn?: boolean;
+  /** A fingerprint: its pairs stay whole at the end of a line. */
+  code?: boolean;
+  /** There is nothing to tell. */
+  absent?: boolean;
+}
+
+/** Fills a `<dl>`; what has not changed is left alone, so that a selection in it stays. */
+export function facts(list: HTMLDListElement, rows: readonly Fact[]): void {
+  while (list.childElementCount > rows.length) list.lastElementChild?.remove();
+  rows.forEach((fact, at) => {
+    const row = list.children[at] ?? list.appendChild(document.createElement("div"));
+    const key = JSON.stringify(fact);
+    if (row.getAttribute("data-key") === key) return;
+    row.setAttribute("data-key", key);
+    const [name, value] = [document.createElement("dt"), document.createElement("dd")];
+    name.textContent = fact.name;
+    if (fact.title) value.title = fact.title;
+    if (fact.code) {
+      value.className = "code";
+      value.append(...fact.text.split(/(?<=:)/).map((pair) => Object.assign(document.createElement("span"), { textContent: pair })));
+    } else value.textContent = fact.text;
+    row.toggleAttribute("data-absent", fact.absent ?? false);
+    row.toggleAttribute("data-warn", fact.warn ?? false);
+    row.replaceChildren(name, value);
+    if (fact.share !== undefined && fact.share !== null) {
+      const bar = document.createElement("meter");
+      bar.value = fact.share;
+      bar.setAttribute("aria-label", `${fact.name} in use`);
+      value.append(bar);
+    }
+  });
+}

@@ -23,7 +23,9 @@ export class SignIn {
     submit(this.#setupForm, "set-up", "setup-error", this.#code, () => on.setUp(this.#code.value.trim(), this.#newPassword.value));
   }
 
-  show(view: "call" | "sign-in" | "setup"): void {
+  /** @param reason why the person is here, if there is something to say about it */
+  show(view: "call" | "sign-in" | "setup", reason: string | null): void {
+    element("sign-in-error", HTMLElement).textContent = reason ?? "";
     this.#door.hidden = view === "call";
     this.#signInForm.hidden = view !== "sign-in";
     this.#setupForm.hidden = view !== "setup";

@@ -1,0 +1,145 @@
+"""The owner's panel in Chromium: it steers the device while the call beside it goes on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, Callable
+
+from browser import Chromium, ChromiumPage
+from device import Device, wait_for
+from peer import call, set_password, sign_in
+
+Start = Callable[..., Device]
+
+
+def get(device: Device, path: str) -> Any:
+    status, _, body = call(device, "GET", f"/api/v1/{path}")
+    assert status == 200, body
+    return json.loads(body)
+
+
+def begun(device: Device) -> float:
+    """Sessions of viewers since the start: grows with every new connection."""
+    text = call(device, "GET", "/metrics")[2].decode()
+    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith("duplex_sessions_begun_total "))
+
+
+def picture(path: Path, colour: str) -> Path:
+    subprocess.run(["ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", f"color={colour}:s=640x360", "-frames:v", "1", str(path)], check=True, timeout=60)
+    return path
+
+
+def open_panel(page: ChromiumPage) -> None:
+    page.click("#owner-toggle")
+    page.wait("the panel with sources", "document.querySelectorAll('#steer-video option').length > 1")
+
+
+def test_source_and_volume_are_changed_while_the_call_goes_on(device: Start, tmp_path: Path) -> None:
+    blue = picture(tmp_path / "blue.png", "blue")
+    one = device("--video", f"image:{blue}", "--audio", "test")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url)
+        page.wait_data(state="live")
+        assert page.colour(0.3, 0.3, 0.2, 0.2)[2] > 150, "blue"
+        loud = wait_for("a tone", lambda: (level := page.level()) > -60 and level)
+        open_panel(page)
+        assert page.evaluate("document.getElementById('steer-video').value") == f"image:{blue}"
+        stream = page.evaluate("document.getElementById('picture').srcObject.id")
+
+        page.page.select_option("#steer-video", "test")
+        page.wait_frame()
+        page.wait("what the configuration says", f"document.querySelector('[data-steers=video] small')?.textContent.includes('image:{blue}')")
+        page.page.locator("#steer-device-volume").fill("10")
+        wait_for("a much lower level", lambda: page.level(0.5) < loud - 12)
+        page.click("[data-volume=deviceVolume] button")
+        page.wait("muted", "document.querySelector('[data-volume=deviceVolume] button').getAttribute('aria-pressed') === 'true'")
+        wait_for("silence", lambda: page.level(0.5) < -80)
+
+        present = get(one, "steering")
+        assert present["video"] == {"value": "test", "configured": f"image:{blue}", "changed": True}
+        assert present["deviceVolume"]["value"] == 0.1 and present["deviceMuted"]["value"] is True
+        # One change made elsewhere shows here as well.
+        origin = {"Origin": one.url.rstrip("/")}
+        assert call(one, "PATCH", "/api/v1/steering", {"deviceMuted": False, "deviceVolume": 1.0}, headers=origin)[0] == 200
+        page.wait("the change from elsewhere", "document.getElementById('steer-device-volume').value === '100'")
+
+        page.page.select_option("#steer-video", label="Other…")
+        page.page.fill("[data-steers=video] form input", "image:/nowhere.png")
+        page.click("[data-steers=video] form button")
+        page.wait("a refusal", "document.getElementById('steering-error').textContent.includes('nowhere')")
+        assert get(one, "steering")["video"]["value"] == "test"
+        page.click("[data-steers=video] small button")
+        wait_for("blue again", lambda: page.colour(0.3, 0.3, 0.2, 0.2)[2] > 150 and page.frame() == -1)
+
+        assert page.evaluate("document.getElementById('picture').srcObject.id") == stream
+        assert begun(one) == 1 and page.evaluate("document.getElementById('app').dataset.state") == "live"
+        # The refused change is the one error that the browser itself writes.
+        assert [fault for fault in page.faults if "422" not in fault] == []
+
+
+def test_another_browsers_session_is_ended_and_says_so(device: Start, tmp_path: Path) -> None:
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        owner, other = chromium.open(one.url), chromium.open(one.url)
+        owner.wait_frame()
+        other.wait_frame()
+        open_panel(owner)
+        owner.wait("both in the list", "document.querySelectorAll('#people li').length === 2")
+        button = "#people li:not(:has(.chip)) button"
+        owner.click(button)
+        owner.wait("a question", f"document.querySelector('{button}').textContent === 'Really end?'")
+        owner.click(button)
+        other.wait_data(state="ended")
+        assert "owner of this device has ended" in other.state_line()
+        owner.wait("one in the list", "document.querySelectorAll('#people li').length === 1")
+        owner.wait_frame()
+        assert other.evaluate("document.getElementById('call-again').checkVisibility()")
+        other.click("#call-again")
+        other.wait_data(state="live")
+        other.wait_frame()
+        owner.wait("both again", "document.querySelectorAll('#people li').length === 2")
+
+
+def test_the_panel_with_the_keyboard_and_on_a_phone(device: Start, tmp_path: Path) -> None:
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url, viewport={"width": 360, "height": 740})
+        page.wait_data(state="live")
+        page.page.focus("#owner-toggle")
+        page.page.keyboard.press("Enter")
+        page.wait("the panel with sources", "document.querySelectorAll('#steer-video option').length > 1")
+        assert page.evaluate("document.activeElement.id") == "owner"
+        for details in ("#log-details", "#configuration-details", "details:has(#certificate)"):
+            page.page.focus(f"{details} > summary")
+            page.page.keyboard.press("Enter")
+        page.wait("the log", "document.querySelectorAll('#log li').length > 1")
+        page.wait("the configuration", "[...document.querySelectorAll('#configuration dt')].some((key) => key.textContent === 'state-dir')")
+        page.wait("the certificate", "document.getElementById('certificate').textContent.includes('localhost')")
+        assert page.evaluate("document.getElementById('owner').scrollWidth <= 360 && document.documentElement.scrollWidth <= 360")
+        small = page.evaluate("[...document.querySelectorAll('#owner :is(button, select, summary)')].filter((one) => one.checkVisibility() && !one.matches('.link') && one.getBoundingClientRect().height < 36).map((one) => one.outerHTML)")
+        assert small == [], "too small for a finger"
+        nameless = page.evaluate("[...document.querySelectorAll('#owner :is(input, select)')].filter((one) => one.checkVisibility() && !one.labels.length && !one.ariaLabel).map((one) => one.id)")
+        assert nameless == [], "no name for a screen reader"
+        before = page.evaluate("document.querySelectorAll('#log li').length")
+        call(one, "POST", "/api/v1/sign-in", {"password": "wrong"}, headers={"Origin": one.url.rstrip("/")})
+        page.wait("a new line of the log", f"document.querySelectorAll('#log li').length > {before}")
+        page.page.keyboard.press("Escape")
+        assert page.evaluate("document.getElementById('owner').hidden && document.activeElement.id === 'owner-toggle'")
+        page.wait_frame()
+
+
+def test_only_owners_see_the_panel(device: Start, tmp_path: Path) -> None:
+    one = device()
+    set_password(one)
+    word = set_password(one, "talker", "also to talk with")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url)
+        page.wait_data(view="sign-in")
+        page.page.fill("#password", word)
+        page.click("#sign-in")
+        page.wait_frame()
+        assert page.evaluate("document.getElementById('owner-toggle').hidden")
+        assert page.evaluate("fetch('/api/v1/sessions').then((answer) => answer.status)") == 403
+    assert sign_in(one, word)

@@ -1,0 +1,151 @@
+"""The owner's part of the API: what it shows, who is refused, and a session that is ended."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable
+
+from openapi_spec_validator import validate
+
+from browser import Chromium
+from device import Device, wait_for
+from peer import Peer, bearer, call, code, new_token, set_password, sign_in
+
+Start = Callable[..., Device]
+OWNERS = ["device", "devices", "certificate", "configuration", "sessions", "log", "log/events", "steering"]
+
+
+def get(device: Device, path: str, headers: dict[str, str] | None = None) -> Any:
+    status, _, body = call(device, "GET", f"/api/v1/{path}", headers=headers)
+    assert status == 200, body
+    return json.loads(body)
+
+
+def test_every_role_but_the_owners_is_refused(device: Start) -> None:
+    one = device()
+    owner = sign_in(one, set_password(one))
+    others = {
+        "viewer": sign_in(one, set_password(one, "viewer", "only to look at it")),
+        "talker": sign_in(one, set_password(one, "talker", "also to talk with")),
+        "token": bearer(new_token(one, "watch", "talk", "produce", "consume-peer", "metrics")),
+    }
+    calls = [("GET", path, None) for path in OWNERS] + [("DELETE", "sessions/x", None), ("PATCH", "steering", {"deviceMuted": True})]
+    for method, path, body in calls:
+        origin = {"Origin": one.url.rstrip("/")}
+        assert code(call(one, method, f"/api/v1/{path}", body, headers=origin)) == (401, "notSignedIn"), path
+        for role, headers in others.items():
+            assert code(call(one, method, f"/api/v1/{path}", body, headers=headers)) == (403, "notAllowed"), (role, path)
+        foreign = {"Cookie": owner["Cookie"], "Origin": "https://evil.example"}
+        assert code(call(one, method, f"/api/v1/{path}", body, headers=foreign)) == (403, "wrongOrigin"), path
+    for path in OWNERS:
+        assert call(one, "GET", f"/api/v1/{path}", headers=owner)[0] == 200, path
+
+
+def test_the_description_is_valid_openapi(device: Start) -> None:
+    one = device()
+    set_password(one)
+    document = get(one, "openapi.json")
+    validate(document)
+    assert "/api/v1/sessions/{id}" in document["paths"] and "/metrics" in document["paths"]
+
+
+def test_configuration_with_the_origin_of_each_value(device: Start, tmp_path: Path) -> None:
+    file = tmp_path / "duplex.toml"
+    secret = tmp_path / "turn-secret"
+    secret.write_text("hunter2-is-the-credential\n")
+    secret.chmod(0o600)
+    file.write_text(f'name = "Front door"\nframerate = 20\n[[ice-server]]\nurls = "turn:turn.example:3478"\nusername = "u"\ncredential-file = "{secret}"\n')
+    one = device("--config", str(file), "--framerate", "25")
+    keys = {key["key"]: key for key in get(one, "configuration")["keys"]}
+    assert (keys["name"]["value"], keys["name"]["origin"]) == ("Front door", str(file))
+    assert (keys["framerate"]["value"], keys["framerate"]["origin"]) == ("25", "--framerate")
+    assert keys["video"]["origin"] == "default" and keys["video"]["help"]
+    assert keys["ice-server"]["value"] == "turn:turn.example:3478"
+    for path in ("configuration", "log", "device", "certificate"):
+        assert "hunter2" not in json.dumps(get(one, path)), path
+
+
+def test_certificate_and_device(device: Start) -> None:
+    one = device()
+    certificate = get(one, "certificate")
+    assert "localhost" in certificate["names"] and certificate["notAfter"] > certificate["notBefore"]
+    shown = one.command("pki", "show").stdout
+    assert certificate["authority"]["fingerprint"] in shown or certificate["fingerprint"] in shown or one.ca.exists()
+    health = get(one, "device")
+    assert health["problems"] == [] and health["memory"]["service"] > 1e6 and health["disks"][0]["available"] > 0
+    assert abs(health["serviceUptime"]) < 3600 and health["processors"] >= 1
+
+
+def test_the_log_grows_and_has_no_secrets(device: Start) -> None:
+    one = device()
+    password = set_password(one)
+    owner = sign_in(one, password)
+    lines = get(one, "log?lines=500", owner)["lines"]
+    assert any("signed in" in line["text"] and line["level"] == "info" for line in lines), lines
+    last = lines[-1]["number"]
+    call(one, "POST", "/api/v1/sign-in", {"password": "wrong-but-secret"}, headers={"Origin": one.url.rstrip("/")})
+    newer = get(one, f"log?after={last}", owner)["lines"]
+    assert any("request refused" in line["text"] and "wrongPassword" in line["text"] for line in newer), newer
+    text = json.dumps(get(one, "log?lines=500", owner))
+    assert password not in text and "wrong-but-secret" not in text and owner["Cookie"].split("=")[1] not in text
+
+
+def test_a_token_is_listed_and_its_session_ended(device: Start) -> None:
+    one = device()
+    owner = sign_in(one, set_password(one))
+    with Peer(one, bearer(new_token(one, "watch"))) as peer:
+        listed = {session["id"]: session for session in get(one, "sessions", owner)["sessions"]}
+        assert listed[peer.id]["role"] == "viewer" and listed[peer.id]["token"].startswith("t-watch") and not listed[peer.id]["own"]
+        assert call(one, "DELETE", f"/api/v1/sessions/{peer.id}", headers=owner)[0] == 204
+        assert peer.closed()[0] == 1008
+        assert any("owner" in message.get("details", "") for message in peer.seen), peer.seen
+    assert code(call(one, "DELETE", f"/api/v1/sessions/{peer.id}", headers=owner)) == (404, "unknownSession")
+    wait_for("the list is empty", lambda: get(one, "sessions", owner)["sessions"] == [])
+
+
+def test_an_ended_viewer_is_told_and_signed_out(device: Start, tmp_path: Path) -> None:
+    one = device()
+    owner = sign_in(one, set_password(one))
+    word = set_password(one, "viewer", "only to look at it")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url)
+        page.wait("the sign-in", "document.getElementById('app').dataset.view === 'sign-in'")
+        page.page.fill("#password", word)
+        page.click("#sign-in")
+        page.wait_frame()
+        (session,) = get(one, "sessions", owner)["sessions"]
+        assert session["watching"] and session["sentBytes"] > 0 and session["joinMs"] is not None and not session["talking"]
+        assert call(one, "DELETE", f"/api/v1/sessions/{session['id']}", headers=owner)[0] == 204
+        page.wait("the sign-in again", "document.getElementById('app').dataset.view === 'sign-in'")
+        page.wait("the reason", "document.getElementById('sign-in-error').textContent.includes('owner of this device has ended')")
+        wait_for("it stays away", lambda: get(one, "sessions", owner)["sessions"] == [])
+        # And may come again, as somebody who knows the password.
+        page.page.fill("#password", word)
+        page.click("#sign-in")
+        page.wait_frame()
+
+
+def test_the_same_from_the_command_line(device: Start) -> None:
+    one = device()
+    set_password(one)
+    status = one.command("status")
+    assert status.returncode == 0 and "service        well" in status.stdout and "memory" in status.stdout, status
+    assert one.command("sessions").stdout == "nobody is connected\n"
+    with Peer(one, bearer(new_token(one, "watch"))) as peer:
+        listed = one.command("sessions").stdout
+        assert peer.id[:8] in listed and "token t-watch" in listed and "127.0.0.1" in listed
+        refused = one.command("sessions", "end", "zz")
+        assert refused.returncode == 1 and "no session has an id that begins with" in refused.stderr
+        ended = one.command("sessions", "end", peer.id[:8])
+        assert (ended.returncode, ended.stdout) == (0, ""), ended
+        assert peer.closed()[0] == 1008
+    log = one.command("log", "--lines", "500").stdout
+    assert "the owner ends a session" in log and "INFO" in log
+    assert len(one.command("log", "-n", "1").stdout.splitlines()) == 1
+    for words in (("status",), ("sessions",), ("sessions", "end"), ("log",)):
+        shown = one.command(*words, "--help").stdout
+        assert "Exit code" in shown or "Example" in shown, shown
+    one.stop()
+    gone = one.command("status")
+    assert gone.returncode == 1 and "no running service" in gone.stderr

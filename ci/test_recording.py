@@ -1,0 +1,424 @@
+"""Recordings of calls: both directions in one file, in sync, whatever happens to the process, the disk, or the talker.
+
+How sync is measured: a clip flashes white and beeps at the same instants, each second; ffmpeg decodes the recording, and
+the times at which a flash and its beep begin are compared. A frame lasts 33 ms, so a single one is known no better.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import numpy as np
+import pytest
+
+from browser import Chromium, ChromiumPage, write_tone
+from device import DUPLEX, Device, wait_for
+from peer import Peer, call, code, set_password, sign_in
+from stock import Launch, signaller
+from test_clip import make_clip, onsets
+
+Start = Callable[..., Device]
+ALLOWED_MS = 40.0
+VOICE_HZ = 1000.0
+RATE = 48_000
+#: Flash and beep of a tenth of a second, each second.
+FLASH = "color=c=black:s=640x360:r=30,drawbox=c=white:t=fill:enable='lt(mod(t,1),0.1)'"
+BEEP = "aevalsrc='0.5*sin(2*PI*{hz}*t)*lt(mod(t,1),0.1)':s=48000"
+
+
+# --- what is in a file ---
+
+
+def streams(path: Path) -> list[dict[str, Any]]:
+    """The file's streams, every frame decoded and counted; fails if anything in it cannot be."""
+    words = ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-show_format", "-of", "json", str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and not done.stderr, f"{path.name} does not decode: {done.stderr}"
+    shown = json.loads(done.stdout)
+    for one in shown["streams"]:
+        one["file_duration"] = shown["format"].get("duration")
+    return shown["streams"]
+
+
+def titles(path: Path) -> list[tuple[str, str]]:
+    return [(one["codec_name"], one["tags"]["title"]) for one in streams(path)]
+
+
+def sound(path: Path, track: int) -> np.ndarray:
+    """Samples of the file's audio track of that number, from 0; a sample's place is its time."""
+    words = ["ffmpeg", "-v", "error", "-i", str(path), "-map", f"0:a:{track}", "-af", "aresample=async=1:first_pts=0", "-ac", "1", "-ar", str(RATE), "-f", "f32le", "-"]
+    done = subprocess.run(words, capture_output=True, timeout=120, check=True)
+    return np.frombuffer(done.stdout, "<f4")
+
+
+def brightness(path: Path, track: int) -> np.ndarray:
+    """Time, ms, and mean luma of each frame of the file's video track of that number."""
+    words = ["ffprobe", "-v", "error", "-select_streams", f"v:{track}", "-show_entries", "frame=pts_time", "-of", "csv=p=0", str(path)]
+    times = [1000 * float(line.strip(",")) for line in subprocess.run(words, capture_output=True, text=True, timeout=120, check=True).stdout.split()]
+    words = ["ffmpeg", "-v", "error", "-i", str(path), "-map", f"0:v:{track}", "-fps_mode", "passthrough", "-vf", "scale=16:9,format=gray", "-f", "rawvideo", "-"]
+    done = subprocess.run(words, capture_output=True, timeout=120, check=True)
+    frames = np.frombuffer(done.stdout, np.uint8).reshape(-1, 16 * 9)
+    assert abs(len(frames) - len(times)) <= 1, f"{len(frames)} frames, {len(times)} times"
+    count = min(len(frames), len(times))
+    return np.column_stack([times[:count], frames[:count].mean(axis=1)])
+
+
+def packet_times(path: Path, track: str) -> list[float]:
+    words = ["ffprobe", "-v", "error", "-select_streams", track, "-show_entries", "packet=pts_time", "-of", "csv=p=0", str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    return [float(line.strip(",")) for line in done.stdout.split()]
+
+
+def level(samples: np.ndarray, hz: float) -> float:
+    """Amplitude of a tone in these samples."""
+    at = np.arange(len(samples)) / RATE
+    return float(2 * np.abs(np.mean(samples * np.exp(-2j * np.pi * hz * at))))
+
+
+def beeps(samples: np.ndarray, hz: float) -> list[float]:
+    """Times, ms, at which a tone begins after a pause: of its level in windows of 5 ms, taken each millisecond."""
+    at = np.arange(len(samples)) / RATE
+    mixed = samples * np.exp(-2j * np.pi * hz * at)
+    window, hop = RATE // 200, RATE // 1000
+    sums = np.concatenate([[0], np.cumsum(mixed)])
+    starts = np.arange(0, len(samples) - window, hop)
+    loud = 2 * np.abs(sums[starts + window] - sums[starts]) / window
+    return onsets(1000 * starts / RATE + 2.5, loud > 0.4 * np.percentile(loud, 99))
+
+
+def claps(path: Path, video: int, audio: int, hz: float) -> list[float]:
+    """How long after each flash of a track its beep in another begins, ms."""
+    frames = brightness(path, video)
+    middle = (frames[:, 1].min() + frames[:, 1].max()) / 2
+    flashes, heard = onsets(frames[:, 0], frames[:, 1] > middle), beeps(sound(path, audio), hz)
+    offsets = [min((beep - flash for beep in heard), key=abs) for flash in flashes if heard]
+    found = [offset for offset in offsets if abs(offset) < 400]
+    print(f"{path.name} v{video} a{audio}: beep after flash, ms: {[round(one) for one in found]}")
+    assert len(found) >= 3, f"flashes {flashes}, beeps {heard}"
+    return found
+
+
+# --- steering ---
+
+
+def record(one: Device, action: str) -> None:
+    status, _, body = call(one, "POST", "/api/v1/recording", {"action": action})
+    assert status == 200, body
+    assert json.loads(body)["on"] == (action == "start")
+
+
+def listed(one: Device, headers: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    status, _, body = call(one, "GET", "/api/v1/recordings", headers=headers)
+    assert status == 200, body
+    return json.loads(body)
+
+
+def files(one: Device) -> list[Path]:
+    return sorted((one.state / "recordings").glob("*.*"))
+
+
+def wait_seconds(seconds: float) -> None:
+    began = time.monotonic()
+    wait_for(f"{seconds} s", lambda: time.monotonic() - began >= seconds, seconds + 5)
+
+
+# --- both directions ---
+
+
+def test_both_directions_are_in_one_file(device: Start, tmp_path: Path) -> None:
+    """A talk with camera, recorded from before it to after it: five tracks, each with what belongs to it; everybody is told."""
+    made = make_clip(tmp_path / "flash.mp4", 10, FLASH, BEEP.format(hz=440))
+    one = device("--video", f"file:{made}", "--audio", f"file:{made}")
+    with Chromium(tmp_path / "home", one.ca, microphone=write_tone(tmp_path / "voice.wav", VOICE_HZ)) as chromium:
+        # Nobody watches yet: recording starts capture by itself.
+        record(one, "start")
+        page = chromium.open(one.url)
+        page.wait_data(state="live")
+        page.wait("the sign that the call is recorded", "document.getElementById('recording').textContent === 'Recording'")
+        wait_seconds(3)
+        page.click("#camera")
+        page.start_talk()
+        one.wait_for_log("taking the talker's media")
+        wait_seconds(5)
+        page.end_talk()
+        wait_seconds(2)
+        record(one, "stop")
+        page.wait("the sign to go", "document.getElementById('recording').textContent === ''")
+    (file,) = files(one)
+    assert file.suffix == ".webm" and oct(file.stat().st_mode)[-3:] == "600"
+    assert titles(file) == [("vp8", "Device"), ("opus", "Conversation"), ("opus", "Device alone"), ("opus", "Talker alone"), ("vp8", "Talker")]
+    found = {one["tags"]["title"]: one for one in streams(file)}
+    seconds = float(found["Device"]["file_duration"])
+    assert seconds > 9
+    pictures = packet_times(file, "v:0")
+    assert pictures[0] < 1 and pictures[-1] > seconds - 1 and len(pictures) > 20 * (pictures[-1] - pictures[0])
+    assert max(np.diff(pictures)) < 0.7, "the device's picture has a gap"
+    talked = packet_times(file, "a:2")
+    assert 3 < talked[0] < seconds - 4 and talked[-1] < seconds - 1
+    assert len(packet_times(file, "v:1")) > 20
+    both, device_alone, talker = (sound(file, track) for track in range(3))
+    assert abs(len(both) / RATE - seconds) < 1
+    part = slice(int((talked[0] + 1.5) * RATE), int((talked[0] + 4) * RATE))
+    before = slice(int(RATE), int((talked[0] - 0.3) * RATE))
+    assert level(talker[part], VOICE_HZ) > 0.02 and level(both[part], VOICE_HZ) > 0.02
+    assert level(device_alone[part], VOICE_HZ) < 0.002 and level(both[before], VOICE_HZ) < 0.002
+    assert level(both[before], 440) > 0.02 and level(device_alone[before], 440) > 0.02 and level(talker[part], 440) < 0.002
+    offsets = claps(file, 0, 0, 440)
+    assert abs(float(np.median(offsets))) < ALLOWED_MS and max(map(abs, offsets)) < 2 * ALLOWED_MS, offsets
+
+
+@pytest.mark.parametrize("codec", ["vp8", "h264"])
+def test_the_devices_clap_is_in_sync(device: Start, tmp_path: Path, codec: str) -> None:
+    """Flash and beep of the device's clip within 40 ms of each other, in the mixed sound and in its own; with H.264 too."""
+    made = make_clip(tmp_path / "flash.mp4", 10, FLASH, BEEP.format(hz=1000))
+    one = device("--video", f"file:{made}", "--audio", f"file:{made}", "--video-codec", codec)
+    record(one, "start")
+    wait_seconds(7)
+    record(one, "stop")
+    (file,) = files(one)
+    assert file.suffix == (".webm" if codec == "vp8" else ".mkv")
+    assert titles(file) == [(codec, "Device"), ("opus", "Conversation"), ("opus", "Device alone")]
+    for track in (0, 1):
+        assert abs(float(np.median(claps(file, 0, track, 1000)))) < ALLOWED_MS
+
+
+def test_the_talkers_clap_is_in_sync(device: Start, launch: Callable[[str], Launch], tmp_path: Path) -> None:
+    """Flash and beep of a talker within 40 ms: in his own tracks, and his beep in the conversation with his flash in the device's picture."""
+    made = make_clip(tmp_path / "flash.mp4", 60, FLASH, BEEP.format(hz=1000))
+    one = device("--audio", "silence", "--overlay-size", "0.5", "--overlay-margin", "0", "--duck", "0")
+    record(one, "start")
+    with Peer(one) as peer:
+        known = {producer["id"] for producer in peer.producers()} | {peer.device_id()}
+        launch(
+            f"filesrc location={made} ! decodebin name=file "
+            f"webrtcsink name=sink {signaller(one.signalling, ca=one.ca)} video-caps=video/x-vp8 audio-caps=audio/x-opus congestion-control=disabled "
+            "file. ! video/x-raw ! queue ! clocksync ! videoconvert ! sink.video_0 "
+            "file. ! audio/x-raw ! queue ! clocksync ! audioconvert ! audioresample ! sink.audio_0"
+        )
+        talker = wait_for("the talker's producer", lambda: next((p["id"] for p in peer.producers() if p["id"] not in known), None), 20)
+        status, _, body = call(one, "POST", "/api/v1/talk", {"peer": talker})
+        assert status == 200 and json.loads(body)["you"] == "talking", body
+        one.wait_for_log("talker connected")
+        wait_seconds(12)
+    record(one, "stop")
+    (file,) = files(one)
+    tracks = [title for _, title in titles(file)]
+    assert tracks == ["Device", "Conversation", "Device alone", "Talker alone", "Talker"]
+    # A sender's streams are put together by its first reports, seconds after the start: the later claps count.
+    own = claps(file, 1, 2, 1000)[-5:]
+    assert abs(float(np.median(own))) < ALLOWED_MS, own
+    # The corner of the device's picture in which the talker stands.
+    corner = tmp_path / "corner.mkv"
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(file), "-map", "0:v:0", "-map", "0:a:0", "-vf", "crop=in_w*0.4:in_h*0.4:in_w*0.55:in_h*0.55", "-fps_mode", "passthrough", "-c:v", "ffv1", "-c:a", "copy", "-copyts", str(corner)], check=True, timeout=120)
+    seen = claps(corner, 0, 0, 1000)[-5:]
+    assert abs(float(np.median(seen))) < ALLOWED_MS, seen
+
+
+# --- what happens to it ---
+
+
+def test_a_killed_process_loses_at_most_a_second(device: Start, tmp_path: Path) -> None:
+    """kill -9 in a recording by the rule "always": every track decodes up to a second before; after a restart it is finished."""
+    one = device("--record", "always")
+    one.wait_for_log("recording the call")
+    began = time.monotonic()
+    (file,) = files(one)
+    wait_seconds(6)
+    with Peer(one):
+        pass
+    one.kill()
+    length = time.monotonic() - began
+    torn = shutil.copy(file, tmp_path / "torn.webm")
+    assert titles(torn) == [("vp8", "Device"), ("opus", "Conversation"), ("opus", "Device alone")]
+    # The file began before the log line was seen.
+    lost = {track: length - packet_times(torn, track)[-1] for track in ("v:0", "a:0", "a:1")}
+    print(f"lost by kill -9, s: {lost}")
+    assert max(lost.values()) <= 1.0, lost
+    one.start()
+    one.wait_for_log("finished a recording that was cut off")
+    one.wait_for_log("recording the call")
+    assert streams(file)[0]["file_duration"] and float(streams(file)[0]["file_duration"]) > 4
+    entry = next(entry for entry in listed(one) if entry["name"] == file.name)
+    assert entry["seconds"] > 4 and not entry["recording"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(place)], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"mounting a small file system needs root: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_stops_the_recording_and_not_the_call(device: Start, tmp_path: Path, small_disk: Path) -> None:
+    """The disk is filled to its last byte: everybody sees why recording stopped, the call goes on, the file plays."""
+    one = device("--record-dir", str(small_disk / "recordings"), "--record-min-free", "0")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url)
+        page.wait_data(state="live")
+        record(one, "start")
+        page.wait("the sign that the call is recorded", "document.getElementById('recording').textContent === 'Recording'")
+        wait_seconds(3)
+        with open(small_disk / "filler", "wb", buffering=0) as filler:
+            try:
+                while filler.write(bytes(65536)):
+                    pass
+            except OSError as error:
+                assert "No space left" in str(error)
+        page.wait("the reason on the page", "document.getElementById('detail').textContent.includes('recording stopped: the disk is full')")
+        page.wait("the sign to go", "document.getElementById('recording').textContent === ''")
+        page.wait_frame()
+        page.wait_tone(440)
+        (file,) = (small_disk / "recordings").glob("*.webm")
+        assert packet_times(file, "v:0")[-1] > 1.5 and [title for _, title in titles(file)] == ["Device", "Conversation", "Device alone"]
+        # With room again it can be started again, and the fault goes.
+        (small_disk / "filler").unlink()
+        record(one, "start")
+        page.wait("no fault", "document.getElementById('detail').textContent === ''")
+        record(one, "stop")
+    assert one.process and one.process.poll() is None
+
+
+def test_the_least_free_space_is_kept(device: Start, small_disk: Path) -> None:
+    """With less than record-min-free nothing is begun, and the sentence names both figures."""
+    one = device("--record-dir", str(small_disk / "recordings"), "--record-min-free", "20")
+    status, _, body = call(one, "POST", "/api/v1/recording", {"action": "start"})
+    sentence = json.loads(body)["error"]["message"]
+    assert status == 503 and "MiB are free" in sentence and "record-min-free keeps 20 MiB" in sentence, sentence
+    assert not list((small_disk / "recordings").glob("*"))
+
+
+def test_rules_sizes_and_ages(device: Start, tmp_path: Path) -> None:
+    """By the rule "talk" a talk is recorded without a word; a long recording goes on in new files, old ones go."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    old = folder / "2020-01-01T00-00-00Z_device.webm"
+    old.write_bytes(b"old")
+    os.utime(old, (1_577_836_800, 1_577_836_800))
+    other = folder / "holiday.webm"
+    other.write_bytes(b"not ours")
+    os.utime(other, (1_577_836_800, 1_577_836_800))
+    one = device("--record", "talk", "--record-dir", str(folder), "--record-max-size", "1", "--record-max-age", "1")
+    with Chromium(tmp_path / "home", one.ca, microphone=write_tone(tmp_path / "voice.wav", VOICE_HZ)) as chromium:
+        page = chromium.open(one.url)
+        page.wait_data(state="live")
+        assert page.evaluate("document.getElementById('recording').textContent") == ""
+        page.start_talk()
+        page.wait("the sign that the call is recorded", "document.getElementById('recording').textContent === 'Recording'")
+        one.wait_for_log(r"removed an old recording.*2020-01-01")
+        wait_for("a part that was removed", lambda: len([line for line in one.lines if "removed an old recording" in line]) > 1, 60)
+        page.end_talk()
+        page.wait("the sign to go", "document.getElementById('recording').textContent === ''", 20)
+    kept = [file for file in folder.glob("*Z_*.webm")]
+    assert not old.exists() and other.exists() and len(kept) >= 2
+    assert sum(file.stat().st_size for file in kept) < 2_000_000
+    assert all(file.name.split("_")[1] != "device.webm" for file in kept), "the talker's name is missing"
+    for file in kept:
+        assert [title for _, title in titles(file)][:2] == ["Device", "Conversation"]
+        assert packet_times(file, "v:0")[0] < 0.2
+
+
+def test_nobody_watches_and_nothing_runs_after_a_recording(device: Start) -> None:
+    """The command line starts and stops it; capture runs for it, and ends with it."""
+    one = device("--idle-grace", "0")
+    one.wait_for_log("the device can be called")
+    assert one.command("record", "start").returncode == 0
+    wait_seconds(2)
+    assert one.command("record", "stop").returncode == 0
+    one.wait_for_log("capture and encoder stop")
+    (file,) = files(one)
+    assert [title for _, title in titles(file)] == ["Device", "Conversation", "Device alone"]
+    assert float(streams(file)[0]["file_duration"]) > 1.5
+    used = one.processor_seconds()
+    wait_seconds(3)
+    assert one.processor_seconds() - used < 0.3, "something still runs"
+    wrong = subprocess.run([DUPLEX, "record", "pause"], capture_output=True, text=True, timeout=20)
+    assert wrong.returncode == 2 and "start" in wrong.stderr and "stop" in wrong.stderr
+
+
+# --- the page ---
+
+
+def test_the_owner_plays_and_deletes_recordings_in_the_page(device: Start, tmp_path: Path) -> None:
+    """The button starts and stops it; the list shows it; the browser plays it, seeks in it, and deletes it after a second press."""
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url)
+        page.wait_data(state="live")
+        page.click("#record")
+        page.wait("the sign that the call is recorded", "document.getElementById('recording').textContent === 'Recording'")
+        assert page.evaluate("document.getElementById('record').getAttribute('aria-pressed')") == "true"
+        wait_seconds(13)
+        screenshot(page, "recording")
+        page.click("#record")
+        page.wait("the sign to go", "document.getElementById('recording').textContent === ''")
+        page.click("#settings-toggle")
+        page.click("#recordings-open")
+        page.wait("the recording in the list", "document.querySelectorAll('#recordings-list li').length === 1")
+        assert page.evaluate("/^0:1\\d · [0-9.]+ MiB$/.test(document.querySelector('#recordings-list .what').textContent)")
+        page.click("#recordings-list button:has-text('Play')")
+        player = "document.getElementById('recordings-player')"
+        page.wait("it plays", f"{player}.currentTime > 1 && {player}.videoWidth === 640", 20)
+        assert page.evaluate(f"{player}.duration > 12 && {player}.duration < 16")
+        page.evaluate(f"{player}.currentTime = 10.5")
+        page.wait("it plays from there", f"{player}.currentTime > 11 && !{player}.seeking && {player}.readyState >= 3", 20)
+        screenshot(page, "recordings")
+        page.click("#recordings-list button:has-text('Delete')")
+        assert len(files(one)) == 1
+        page.click("#recordings-list button:has-text('Delete it?')")
+        page.wait("an empty list", "document.querySelectorAll('#recordings-list li').length === 0")
+        assert files(one) == [] and page.faults == []
+
+
+def screenshot(page: ChromiumPage, name: str) -> None:
+    """At both widths and in both schemes, for a person to look at."""
+    out = Path(__file__).parent / "out/screenshots"
+    out.mkdir(parents=True, exist_ok=True)
+    for width, height in ((1280, 800), (360, 760)):
+        for scheme in ("light", "dark"):
+            page.page.set_viewport_size({"width": width, "height": height})
+            page.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.page.screenshot(path=out / f"{name}-{width}-{scheme}.png")
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than {width}"
+    page.page.set_viewport_size({"width": 1280, "height": 800})
+
+
+def test_viewers_see_that_they_are_recorded_and_nothing_more(device: Start, tmp_path: Path) -> None:
+    """A viewer's page shows the sign and no controls; the API gives him no list, no file, no start."""
+    one = device()
+    owner, viewer = set_password(one), set_password(one, "viewer", "a viewer's password")
+    boss, guest = sign_in(one, owner), sign_in(one, viewer)
+    status, _, body = call(one, "POST", "/api/v1/recording", {"action": "start"}, headers=boss)
+    assert status == 200, body
+    name = wait_for("the recording", lambda: listed(one, boss))[0]["name"]
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url)
+        page.wait("the form", "!document.getElementById('sign-in-form').hidden")
+        page.page.fill("#password", viewer)
+        page.click("#sign-in")
+        page.wait_data(state="live")
+        page.wait("the sign that the call is recorded", "document.getElementById('recording').textContent === 'Recording'")
+        page.click("#settings-toggle")
+        assert page.evaluate("['record', 'recordings-open', 'announce'].every((id) => document.getElementById(id).hidden)")
+    for method, path, sent in (
+        ("GET", "/api/v1/recordings", None), ("GET", f"/api/v1/recordings/{name}", None), ("DELETE", f"/api/v1/recordings/{name}", None),
+        ("POST", "/api/v1/recording", {"action": "stop"}), ("POST", "/api/v1/say", {"text": "boo"}), ("GET", "/api/v1/clips", None),
+    ):
+        assert code(call(one, method, path, sent, headers=guest)) == (403, "notAllowed"), path
+        assert call(one, method, path, sent)[0] == 401, path
+    # Not even the owner deletes what is being written, and a name is no path.
+    assert code(call(one, "DELETE", f"/api/v1/recordings/{name}", headers=boss)) == (409, "beingRecorded")
+    for wrong in ("..%2Fauth.json", "%2Fetc%2Fpasswd", "..", "control.sock", f"..%2Frecordings%2F{name}"):
+        assert call(one, "GET", f"/api/v1/recordings/{wrong}", headers=boss)[0] in (400, 404), wrong
+    status, headers, body = call(one, "GET", f"/api/v1/recordings/{name}", headers={**boss, "Range": "bytes=0-3"})
+    assert (status, body) == (206, b"\x1a\x45\xdf\xa3") and headers["content-range"].startswith("bytes 0-3/")

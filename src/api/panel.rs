@@ -1,0 +1,274 @@
+//! The owner's part of the vocabulary: sessions, log, certificate, device, configuration.
+//!
+//! In: nothing. Out: types that `ts-rs` also writes as TypeScript. Never: a secret; secrets are paths everywhere.
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+use utoipa::ToSchema;
+
+use super::Role;
+
+/// One connection to the device's signalling: a page, or a program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct SessionInfo {
+    /// Its signalling peer id; ends it with `DELETE /api/v1/sessions/ID`.
+    pub id: String,
+    /// What it may do; `None`: neither watch nor talk.
+    pub role: Option<Role>,
+    /// Name of the token by which it came; `None`: a person.
+    pub token: Option<String>,
+    /// Where it comes from.
+    pub address: Option<String>,
+    /// Since when, seconds since 1970 by the device's clock.
+    #[ts(type = "number")]
+    pub since: u64,
+    /// The device sends to it.
+    pub watching: bool,
+    /// It has the turn to talk.
+    pub talking: bool,
+    /// It came with the sign-in of whoever asks.
+    pub own: bool,
+    /// Bytes of RTP sent to it.
+    #[ts(type = "number")]
+    pub sent_bytes: u64,
+    /// Milliseconds from the beginning of its call to the media connection; `None`: it watches nothing, or waits still.
+    pub join_ms: Option<u32>,
+}
+
+/// Who is connected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[ts(export)]
+pub struct Sessions {
+    /// The longest here first.
+    pub sessions: Vec<SessionInfo>,
+}
+
+/// One line of the service's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct LogLine {
+    /// Counts the lines since the service was started.
+    #[ts(type = "number")]
+    pub number: u64,
+    /// Milliseconds since 1970 by the device's clock.
+    #[ts(type = "number")]
+    pub time: u64,
+    /// How grave it is.
+    pub level: LogLevel,
+    /// The part of the program that wrote it.
+    pub part: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// How grave a line of the log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum LogLevel {
+    /// Something failed.
+    Error,
+    /// Something needs an eye.
+    Warn,
+    /// Something happened.
+    Info,
+    /// For whoever looks for a fault.
+    Debug,
+    /// Every step.
+    Trace,
+}
+
+/// The end of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[ts(export)]
+pub struct Log {
+    /// The oldest first.
+    pub lines: Vec<LogLine>,
+}
+
+/// The certificate the device shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct Certificate {
+    /// Names and addresses it is for.
+    pub names: Vec<String>,
+    /// Seconds since 1970.
+    #[ts(type = "number")]
+    pub not_before: u64,
+    /// Seconds since 1970.
+    #[ts(type = "number")]
+    pub not_after: u64,
+    /// SHA-256 of it, `AA:BB:...`.
+    pub fingerprint: String,
+    /// The device's own authority that issued it; `None`: somebody else did.
+    pub authority: Option<Authority>,
+}
+
+/// The device's own certificate authority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct Authority {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its certificate, to be compared when it is trusted.
+    pub fingerprint: String,
+    /// Seconds since 1970.
+    #[ts(type = "number")]
+    pub not_after: u64,
+}
+
+/// What the device tells of itself; what it does not tell is `None`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct DeviceHealth {
+    /// What is wrong with the service, a sentence each.
+    pub problems: Vec<String>,
+    /// Version of the service.
+    pub version: String,
+    /// Seconds since the service was started.
+    #[ts(type = "number")]
+    pub service_uptime: u64,
+    /// Seconds since the device was switched on.
+    #[ts(type = "number | null")]
+    pub uptime: Option<u64>,
+    /// Model, as the firmware tells it.
+    pub model: Option<String>,
+    /// Version of the kernel.
+    pub kernel: Option<String>,
+    /// The hottest first.
+    pub temperatures: Vec<Temperature>,
+    /// Whether the processor is held back.
+    pub throttling: Option<Throttling>,
+    /// Tasks that want to run, averaged over 1, 5 and 15 minutes.
+    pub load: Option<Vec<f64>>,
+    /// Processors.
+    pub processors: u32,
+    /// Memory.
+    pub memory: Option<Memory>,
+    /// Where things are kept.
+    pub disks: Vec<Disk>,
+    /// Whether a time server has set the clock.
+    pub clock_synchronised: Option<bool>,
+    /// The device's clock, milliseconds since 1970.
+    #[ts(type = "number")]
+    pub time: u64,
+}
+
+/// One sensor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+#[ts(export)]
+pub struct Temperature {
+    /// The kernel's name of it.
+    pub sensor: String,
+    /// Degrees Celsius.
+    pub celsius: f64,
+}
+
+/// What keeps the processor from its full speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct Throttling {
+    /// At this moment.
+    pub now: bool,
+    /// Since the device was switched on.
+    pub before: bool,
+    /// The supply's voltage is, or was, too low.
+    pub low_voltage: Option<bool>,
+}
+
+/// Memory, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct Memory {
+    /// All of it.
+    #[ts(type = "number")]
+    pub total: u64,
+    /// What programs can still get.
+    #[ts(type = "number")]
+    pub available: u64,
+    /// What the service uses.
+    #[ts(type = "number | null")]
+    pub service: Option<u64>,
+}
+
+/// A folder and the disk it is on, bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct Disk {
+    /// What the folder is for: `state` or `recordings`.
+    pub purpose: String,
+    /// The folder.
+    pub folder: String,
+    /// Size of the disk.
+    #[ts(type = "number")]
+    pub total: u64,
+    /// What can still be written.
+    #[ts(type = "number")]
+    pub available: u64,
+}
+
+/// One key of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct ConfiguredKey {
+    /// The key.
+    pub key: String,
+    /// Its value as it stands in a file.
+    pub value: String,
+    /// Where the value stands: a file's path, a flag, a variable, or `default`.
+    pub origin: String,
+    /// What it decides.
+    pub help: String,
+    /// The heading of the sample file under which it stands.
+    pub heading: String,
+}
+
+/// The configuration as it was at the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[ts(export)]
+pub struct Configuration {
+    /// In the order of the sample file.
+    pub keys: Vec<ConfiguredKey>,
+}
+
+/// Something that can be chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[ts(export)]
+pub struct DeviceChoice {
+    /// The stable name, as it stands in a configuration.
+    pub name: String,
+    /// The name for people.
+    pub description: String,
+}
+
+/// The devices that are there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS, ToSchema)]
+#[ts(export)]
+pub struct Devices {
+    /// What gives a picture.
+    pub cameras: Vec<DeviceChoice>,
+    /// What gives sound.
+    pub microphones: Vec<DeviceChoice>,
+    /// What plays sound.
+    pub speakers: Vec<DeviceChoice>,
+}
+
+/// Whether the service does what it is there for. Nothing in it is private: it needs no sign-in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[ts(export)]
+pub struct HealthReport {
+    /// Nothing is wrong.
+    pub healthy: bool,
+    /// What is wrong, a sentence each.
+    pub problems: Vec<String>,
+}

@@ -1,0 +1,186 @@
+//! The commands that show the owner a running service: `status`, `sessions`, `log`.
+//!
+//! In: words of the command line, the service's answers. Out: requests for the control socket, text for a terminal.
+//! Never: something that the panel on the page does not show.
+
+use std::fmt::Write as _;
+
+use clap::Subcommand;
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::api::Role;
+use crate::api::panel::{DeviceHealth, LogLevel, LogLine, SessionInfo};
+
+/// What is asked about the running service.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "about", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Question {
+    /// How it is.
+    Status,
+    /// Who is connected.
+    Sessions,
+    /// End one session.
+    End {
+        /// Its id, or the beginning of it.
+        id: String,
+    },
+    /// The last lines of the log.
+    Log {
+        /// Only lines with a higher number.
+        after: u64,
+        /// How many at most.
+        lines: usize,
+    },
+}
+
+/// `duplex sessions ...`.
+#[derive(Debug, Subcommand)]
+pub enum SessionsCommand {
+    /// End a session; a person is signed out with it
+    #[command(
+        after_help = "Example:\n  duplex sessions\n  duplex sessions end 3f2a\n\nThe first characters of the id will do, if no other \
+        session begins with them. A program that came with a token may come again: `duplex token revoke NAME` keeps it out."
+    )]
+    End {
+        /// Id as `duplex sessions` shows it, or its first characters
+        id: String,
+    },
+}
+
+/// The state of service and device, a line for each thing that is known.
+pub fn status(health: &DeviceHealth) -> String {
+    let mut text = String::new();
+    let mut line = |what: &str, value: String| {
+        // Writing to a String cannot fail.
+        writeln!(text, "{what:<14} {value}").ok();
+    };
+    line("service", if health.problems.is_empty() { "well".to_owned() } else { health.problems.join(" ") });
+    line("version", health.version.clone());
+    line("running", span(health.service_uptime));
+    if let Some(model) = &health.model {
+        line("device", model.clone());
+    }
+    if let Some(hottest) = health.temperatures.first() {
+        line("temperature", format!("{:.0} °C ({})", hottest.celsius, hottest.sensor));
+    }
+    if let Some(throttling) = &health.throttling {
+        let now = if throttling.now { "slowed down now" } else { "none now" };
+        let voltage = if throttling.low_voltage == Some(true) { ", supply voltage too low" } else { "" };
+        line("throttling", format!("{now}{voltage}"));
+    }
+    if let Some(load) = &health.load {
+        let load: Vec<String> = load.iter().map(|value| format!("{value:.2}")).collect();
+        line("load", format!("{} on {} processors", load.join(" "), health.processors));
+    }
+    if let Some(memory) = &health.memory {
+        line("memory", format!("{} free of {}", size(memory.available), size(memory.total)));
+    }
+    for disk in &health.disks {
+        let what = if disk.purpose == "state" { "disk" } else { "recordings" };
+        line(what, format!("{} free of {} ({})", size(disk.available), size(disk.total), disk.folder));
+    }
+    if let Some(set) = health.clock_synchronised {
+        line("clock", if set { "set by a time server".to_owned() } else { "not set by a time server yet".to_owned() });
+    }
+    text
+}
+
+/// A line for each session.
+pub fn sessions(sessions: &[SessionInfo]) -> String {
+    if sessions.is_empty() {
+        return "nobody is connected\n".to_owned();
+    }
+    let mut text = String::new();
+    for session in sessions {
+        let id: String = session.id.chars().take(8).collect();
+        let who = match (&session.token, session.role) {
+            (Some(token), _) => format!("token {token}"),
+            (None, Some(Role::Owner)) => "owner".to_owned(),
+            (None, Some(Role::Talker)) => "talker".to_owned(),
+            (None, Some(Role::Viewer)) => "viewer".to_owned(),
+            (None, None) => "nobody".to_owned(),
+        };
+        let does = match session {
+            session if session.talking => "talks",
+            session if session.watching => "watches",
+            _ => "is connected",
+        };
+        let from = session.address.as_deref().unwrap_or("-");
+        let since = clock(session.since.saturating_mul(1000));
+        writeln!(text, "{id}  {who:<20} {does:<13} {from:<39} since {since}  {}", size(session.sent_bytes)).ok();
+    }
+    text
+}
+
+/// Lines of the log.
+pub fn log(lines: &[LogLine]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        let level = match line.level {
+            LogLevel::Error => "ERROR",
+            LogLevel::Warn => "WARN ",
+            LogLevel::Info => "INFO ",
+            LogLevel::Debug => "DEBUG",
+            LogLevel::Trace => "TRACE",
+        };
+        writeln!(text, "{} {level} {}", clock(line.time), line.text).ok();
+    }
+    text
+}
+
+/// Time of day on this machine from milliseconds since 1970.
+fn clock(milliseconds: u64) -> String {
+    let seconds = i64::try_from(milliseconds / 1000).unwrap_or(0);
+    let utc = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let local = time::UtcOffset::current_local_offset().map_or(utc, |offset| utc.to_offset(offset));
+    local.format(format_description!("[hour]:[minute]:[second]")).unwrap_or_default()
+}
+
+fn span(seconds: u64) -> String {
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    if hours == 0 { format!("{minutes} min") } else { format!("{hours} h {minutes} min") }
+}
+
+fn size(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    if bytes >= 1e9 { format!("{:.1} GB", bytes / 1e9) } else { format!("{:.1} MB", bytes / 1e6) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(id: &str, token: Option<&str>, watching: bool) -> SessionInfo {
+        SessionInfo {
+            id: id.to_owned(),
+            role: Some(Role::Viewer),
+            token: token.map(str::to_owned),
+            address: Some("192.0.2.7".to_owned()),
+            since: 1_700_000_000,
+            watching,
+            talking: false,
+            own: false,
+            sent_bytes: 2_500_000,
+            join_ms: None,
+        }
+    }
+
+    #[test]
+    fn sessions_are_a_line_each() {
+        let text = sessions(&[session("0123456789", None, true), session("abcdef0123", Some("robot"), false)]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert!(
+            lines[0].starts_with("01234567  viewer ") && lines[0].contains("watches") && lines[0].ends_with("2.5 MB")
+        );
+        assert!(lines[1].starts_with("abcdef01  token robot ") && lines[1].contains("is connected"));
+        assert_eq!(sessions(&[]), "nobody is connected\n");
+    }
+
+    #[test]
+    fn spans_and_sizes_read_well() {
+        assert_eq!((span(59), span(3700)), ("0 min".to_owned(), "1 h 1 min".to_owned()));
+        assert_eq!((size(1_500_000), size(2_000_000_000)), ("1.5 MB".to_owned(), "2.0 GB".to_owned()));
+    }
+}

@@ -1,0 +1,170 @@
+//! What can be asked of the device's media besides a call: a snapshot, an announcement, recordings.
+//!
+//! In: asks of the API. Out: pictures, files, sentences. Never: a path out of somebody's request; decides who may ask.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::api::{Recording, RecordingEntry};
+use crate::clips;
+use crate::desk::rfc3339;
+use crate::outbound::{Outbound, Snapshots, Sound};
+use crate::recording::Recorder;
+
+/// Least time between two announcements.
+const SPACING: Duration = Duration::from_secs(1);
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is nothing of that name.
+    #[error("there is nothing of that name")]
+    Unknown,
+    /// Too soon after the last one.
+    #[error("something was announced just now; try again in a second")]
+    TooSoon,
+    /// It is being written.
+    #[error("it is being recorded; stop the recording first")]
+    Busy,
+    /// Another reason, as a sentence.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Handle of all of it.
+#[derive(Debug, Clone)]
+pub struct Media {
+    outbound: Outbound,
+    snapshots: Snapshots,
+    recorder: Recorder,
+    clips: Option<PathBuf>,
+    announced: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Media {
+    /// Joins the parts; `clips` is the folder with sound files.
+    pub fn new(outbound: Outbound, recorder: Recorder, clips: Option<PathBuf>) -> Self {
+        let snapshots = Snapshots::new(outbound.clone());
+        Self { outbound, snapshots, recorder, clips, announced: Arc::default() }
+    }
+
+    /// A JPEG of what viewers see.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub async fn snapshot(&self) -> Result<Arc<[u8]>, String> {
+        self.snapshots.take().await
+    }
+
+    /// Speaks a text to those who watch.
+    ///
+    /// # Errors
+    /// The text is none, it is too soon, nobody watches, or it cannot be spoken.
+    pub async fn say(&self, text: &str) -> Result<(), Refusal> {
+        check_text(text).map_err(Refusal::Failed)?;
+        self.announce(Sound::Speech(text.to_owned())).await
+    }
+
+    /// Names of the sound files; blocks.
+    pub fn clips(&self) -> Vec<String> {
+        self.clips.as_deref().map(clips::names).unwrap_or_default()
+    }
+
+    /// Plays the sound file of that name to those who watch.
+    ///
+    /// # Errors
+    /// There is none, it is too soon, nobody watches, or it cannot be played.
+    pub async fn play(&self, name: &str) -> Result<(), Refusal> {
+        let path = self.clips.as_deref().and_then(|folder: &Path| clips::find(folder, name));
+        self.announce(Sound::File(path.ok_or(Refusal::Unknown)?)).await
+    }
+
+    async fn announce(&self, sound: Sound) -> Result<(), Refusal> {
+        {
+            let mut last = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.is_some_and(|at| at.elapsed() < SPACING) {
+                return Err(Refusal::TooSoon);
+            }
+            *last = Some(Instant::now());
+        }
+        self.outbound.announce(sound).await.map_err(|error| Refusal::Failed(error.to_string()))
+    }
+
+    /// Starts or stops to record.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub async fn record(&self, on: bool) -> Result<(), String> {
+        self.recorder.record(on).await
+    }
+
+    /// Whether the call is recorded.
+    pub fn recording(&self) -> Recording {
+        let since = self.recorder.since();
+        Recording { on: since.is_some(), since: since.and_then(rfc3339) }
+    }
+
+    /// All recordings, the newest first; blocks.
+    pub fn recordings(&self) -> Vec<RecordingEntry> {
+        let open = self.recorder.open_file();
+        let mut list: Vec<RecordingEntry> = self
+            .recorder
+            .shelf()
+            .entries()
+            .into_iter()
+            .map(|entry| {
+                let recording = open.as_deref() == Some(&*entry.name);
+                let (began, length) = entry.facts().unzip();
+                let so_far = || SystemTime::now().duration_since(began?).ok();
+                let length = length.flatten().or_else(|| if recording { so_far() } else { None });
+                RecordingEntry {
+                    began: began.and_then(rfc3339),
+                    seconds: length.map(|length| length.as_secs_f64()),
+                    bytes: entry.size,
+                    peer: Some(entry.peer).filter(|peer| peer != "device"),
+                    name: entry.name,
+                    recording,
+                }
+            })
+            .collect();
+        list.reverse();
+        list
+    }
+
+    /// Opens the recording of that name; blocks.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn open(&self, name: &str) -> Result<File, Refusal> {
+        let entry = self.recorder.shelf().find(name).ok_or(Refusal::Unknown)?;
+        File::open(&entry.path).map_err(|error| Refusal::Failed(format!("it cannot be read: {error}")))
+    }
+
+    /// Deletes the recording of that name; blocks.
+    ///
+    /// # Errors
+    /// There is none, it is being written, or it cannot be deleted.
+    pub fn remove(&self, name: &str) -> Result<(), Refusal> {
+        let entry = self.recorder.shelf().find(name).ok_or(Refusal::Unknown)?;
+        if self.recorder.open_file().as_deref() == Some(name) {
+            return Err(Refusal::Busy);
+        }
+        std::fs::remove_file(&entry.path).map_err(|error| Refusal::Failed(format!("it cannot be deleted: {error}")))?;
+        tracing::info!(name, "a recording was deleted");
+        Ok(())
+    }
+}
+
+/// Refuses what is no text to speak.
+///
+/// # Errors
+/// A sentence with the rule.
+pub fn check_text(text: &str) -> Result<(), String> {
+    let length = text.chars().count();
+    if text.trim().is_empty() || length > 1000 || text.contains('\0') {
+        return Err(format!("a text to say has 1 to 1000 characters, this one has {length}"));
+    }
+    Ok(())
+}

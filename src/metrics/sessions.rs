@@ -1,0 +1,198 @@
+//! The viewers' sessions that run, each in a numbered slot.
+//!
+//! In: sessions that begin, connect and end; bytes they send. Out: their figures, and how long somebody has watched.
+//! Never: media; more slots than there were sessions at one time.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::{MetricType, TypedMetric};
+
+/// One viewer's session; whoever sends its packets counts them here.
+#[derive(Debug)]
+pub struct Session {
+    slot: usize,
+    peer: String,
+    began: Instant,
+    bytes: AtomicU64,
+    packets: AtomicU64,
+    /// Milliseconds from its beginning to its media connection, plus one; 0: not connected.
+    connected: AtomicU64,
+    all: Arc<Total>,
+}
+
+impl Session {
+    /// A packet of so many bytes goes to the viewer.
+    pub fn sent(&self, bytes: usize) {
+        let bytes = bytes as u64;
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.packets.fetch_add(1, Ordering::Relaxed);
+        self.all.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.all.packets.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What one session has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figures {
+    /// Signalling peer whose session it is.
+    pub peer: String,
+    /// Number of its slot.
+    pub slot: usize,
+    /// How long it has been there.
+    pub age: Duration,
+    /// From its beginning to its media connection; `None`: not connected yet.
+    pub join: Option<Duration>,
+    /// RTP bytes sent, before encryption.
+    pub bytes: u64,
+    /// RTP packets sent.
+    pub packets: u64,
+}
+
+#[derive(Debug, Default)]
+struct Total {
+    bytes: AtomicU64,
+    packets: AtomicU64,
+}
+
+#[derive(Default)]
+pub(super) struct Sessions {
+    table: Mutex<Table>,
+    total: Arc<Total>,
+}
+
+#[derive(Default)]
+struct Table {
+    by_id: BTreeMap<String, Arc<Session>>,
+    /// Since when there has been at least one.
+    watched: Option<Instant>,
+}
+
+impl Sessions {
+    pub fn begin(&self, id: &str, peer: &str) -> Arc<Session> {
+        let mut table = self.lock();
+        let taken: Vec<usize> = table.by_id.values().map(|session| session.slot).collect();
+        let slot = (0..).find(|slot| !taken.contains(slot)).unwrap_or_default();
+        let session = Arc::new(Session {
+            slot,
+            peer: peer.to_owned(),
+            began: Instant::now(),
+            bytes: AtomicU64::new(0),
+            packets: AtomicU64::new(0),
+            connected: AtomicU64::new(0),
+            all: self.total.clone(),
+        });
+        table.by_id.insert(id.to_owned(), session.clone());
+        table.watched.get_or_insert_with(Instant::now);
+        session
+    }
+
+    /// How long it took, at the first time.
+    pub fn connected(&self, id: &str) -> Option<Duration> {
+        let session = self.lock().by_id.get(id)?.clone();
+        let took = session.began.elapsed();
+        let mark = u64::try_from(took.as_millis()).unwrap_or(u64::MAX - 1) + 1;
+        let first = session.connected.compare_exchange(0, mark, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        first.then_some(took)
+    }
+
+    pub fn end(&self, id: &str) {
+        let mut table = self.lock();
+        table.by_id.remove(id);
+        if table.by_id.is_empty() {
+            table.watched = None;
+        }
+    }
+
+    pub fn clear(&self) {
+        *self.lock() = Table::default();
+    }
+
+    pub fn watched(&self) -> (usize, Duration) {
+        let table = self.lock();
+        (table.by_id.len(), table.watched.map(|since| since.elapsed()).unwrap_or_default())
+    }
+
+    pub fn list(&self) -> Vec<Figures> {
+        let mut list: Vec<Figures> = self.lock().by_id.values().map(|session| figures(session)).collect();
+        list.sort_by(|a, b| a.peer.cmp(&b.peer).then(a.slot.cmp(&b.slot)));
+        list
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn figures(session: &Session) -> Figures {
+    let connected = session.connected.load(Ordering::Relaxed);
+    Figures {
+        peer: session.peer.clone(),
+        slot: session.slot,
+        age: session.began.elapsed(),
+        join: (connected > 0).then(|| Duration::from_millis(connected - 1)),
+        bytes: session.bytes.load(Ordering::Relaxed),
+        packets: session.packets.load(Ordering::Relaxed),
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").field("count", &self.lock().by_id.len()).finish()
+    }
+}
+
+impl Collector for Sessions {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let list = self.list();
+        let connected = list.iter().filter(|figures| figures.join.is_some()).count();
+        gauge(&mut encoder, "viewers", "Sessions the device sends to, or is about to", list.len() as i64)?;
+        gauge(
+            &mut encoder,
+            "viewers_connected",
+            "Sessions among them that have their media connection",
+            connected as i64,
+        )?;
+        let total = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        counter(&mut encoder, "sent_bytes", "RTP bytes sent to all viewers", total(&self.total.bytes))?;
+        counter(&mut encoder, "sent_packets", "RTP packets sent to all viewers", total(&self.total.packets))?;
+        let of_session = "in the session of a slot; begins anew when the slot is taken again";
+        let help = format!("RTP bytes sent {of_session}");
+        let mut family = encoder.encode_descriptor("session_sent_bytes", &help, None, MetricType::Counter)?;
+        for figures in &list {
+            let labels = [("slot", figures.slot.to_string())];
+            ConstCounter::new(figures.bytes).encode(family.encode_family(&labels)?)?;
+        }
+        let help = format!("RTP packets sent {of_session}");
+        let mut family = encoder.encode_descriptor("session_sent_packets", &help, None, MetricType::Counter)?;
+        for figures in &list {
+            let labels = [("slot", figures.slot.to_string())];
+            ConstCounter::new(figures.packets).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Age of the session of a slot";
+        let unit = prometheus_client::registry::Unit::Seconds;
+        let mut family = encoder.encode_descriptor("session_age", help, Some(&unit), MetricType::Gauge)?;
+        for figures in &list {
+            let labels = [("slot", figures.slot.to_string())];
+            ConstGauge::new(figures.age.as_secs_f64()).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn gauge(encoder: &mut DescriptorEncoder, name: &str, help: &str, value: i64) -> Result<(), fmt::Error> {
+    let gauge = ConstGauge::new(value);
+    gauge.encode(encoder.encode_descriptor(name, help, None, ConstGauge::<i64>::TYPE)?)
+}
+
+fn counter(encoder: &mut DescriptorEncoder, name: &str, help: &str, value: u64) -> Result<(), fmt::Error> {
+    let counter = ConstCounter::new(value);
+    counter.encode(encoder.encode_descriptor(name, help, None, ConstCounter::<u64>::TYPE)?)
+}

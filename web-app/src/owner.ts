@@ -1,0 +1,166 @@
+/**
+ * The owner's panel, loaded when it is opened for the first time. Enters: the service's owner interface, signs that
+ * something changed. Leaves: its views, fed while they are open. Never touches the call: it talks to the service only.
+ */
+import markup from "./owner.html?raw";
+import "./owner.css";
+import * as api from "./owner-api";
+import { element } from "./views/elements";
+import { Certificate } from "./views/certificate";
+import { Configured } from "./views/configured";
+import { Device } from "./views/device";
+import { LogView } from "./views/log";
+import { People } from "./views/people";
+import { SteeringView } from "./views/steering";
+
+export class Owner {
+  readonly #panel: HTMLElement;
+  readonly #verdict: HTMLElement;
+  readonly #steering: SteeringView;
+  readonly #people: People;
+  readonly #device: Device;
+  readonly #certificate: Certificate;
+  readonly #log: LogView;
+  readonly #configured: Configured;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #soon: ReturnType<typeof setTimeout> | undefined;
+  #stopLog: (() => void) | null = null;
+  #lastLine = 0;
+
+  /**
+   * @param opener gets the focus back
+   * @param ownPeer the signalling peer of this page, if it has one
+   */
+  constructor(
+    private readonly opener: HTMLElement,
+    private readonly ownPeer: () => string | null,
+  ) {
+    element("app", HTMLElement).insertAdjacentHTML("beforeend", markup);
+    this.#panel = element("owner", HTMLElement);
+    this.#verdict = element("owner-verdict", HTMLElement);
+    this.#steering = new SteeringView({ steer: (changes) => api.steer(changes) });
+    this.#people = new People({
+      end: async (id) => {
+        await api.endSession(id);
+        await this.#refreshPeople();
+      },
+    });
+    this.#device = new Device();
+    this.#certificate = new Certificate();
+    this.#log = new LogView();
+    this.#configured = new Configured();
+    element("owner-close", HTMLButtonElement).addEventListener("click", () => this.close());
+    this.#panel.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.close();
+    });
+    this.#logDetails.addEventListener("toggle", () => this.#followLog());
+    element("configuration-details", HTMLDetailsElement).addEventListener("toggle", () => this.#attempt(this.#refreshConfiguration()));
+    this.#panel.hidden = true;
+  }
+
+  get isOpen(): boolean {
+    return !this.#panel.hidden;
+  }
+
+  open(): void {
+    this.#show(true);
+    this.#panel.focus({ preventScroll: true });
+    this.#refresh();
+    this.#attempt(this.#refreshChoices());
+    this.#attempt(this.#refreshCertificate());
+    this.#followLog();
+    this.#timer = setInterval(() => {
+      if (document.visibilityState === "visible") this.#refresh();
+    }, PERIOD_MS);
+  }
+
+  close(): void {
+    if (!this.isOpen) return;
+    const focused = this.#panel.contains(document.activeElement);
+    this.#show(false);
+    clearInterval(this.#timer);
+    this.#followLog();
+    if (focused) this.opener.focus();
+  }
+
+  /** Somebody came, left, or took the turn. Several such signs come at once. */
+  peopleChanged(): void {
+    if (!this.isOpen) return;
+    clearTimeout(this.#soon);
+    this.#soon = setTimeout(() => this.#attempt(this.#refreshPeople()), SOON_MS);
+  }
+
+  /** Somebody changed sources or volumes. */
+  steered(): void {
+    if (this.isOpen) this.#attempt(api.steering().then((present) => this.#steering.show(present)));
+  }
+
+  get #logDetails(): HTMLDetailsElement {
+    return element("log-details", HTMLDetailsElement);
+  }
+
+  #show(open: boolean): void {
+    this.#panel.hidden = !open;
+    this.opener.setAttribute("aria-expanded", String(open));
+    element("app", HTMLElement).toggleAttribute("data-panel", open);
+  }
+
+  #refresh(): void {
+    this.#attempt(this.#refreshPeople());
+    this.#attempt(this.#refreshDevice());
+  }
+
+  async #refreshPeople(): Promise<void> {
+    this.#people.show((await api.sessions()).sessions, this.ownPeer());
+  }
+
+  async #refreshDevice(): Promise<void> {
+    const health = await api.device();
+    this.#device.show(health);
+    this.#say(health.problems.length === 0 ? "All is well" : "Needs attention", health.problems.length > 0);
+  }
+
+  async #refreshChoices(): Promise<void> {
+    const [present, devices] = await Promise.all([api.steering(), api.devices()]);
+    this.#steering.choices(devices);
+    this.#steering.show(present);
+  }
+
+  async #refreshCertificate(): Promise<void> {
+    this.#certificate.show(await api.certificate());
+  }
+
+  async #refreshConfiguration(): Promise<void> {
+    if (element("configuration-details", HTMLDetailsElement).open) this.#configured.show((await api.configuration()).keys);
+  }
+
+  /** The log runs only while somebody looks at it. */
+  #followLog(): void {
+    const wanted = this.isOpen && this.#logDetails.open;
+    if (wanted === (this.#stopLog !== null)) return;
+    this.#stopLog?.();
+    this.#stopLog = null;
+    if (!wanted) return;
+    this.#stopLog = api.log(
+      () => this.#lastLine,
+      (line) => {
+        if (line.number < this.#lastLine) this.#log.clear(); // the service was started anew
+        this.#lastLine = line.number;
+        this.#log.add(line);
+      },
+      () => (this.#lastLine = 0),
+    );
+  }
+
+  #attempt(work: Promise<void>): void {
+    work.catch((error: unknown) => this.#say(error instanceof Error ? error.message : String(error), true));
+  }
+
+  #say(text: string, warn: boolean): void {
+    if (this.#verdict.textContent !== text) this.#verdict.textContent = text;
+    this.#verdict.dataset["warn"] = String(warn);
+  }
+}
+
+const PERIOD_MS = 5000;
+const SOON_MS = 300;

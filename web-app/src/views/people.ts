@@ -1,0 +1,105 @@
+/**
+ * Who is connected. Enters: the sessions. Leaves: the wish to end one, after a second press. Never ends this page's own.
+ */
+import type { SessionInfo } from "../generated/SessionInfo";
+import { element } from "./elements";
+
+export interface PeopleEvents {
+  /** Throws an Error with a sentence to show. */
+  end(id: string): Promise<void>;
+}
+
+export class People {
+  readonly #list = element("people", HTMLUListElement);
+  readonly #count = element("people-count", HTMLElement);
+  readonly #error = element("people-error", HTMLElement);
+  readonly #rows = new Map<string, Row>();
+
+  constructor(private readonly on: PeopleEvents) {}
+
+  /** Rows stay the same elements, so that a press on one of them is not lost. */
+  show(sessions: readonly SessionInfo[], ownPeer: string | null): void {
+    this.#count.textContent = String(sessions.length);
+    for (const id of [...this.#rows.keys()].filter((known) => !sessions.some((session) => session.id === known))) {
+      this.#rows.get(id)?.item.remove();
+      this.#rows.delete(id);
+    }
+    for (const session of sessions) {
+      const row = this.#rows.get(session.id) ?? this.#add(session.id);
+      row.show(session, session.id === ownPeer);
+    }
+  }
+
+  #add(id: string): Row {
+    const row = new Row(async () => {
+      this.#error.textContent = "";
+      try {
+        await this.on.end(id);
+      } catch (error) {
+        this.#error.textContent = error instanceof Error ? error.message : String(error);
+      }
+    });
+    this.#rows.set(id, row);
+    this.#list.append(row.item);
+    return row;
+  }
+}
+
+class Row {
+  readonly item = document.createElement("li");
+  readonly #who = document.createElement("strong");
+  readonly #what = document.createElement("span");
+  readonly #detail = document.createElement("small");
+  readonly #end = document.createElement("button");
+  #armed: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(end: () => Promise<void>) {
+    const words = document.createElement("div");
+    words.append(this.#who, " ", this.#what, this.#detail);
+    this.#end.type = "button";
+    this.#end.className = "quiet";
+    this.#end.textContent = "End";
+    this.#end.addEventListener("click", () => {
+      if (this.#armed === undefined) return this.#arm();
+      this.#disarm();
+      this.#end.disabled = true;
+      void end().finally(() => (this.#end.disabled = false));
+    });
+    this.#end.addEventListener("blur", () => this.#disarm());
+    this.item.append(words, this.#end);
+  }
+
+  show(session: SessionInfo, here: boolean): void {
+    const name = session.token === null ? ROLES[session.role ?? "none"] : `Program “${session.token}”`;
+    this.#who.textContent = name;
+    this.#what.textContent = here ? "this page" : "";
+    this.#what.className = here ? "chip" : "";
+    const does = session.talking ? "talking" : session.watching ? "watching" : "connected";
+    this.item.dataset["does"] = does;
+    const since = new Date(session.since * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }).replaceAll(" ", "\u00a0");
+    const parts = [does, session.address ?? "", `since\u00a0${since}`, session.sentBytes > 0 ? megabytes(session.sentBytes) : ""];
+    this.#detail.textContent = parts.filter((part) => part !== "").join(" · ");
+    this.#end.hidden = here;
+    this.#end.setAttribute("aria-label", `End the session of ${name}${session.address === null ? "" : ` from ${session.address}`}`);
+  }
+
+  #arm(): void {
+    this.#end.textContent = "Really end?";
+    this.#end.classList.add("grave");
+    this.#armed = setTimeout(() => this.#disarm(), ARMED_MS);
+  }
+
+  #disarm(): void {
+    clearTimeout(this.#armed);
+    this.#armed = undefined;
+    this.#end.textContent = "End";
+    this.#end.classList.remove("grave");
+  }
+}
+
+function megabytes(bytes: number): string {
+  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(2)}\u00a0GB` : `${(bytes / 1e6).toFixed(1)}\u00a0MB`;
+}
+
+const ROLES = { owner: "Owner", talker: "Talker", viewer: "Viewer", none: "Guest" } as const;
+const ARMED_MS = 5000;

@@ -1,0 +1,160 @@
+/**
+ * The owner's list of recordings: when, how long, how large, who; play, download, delete. Enters: the list. Leaves: the
+ * wish to have it, to delete one. Never fetches anything itself but by the addresses it is given.
+ */
+import type { RecordingEntry } from "../generated/RecordingEntry";
+import { element } from "./elements";
+
+export interface RecordingsEvents {
+  list(): Promise<RecordingEntry[]>;
+  remove(name: string): Promise<void>;
+  /** Where the file of that name is. */
+  address(name: string): string;
+}
+
+export class Recordings {
+  readonly #dialog = element("recordings", HTMLDialogElement);
+  readonly #open = element("recordings-open", HTMLButtonElement);
+  readonly #player = element("recordings-player", HTMLVideoElement);
+  readonly #note = element("recordings-note", HTMLElement);
+  readonly #list = element("recordings-list", HTMLUListElement);
+
+  constructor(private readonly on: RecordingsEvents) {
+    this.#open.addEventListener("click", () => {
+      this.#say("Loading the list.", false);
+      this.#dialog.showModal();
+      void this.#refresh();
+    });
+    element("recordings-close", HTMLButtonElement).addEventListener("click", () => this.#dialog.close());
+    // A press beside it closes it, as with the settings.
+    this.#dialog.addEventListener("click", (event) => {
+      if (event.target === this.#dialog) this.#dialog.close();
+    });
+    this.#dialog.addEventListener("close", () => this.#stop());
+    this.#player.addEventListener("error", () => {
+      if (this.#player.src !== "") this.#say("This browser cannot play that recording; download it.", true);
+    });
+  }
+
+  showOwner(owner: boolean): void {
+    this.#open.hidden = !owner;
+    if (!owner) this.#dialog.close();
+  }
+
+  /** A recording began or ended. */
+  changed(): void {
+    if (this.#dialog.open) void this.#refresh();
+  }
+
+  async #refresh(): Promise<void> {
+    try {
+      const entries = await this.on.list();
+      this.#list.replaceChildren(...entries.map((entry) => this.#item(entry)));
+      this.#say(entries.length === 0 ? "There is none yet. The red button beside the picture's controls makes one." : "", false);
+    } catch (error) {
+      this.#say(sentence(error), true);
+    }
+  }
+
+  #item(entry: RecordingEntry): HTMLLIElement {
+    const item = document.createElement("li");
+    const when = made("p", "when", entry.began === null ? entry.name : WHEN.format(new Date(entry.began)));
+    const what = made("p", "what", [duration(entry.seconds), size(entry.bytes), entry.peer && `talker ${entry.peer}`].filter(Boolean).join(" · "));
+    if (entry.recording) what.prepend(made("span", "live", "Recording now"), " · ");
+    const acts = made("div", "acts", "");
+    const play = act("Play", when.textContent);
+    play.addEventListener("click", () => this.#play(entry, item));
+    const download = document.createElement("a");
+    download.href = this.on.address(entry.name);
+    download.download = entry.name;
+    download.textContent = "Download";
+    download.setAttribute("aria-label", `Download ${when.textContent}`);
+    const remove = act("Delete", when.textContent);
+    remove.disabled = entry.recording;
+    remove.addEventListener("click", () => void this.#remove(entry, item, remove));
+    remove.addEventListener("blur", () => unsure(remove));
+    acts.append(play, download, remove);
+    item.append(when, what, acts);
+    return item;
+  }
+
+  #play(entry: RecordingEntry, item: HTMLLIElement): void {
+    for (const other of this.#list.children) other.removeAttribute("aria-current");
+    item.setAttribute("aria-current", "true");
+    this.#say("", false);
+    this.#player.hidden = false;
+    this.#player.src = this.on.address(entry.name);
+    this.#player.scrollIntoView({ block: "nearest" });
+    this.#player.play().catch((error: unknown) => console.warn("the recording does not play by itself:", error));
+  }
+
+  /** The second press does it: what is gone does not come back. */
+  async #remove(entry: RecordingEntry, item: HTMLLIElement, button: HTMLButtonElement): Promise<void> {
+    if (!button.classList.contains("sure")) {
+      button.classList.add("sure");
+      button.textContent = "Delete it?";
+      return;
+    }
+    unsure(button);
+    try {
+      if (item.hasAttribute("aria-current")) this.#stop();
+      await this.on.remove(entry.name);
+      const next = (item.nextElementSibling ?? item.previousElementSibling)?.querySelector("button");
+      item.remove();
+      (next ?? element("recordings-close", HTMLButtonElement)).focus();
+      this.#say("Deleted.", false);
+    } catch (error) {
+      this.#say(sentence(error), true);
+    }
+  }
+
+  #stop(): void {
+    this.#player.removeAttribute("src");
+    this.#player.load(); // lets go of the connection
+    this.#player.hidden = true;
+  }
+
+  #say(text: string, warn: boolean): void {
+    this.#note.textContent = text;
+    this.#note.dataset["warn"] = String(warn);
+  }
+}
+
+function made(tag: string, name: string, text: string): HTMLElement {
+  const one = document.createElement(tag);
+  one.className = name;
+  one.textContent = text;
+  return one;
+}
+
+function act(word: string, what: string | null): HTMLButtonElement {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = word;
+  button.setAttribute("aria-label", `${word} ${what ?? ""}`);
+  return button;
+}
+
+function unsure(button: HTMLButtonElement): void {
+  button.classList.remove("sure");
+  button.textContent = "Delete";
+}
+
+function sentence(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function duration(seconds: number | null): string {
+  if (seconds === null) return "length unknown";
+  const whole = Math.round(seconds);
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (value: number) => String(value).padStart(2, "0");
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
+}
+
+function size(bytes: number): string {
+  const mebi = bytes / 2 ** 20;
+  return mebi >= 1024 ? `${(mebi / 1024).toFixed(1)} GiB` : `${mebi.toFixed(mebi < 10 ? 1 : 0)} MiB`;
+}
+
+const WHEN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
