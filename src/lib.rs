@@ -249,8 +249,6 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready), shutdown: impl Futu
     Ok(())
 }
 
-/// Rungs of the quality ladder.
-const RUNGS: usize = 3;
 /// A turn that was granted but not taken up by media within this goes to the next.
 const CLAIM: Duration = Duration::from_secs(15);
 
@@ -325,7 +323,7 @@ fn outbound_settings(config: &Config, ice: IceUris, far_end: FarEnd) -> outbound
     outbound::Settings {
         name: config.name.clone(),
         wanted: Wanted::from_config(&config.video, &config.audio),
-        rungs: outbound::rungs::ladder(&setup.format, RUNGS),
+        rungs: outbound::rungs::ladder(&setup.format, config.ladder),
         setup: Arc::new(setup),
         overlay: config.overlay,
         volume: steering::device_volume(config),

@@ -6,7 +6,7 @@
 use super::access::{Caller, OPEN, cookie_name, session_cookies, session_principal};
 use super::auth::{Auth, Refused, SessionToken};
 use super::denied::Denied;
-use super::{AppState, Link, events};
+use super::{AppState, Link, events, quality};
 use crate::api::{Access, Role, SetupRequest, SignInRequest, Status, TalkRequest, TalkState};
 use crate::desk::DeskClosed;
 use axum::extract::{FromRequest, Request, State};
@@ -30,6 +30,7 @@ pub fn routes() -> Router<AppState> {
         .route("/events", get(events::events))
         .route("/talk", post(talk))
         .route("/talk/release", post(release))
+        .merge(quality::routes())
         .fallback(async || Denied::not_found())
 }
 
@@ -54,7 +55,7 @@ pub fn own_peer(state: &AppState, caller: &Caller, peer: &str) -> Result<(), Den
 }
 
 /// A JSON body within limits of size and time.
-pub struct Body<T>(T);
+pub struct Body<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
     type Rejection = Denied;

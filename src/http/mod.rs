@@ -20,6 +20,7 @@ pub mod denied;
 pub mod events;
 pub mod guard;
 pub mod hosts;
+pub mod quality;
 pub mod serve;
 pub mod socket;
 pub mod talk_desk;

@@ -6,6 +6,7 @@
 import type { Access } from "./generated/Access";
 import type { ApiError } from "./generated/ApiError";
 import type { Event as ServiceEvent } from "./generated/Event";
+import type { Quality } from "./generated/Quality";
 import type { Status } from "./generated/Status";
 import type { TalkState } from "./generated/TalkState";
 
@@ -45,6 +46,11 @@ export function talk(peer: string, take: boolean): Promise<TalkState> {
 
 export function releaseTalk(peer: string): Promise<TalkState> {
   return call<TalkState>("POST", "talk/release", { peer });
+}
+
+/** Where the viewer then stands comes as an event. */
+export function chooseQuality(peer: string, quality: Quality): Promise<void> {
+  return call<void>("POST", "quality", { peer, quality });
 }
 
 /**

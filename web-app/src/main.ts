@@ -12,6 +12,7 @@ import { show, type Facts } from "./state";
 import { Turn } from "./turn";
 import { element } from "./views/elements";
 import { Panel } from "./views/panel";
+import { QualityChoice } from "./views/quality";
 import { SignIn } from "./views/sign-in";
 import { Talkback } from "./views/talkback";
 import { canChooseSpeaker, Viewer } from "./views/viewer";
@@ -43,6 +44,7 @@ const scheme = location.protocol === "https:" ? "wss" : "ws";
 const client = new Client(`${scheme}://${location.host}/signalling`, {
   connected(peerId) {
     turn.peer = peerId;
+    qualityAsked = false;
     change({ signalling: true, unanswered: false });
     listen(peerId);
   },
@@ -110,6 +112,14 @@ const panel = new Panel({
   },
 });
 
+const quality = new QualityChoice((wanted) => {
+  const peer = turn.peer;
+  if (peer === null) return; // it is asked for when the picture comes
+  api.chooseQuality(peer, wanted).catch((error: Error) => {
+    change({ notice: { headline: "The quality could not be changed", detail: error.message } });
+  });
+});
+
 const signIn = new SignIn({
   async signIn(password) {
     await api.signIn(password);
@@ -165,6 +175,8 @@ function useStatus(status: Status): void {
 
 let noticeTimer: ReturnType<typeof setTimeout> | undefined;
 let started = false;
+// Whether this connection has been told the person's choice.
+let qualityAsked = false;
 // Counts the statuses that came as events: an answer asked for before one of them is older than it.
 let statusEvents = 0;
 let stopEvents = () => {};
@@ -220,6 +232,14 @@ function heard(event: api.ServiceEvent): void {
       return useStatus(event.status);
     case "talk":
       return turn.heard(event.talk);
+    case "quality":
+      quality.show(event.state);
+      // A new connection begins with the automatic choice.
+      if (event.state.choice !== quality.wanted && !qualityAsked && turn.peer !== null) {
+        void api.chooseQuality(turn.peer, quality.wanted).catch(() => (qualityAsked = false));
+      }
+      qualityAsked = true;
+      return;
     case "viewers":
       return panel.showViewers(event.count);
     case "fault": {
