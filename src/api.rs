@@ -146,6 +146,45 @@ pub struct Recording {
     pub since: Option<String>,
 }
 
+/// A viewer's own choice of picture quality.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum Quality {
+    /// As good as its link carries.
+    Auto,
+    /// The whole picture, come what may.
+    High,
+    /// Half the width and height.
+    Medium,
+    /// The smallest picture.
+    Low,
+}
+
+/// Where a viewer stands on the quality ladder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct QualityState {
+    /// Its own choice.
+    pub choice: Quality,
+    /// The rung it stands on; 0 is the best.
+    pub rung: u32,
+    /// How many rungs there are; with 1 there is nothing to choose.
+    pub rungs: u32,
+}
+
+/// Chooses a quality.
+#[derive(Debug, Clone, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[ts(export)]
+pub struct QualityRequest {
+    /// The caller's signalling peer id.
+    pub peer: String,
+    /// The choice.
+    pub quality: Quality,
+}
+
 /// What the event stream carries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(tag = "type", rename_all = "camelCase")]
@@ -160,6 +199,11 @@ pub enum Event {
     Talk {
         /// The new state.
         talk: TalkState,
+    },
+    /// When the caller's picture has come, and whenever its quality changed.
+    Quality {
+        /// Where it stands.
+        state: QualityState,
     },
     /// How many watch.
     Viewers {

@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::api::{Access, Event, Part, Recording, Status, TalkState};
+use crate::api::{Access, Event, Part, Quality, Recording, Status, TalkState};
 use crate::inbound::{self, Talk};
 use crate::metrics::Metrics;
 use crate::outbound::{self, Outbound};
@@ -28,6 +28,7 @@ pub struct DeskClosed;
 enum Ask {
     Turn { peer: PeerId, take: bool, reply: oneshot::Sender<TalkState> },
     Release { peer: PeerId, reply: oneshot::Sender<TalkState> },
+    Quality { peer: PeerId, quality: Quality },
     Subscribe { peer: PeerId, reply: oneshot::Sender<mpsc::Receiver<Event>> },
     SendsSound(bool),
     Tell { peer: PeerId, event: Box<Event> },
@@ -110,6 +111,14 @@ impl Desk {
     /// The service is stopping.
     pub async fn release(&self, peer: &str) -> Result<TalkState, DeskClosed> {
         self.put(|reply| Ask::Release { peer: peer.to_owned(), reply }).await
+    }
+
+    /// Sets a viewer's choice of picture quality.
+    ///
+    /// # Errors
+    /// The service is stopping.
+    pub async fn choose_quality(&self, peer: &str, quality: Quality) -> Result<(), DeskClosed> {
+        self.asks.send(Ask::Quality { peer: peer.to_owned(), quality }).await.map_err(|_| DeskClosed)
     }
 
     /// The status as someone with this access gets it.
@@ -258,6 +267,7 @@ impl Task {
                 self.apply(effects).await;
                 reply.send(self.lock.state_of(&peer)).ok();
             }
+            Ask::Quality { peer, quality } => self.parts.outbound.choose_quality(peer, quality),
             Ask::Subscribe { peer, reply } => {
                 let (tx, rx) = mpsc::channel(BACKLOG);
                 let status = self.status.borrow().clone();
@@ -324,6 +334,7 @@ impl Task {
                 self.tell_all(&Event::Viewers { count: self.viewers });
             }
             outbound::Report::Fault(part, message) => self.fault(part, message),
+            outbound::Report::Quality { peer, state } => self.tell(&peer, Event::Quality { state }),
             outbound::Report::CallFailed { peer, why } => {
                 let message = match why {
                     outbound::Failure::NoMedia => NO_MEDIA.to_owned(),

@@ -295,8 +295,6 @@ pub async fn run(
     Ok(())
 }
 
-/// Rungs of the quality ladder.
-const RUNGS: usize = 3;
 /// A turn that was granted but not taken up by media within this goes to the next.
 const CLAIM: Duration = Duration::from_secs(15);
 
@@ -372,7 +370,7 @@ fn outbound_settings(config: &Config, ice: IceUris, far_end: FarEnd, metrics: Me
     outbound::Settings {
         name: config.name.clone(),
         wanted: Wanted::from_config(&config.video, &config.audio),
-        rungs: outbound::rungs::ladder(&setup.format, RUNGS),
+        rungs: outbound::rungs::ladder(&setup.format, config.ladder),
         setup: Arc::new(setup),
         overlay: config.overlay,
         volume: steering::device_volume(config),

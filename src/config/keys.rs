@@ -402,6 +402,24 @@ pub(super) const SECTIONS: &[Section] = &[
                 kind: whole("kbit/s", 100, 20_000, |config, value| config.video_bitrate = value as u32),
             },
             Key {
+                name: "ladder",
+                value_name: "RUNGS",
+                help: "Sizes in which the picture is offered, so that each viewer gets the one its link carries; those that nobody needs are not encoded (off: the whole picture for all)",
+                default: "3",
+                kind: Kind::Text {
+                    rule: LADDER_RULE,
+                    set: |config, text, _| {
+                        config.ladder = match text {
+                            "off" => 1,
+                            "2" => 2,
+                            "3" => 3,
+                            _ => return Err(RuleError(LADDER_RULE)),
+                        };
+                        Ok(())
+                    },
+                },
+            },
+            Key {
                 name: "audio-bitrate",
                 value_name: "KBIT/S",
                 help: "Bit rate of the sound",
@@ -663,6 +681,8 @@ const LOG_RULE: &str = "error, warn, info, debug or trace, also for a part of it
 const LISTEN_RULE: &str = "a list of ADDRESS:PORT such as 0.0.0.0:8443 or [::]:8443 (IP addresses, no names)";
 const HELP_LISTEN_RULE: &str = "ADDRESS:PORT such as 0.0.0.0:8080 (an IP address, no name), or off";
 const NAMES_RULE: &str = "a list of DNS names without wildcards or of IP addresses";
+
+const LADDER_RULE: &str = "off, 2 or 3";
 
 const fn whole(unit: &'static str, min: u64, max: u64, set: fn(&mut Config, u64)) -> Kind {
     Kind::Whole { unit, min, max, even: false, set }

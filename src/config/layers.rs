@@ -320,6 +320,7 @@ fn blank() -> Config {
         framerate: 0,
         video_codec: VideoCodec::H264,
         video_bitrate: 0,
+        ladder: 0,
         audio_bitrate: 0,
         sound: SoundSink::Discard,
         sound_volume: 0.0,

@@ -71,6 +71,8 @@ pub struct Config {
     pub video_codec: VideoCodec,
     /// Bit rate of the outgoing picture in kbit/s, 100 to 20000.
     pub video_bitrate: u32,
+    /// Sizes in which the picture is offered, 1 to 3.
+    pub ladder: usize,
     /// Bit rate of the outgoing sound in kbit/s, 16 to 256.
     pub audio_bitrate: u32,
     /// Where the talker's sound goes.

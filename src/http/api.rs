@@ -6,7 +6,7 @@
 use super::access::{Caller, OPEN, cookie_name, session_cookies, session_principal};
 use super::auth::{Auth, Refused, SessionToken};
 use super::denied::Denied;
-use super::{AppState, Link, events, log, media, openapi, panel, recordings, sessions, steering};
+use super::{AppState, Link, events, log, media, openapi, panel, quality, recordings, sessions, steering};
 use crate::api::{Access, ApiError, Role, SetupRequest, SignInRequest, Status, TalkRequest, TalkState};
 use crate::desk::DeskClosed;
 use axum::extract::{FromRequest, Request, State};
@@ -38,6 +38,7 @@ pub fn routes() -> Router<AppState> {
         .merge(sessions::routes())
         .merge(log::routes())
         .merge(steering::routes())
+        .merge(quality::routes())
         .fallback(async || Denied::not_found())
 }
 

@@ -28,6 +28,7 @@ pub mod media_desk;
 pub mod monitoring;
 pub mod openapi;
 pub mod panel;
+pub mod quality;
 pub mod recordings;
 pub mod serve;
 pub mod sessions;

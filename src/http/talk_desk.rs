@@ -3,7 +3,7 @@
 //! In: requests for the turn to talk. Out: its state, the device's status, events.
 //! Never: decides anything itself.
 
-use crate::api::{Access, Event, Status, TalkState};
+use crate::api::{Access, Event, Quality, Status, TalkState};
 use crate::desk::{Desk, DeskClosed};
 use futures::future::BoxFuture;
 use tokio::sync::mpsc::Receiver;
@@ -14,6 +14,8 @@ pub trait TalkDesk: Send + Sync + 'static {
     fn ask<'a>(&'a self, peer: &'a str, take: bool) -> BoxFuture<'a, Result<TalkState, DeskClosed>>;
     /// Gives the turn, or the place in the line, back.
     fn release<'a>(&'a self, peer: &'a str) -> BoxFuture<'a, Result<TalkState, DeskClosed>>;
+    /// Sets a viewer's choice of quality. The caller has checked that `peer` is its own.
+    fn choose_quality<'a>(&'a self, peer: &'a str, quality: Quality) -> BoxFuture<'a, Result<(), DeskClosed>>;
     /// The whole status, with the caller's access in it.
     fn status(&self, access: Access) -> Status;
     /// Events for one peer: the present status and turn first, then what changes.
@@ -31,6 +33,10 @@ impl TalkDesk for Desk {
 
     fn release<'a>(&'a self, peer: &'a str) -> BoxFuture<'a, Result<TalkState, DeskClosed>> {
         Box::pin(Desk::release(self, peer))
+    }
+
+    fn choose_quality<'a>(&'a self, peer: &'a str, quality: Quality) -> BoxFuture<'a, Result<(), DeskClosed>> {
+        Box::pin(Desk::choose_quality(self, peer, quality))
     }
 
     fn status(&self, access: Access) -> Status {

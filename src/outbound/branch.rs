@@ -1,9 +1,8 @@
 //! One encode of the outgoing picture, shared by all who stand on its rung.
 //!
 //! In: raw pictures from a tee, key-frame requests at the outlet. Out: encoded pictures at the outlet. Never: encodes
-//! while it is closed; makes more key frames than its ration lets it.
+//! while it rests; makes more key frames than its ration lets it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
@@ -17,7 +16,11 @@ use crate::pipeline::{Error, make};
 pub struct Branch {
     /// Where its encoded pictures come out.
     pub outlet: gst_app::AppSink,
-    open: Arc<AtomicBool>,
+    open: bool,
+    /// From the tee on.
+    elements: Vec<gst::Element>,
+    tee: gst::Pad,
+    sink: gst::Pad,
 }
 
 impl Branch {
@@ -49,26 +52,58 @@ impl Branch {
         let link = |source| Error::Link { stage: "picture", source };
         pipeline.add_many(&elements).map_err(link)?;
         gst::Element::link_many(&elements).map_err(link)?;
-        for element in elements.iter().rev() {
-            element.sync_state_with_parent().map_err(link)?;
-        }
         let missing = || Error::Input("the picture cannot be shared: the tee has no further pad".to_owned());
-        let src = tee.request_pad_simple("src_%u").ok_or_else(missing)?;
-        let open = Arc::new(AtomicBool::new(true));
-        let gate = open.clone();
-        src.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-            if gate.load(Ordering::Relaxed) { gst::PadProbeReturn::Ok } else { bridge::DISCARD }
-        });
+        let tee = tee.request_pad_simple("src_%u").ok_or_else(missing)?;
         let sink = elements.first().and_then(|element| element.static_pad("sink")).ok_or_else(missing)?;
-        src.link(&sink).map_err(|error| Error::Input(format!("cannot link an encoder to the picture: {error}")))?;
-        Ok(Self { outlet, open })
+        let mut branch = Self { outlet, open: false, elements, tee, sink };
+        branch.set_open(true)?;
+        Ok(branch)
     }
 
-    /// Lets pictures in, or none.
-    pub fn set_open(&self, open: bool) {
-        self.open.store(open, Ordering::Relaxed);
+    /// Encodes, or rests: then it has neither a thread nor the encoder's memory. It begins anew each time: over a pause
+    /// libvpx would take the frame rate for that of a slide show, and give the next key frame all the bits since.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn set_open(&mut self, open: bool) -> Result<(), Error> {
+        if self.open == open {
+            return Ok(());
+        }
+        self.open = open;
+        let failed = |source| Error::Link { stage: "picture", source };
+        if open {
+            for element in self.elements.iter().rev() {
+                element.sync_state_with_parent().map_err(failed)?;
+            }
+            let linked = self.tee.link(&self.sink);
+            linked.map_err(|error| Error::Input(format!("cannot link an encoder to the picture: {error}")))?;
+        } else {
+            self.rest();
+        }
+        Ok(())
+    }
+
+    /// Takes the encoder off the tee between two pictures: one that is refused on its way would end the stream for all.
+    fn rest(&self) {
+        let (done, resting) = std::sync::mpsc::channel();
+        let (sink, elements) = (self.sink.clone(), self.elements.clone());
+        self.tee.add_probe(gst::PadProbeType::IDLE, move |tee, _| {
+            let stopped = elements.iter().all(|element| element.set_state(gst::State::Ready).is_ok());
+            if tee.unlink(&sink).is_err() || !stopped {
+                tracing::warn!("an encoder does not rest");
+            }
+            // Nobody waits any more only when it took longer than that.
+            done.send(()).ok();
+            gst::PadProbeReturn::Remove
+        });
+        if resting.recv_timeout(REST).is_err() {
+            tracing::warn!("an encoder still works on its last picture");
+        }
     }
 }
+
+/// Longest wait for the picture that is being encoded; usually it is a few milliseconds.
+const REST: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A thread of its own, so that one rung's encoder does not hold up another's, and the rung's size.
 fn scaler(format: &Format) -> Result<Vec<gst::Element>, Error> {

@@ -125,8 +125,8 @@ impl Mixer {
     /// An encoder cannot be built.
     pub fn encode(&mut self, wanted: &[bool], seats: &Seats) -> Result<(), Error> {
         for (rung, wanted) in wanted.iter().enumerate().take(self.branches.len()) {
-            match &self.branches[rung] {
-                Some(branch) => branch.set_open(*wanted),
+            match &mut self.branches[rung] {
+                Some(branch) => branch.set_open(*wanted)?,
                 None if *wanted => {
                     let (pipeline, ration) = (self.pipeline.inner(), seats.ration(rung));
                     let branch =

@@ -8,10 +8,12 @@
 
 mod active;
 mod branch;
+mod climb;
 mod count;
 pub mod encoder;
 mod feed;
 mod hold;
+mod link;
 mod mixer;
 pub mod rungs;
 mod seats;
@@ -27,7 +29,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::api::Part;
+use crate::api::{Part, Quality, QualityState};
 use crate::config::{Overlay, VideoCodec};
 use crate::metrics::Metrics;
 use crate::picture_slot::PictureSlot;
@@ -83,6 +85,13 @@ pub enum Report {
     Viewers(usize),
     /// A source failed or was mended.
     Fault(Part, Option<String>),
+    /// A viewer stands on another rung, or chose.
+    Quality {
+        /// Its peer id.
+        peer: String,
+        /// Where it stands.
+        state: QualityState,
+    },
     /// A viewer's session did not come up.
     CallFailed {
         /// Its peer id.
@@ -130,6 +139,7 @@ enum Command {
     Hold(Purpose),
     Release(Purpose),
     Frame(snapshot::Wish),
+    Quality(String, Quality),
     Retry,
     Stop(oneshot::Sender<()>),
 }
@@ -163,6 +173,7 @@ impl Outbound {
             video_fault: None,
             ducked: false,
             broken: false,
+            next_look: Instant::now(),
             reports,
             own: commands.clone(),
         };
@@ -204,6 +215,11 @@ impl Outbound {
         })
     }
 
+    /// Sets a viewer's choice of quality; nothing happens if it does not watch.
+    pub fn choose_quality(&self, peer: String, quality: Quality) {
+        self.tell(Command::Quality(peer, quality));
+    }
+
     /// Stops every pipeline and waits for that.
     pub async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
@@ -233,6 +249,7 @@ struct Task {
     ducked: bool,
     /// The sending pipeline could not be built anew.
     broken: bool,
+    next_look: Instant,
     reports: mpsc::UnboundedSender<Report>,
     own: mpsc::UnboundedSender<Command>,
 }
@@ -247,10 +264,13 @@ enum Woken {
     Registered,
     Stuck,
     Time,
+    Look,
 }
 
 /// Longest wait for a pipeline to stop; one that hangs is left behind.
 const STOP: Duration = Duration::from_secs(5);
+/// How often viewers' links are looked at.
+const LOOK: Duration = Duration::from_millis(250);
 /// Wait before a broken pipeline is built anew.
 const REBUILD: Duration = Duration::from_secs(1);
 
@@ -295,6 +315,7 @@ impl Task {
                 }
                 Woken::Registered => {
                     tracing::info!("the device can be called");
+                    self.sending.sink.registered();
                     if self.active.as_ref().is_some_and(|active| active.priming) {
                         self.deactivate().await;
                         if self.is_wanted() {
@@ -307,6 +328,7 @@ impl Task {
                     self.rebuild().await;
                 }
                 Woken::Time => self.deadlines().await,
+                Woken::Look => self.look(),
                 Woken::Sink(_) | Woken::Mixer(_) => {}
             }
         }
@@ -316,6 +338,7 @@ impl Task {
         let deadlines = [self.sending.next_deadline(), self.active.as_ref().and_then(|active| active.idle_at)];
         let deadline = deadlines.into_iter().flatten().min();
         let active = self.active.is_some();
+        let climbs = self.settings.rungs.len() > 1 && !self.sending.is_idle();
         let (mixer, faults) = match &mut self.active {
             Some(active) => (Some(&mut active.mixer), Some(&mut active.faults)),
             None => (None, None),
@@ -328,6 +351,7 @@ impl Task {
             Some(fault) = async { faults?.recv().await }, if active => Woken::Fault(fault),
             Ok(()) = self.sending.registered.changed() => Woken::Registered,
             Ok(()) = self.sending.stuck.changed() => Woken::Stuck,
+            () = tokio::time::sleep_until(self.next_look), if climbs => Woken::Look,
             () = async { tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)).await }, if deadline.is_some() => Woken::Time,
         }
     }
@@ -412,6 +436,16 @@ impl Task {
         }
     }
 
+    /// Moves viewers whose links say so.
+    fn look(&mut self) {
+        self.next_look = Instant::now() + LOOK;
+        for (peer, state) in self.sending.climb(Instant::now()) {
+            self.report(Report::Quality { peer, state });
+        }
+        // Also without a move: one that was begun earlier may have left a rung empty.
+        self.encode();
+    }
+
     /// Encodes the rungs that somebody stands on, and the top one for a recording.
     fn encode(&mut self) {
         let recording = self.holders.has(Purpose::Recording);
@@ -473,6 +507,12 @@ impl Task {
                 self.settle();
             }
             Command::Frame(wish) => self.frame(wish),
+            Command::Quality(peer, quality) => {
+                if let Some(state) = self.sending.choose(&peer, quality) {
+                    self.report(Report::Quality { peer, state });
+                    self.encode();
+                }
+            }
             // A sink that left the hub is replaced; a mixer that did not start is tried again.
             Command::Retry if self.broken => self.rebuild().await,
             Command::Retry if self.active.is_none() && self.is_wanted() => self.activate(false).await,
@@ -530,6 +570,9 @@ impl Task {
             Change::Linked(session) => {
                 self.sending.seats.allow_key_frame();
                 self.sending.seats.ask(&session);
+                if let Some((peer, state)) = self.sending.seated(&session) {
+                    self.report(Report::Quality { peer, state });
+                }
                 self.encode();
             }
             Change::Connected(session) => {

@@ -1,7 +1,7 @@
 //! Who stands on which rung of the quality ladder, and the pictures each gets.
 //!
 //! In: encoded pictures at the rungs' outlets, viewers' inlets, moves. Out: each viewer's pictures, from the one rung it
-//! stands on; key-frame requests to that rung alone. Never: a copy of a picture; a move before the new rung's key frame is
+//! stands on; key-frame requests to that rung alone; what receivers report of their links. Never: a copy of a picture; a move before the new rung's key frame is
 //! there; one viewer held up by another.
 //!
 //! ```text
@@ -10,12 +10,13 @@
 //! ...                       └─│─ taps: what takes the top rung without being a viewer
 //! ```
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
 use super::encoder::KeyFrameRation;
+use super::link::{Link, Packet, Reading};
 use crate::bridge;
 
 /// All viewers' places. Cheap to clone.
@@ -34,8 +35,6 @@ struct Shared {
 struct Rung {
     outlet: Mutex<Option<gst::glib::WeakRef<gst_app::AppSink>>>,
     ration: Arc<Mutex<KeyFrameRation>>,
-    key_frames: AtomicU64,
-    bytes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -43,6 +42,7 @@ struct Seat {
     session: String,
     inlet: gst_app::AppSrc,
     place: Mutex<Place>,
+    link: Mutex<Link>,
 }
 
 /// Where a viewer stands.
@@ -71,7 +71,6 @@ impl Place {
     }
 }
 
-#[allow(dead_code, reason = "what moves viewers comes in the next step")]
 impl Seats {
     /// No viewers yet, on a ladder of so many rungs.
     pub fn new(rungs: usize) -> Self {
@@ -81,8 +80,9 @@ impl Seats {
 
     /// A viewer's pictures go in there from now on, from the top rung's next key frame on.
     pub fn seat(&self, session: &str, inlet: gst_app::AppSrc) {
-        let seat = Arc::new(Seat { session: session.to_owned(), inlet, place: Mutex::default() });
-        answer_requests(&seat, &self.0);
+        let (place, link) = Default::default();
+        let seat = Arc::new(Seat { session: session.to_owned(), inlet, place, link });
+        hear(&seat, &self.0);
         let mut seats = lock(&self.0.seats);
         let others = seats.iter().filter(|other| other.session != session).cloned();
         *seats = others.chain([seat]).collect();
@@ -101,13 +101,13 @@ impl Seats {
             let mut place = lock(&seat.place);
             place.next = (place.rung != rung && rung < self.0.rungs.len()).then_some(rung);
         }
+        lock(&seat.link).restart();
         self.0.ask(rung);
     }
 
-    /// The rung a viewer stands on, and the one it is on its way to.
-    pub fn place(&self, session: &str) -> Option<(usize, Option<usize>)> {
-        let place = *lock(&self.find(session)?.place);
-        Some((place.rung, place.next))
+    /// How a viewer's link does.
+    pub fn reading(&self, session: &str, now: Instant) -> Option<Reading> {
+        lock(&self.find(session)?.link).reading(now)
     }
 
     /// Which rungs must be encoded.
@@ -174,12 +174,6 @@ impl Seats {
         }
     }
 
-    /// Key frames and bytes that a rung has given so far.
-    pub fn given(&self, rung: usize) -> (u64, u64) {
-        let rung = &self.0.rungs[rung];
-        (rung.key_frames.load(Ordering::Relaxed), rung.bytes.load(Ordering::Relaxed))
-    }
-
     fn find(&self, session: &str) -> Option<Arc<Seat>> {
         lock(&self.0.seats).iter().find(|seat| seat.session == session).cloned()
     }
@@ -189,9 +183,9 @@ impl Shared {
     fn feed(&self, rung: usize, sample: &gst::Sample, from: &gst_app::AppSink) {
         let Some(buffer) = bridge::on_common_time(sample) else { return };
         let key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-        let counts = &self.rungs[rung];
-        counts.key_frames.fetch_add(u64::from(key), Ordering::Relaxed);
-        counts.bytes.fetch_add(buffer.size() as u64, Ordering::Relaxed);
+        if key {
+            tracing::debug!(rung, bytes = buffer.size(), "key frame");
+        }
         let seats = lock(&self.seats).clone();
         for seat in seats.iter() {
             seat.feed(rung, key, &buffer);
@@ -232,24 +226,48 @@ impl Seat {
         // Refused while the session is still starting, or stops: what follows then waits for the next key frame.
         place.fed = self.inlet.push_buffer(buffer).is_ok();
         place.last = Some(stamp);
+        lock(&self.link).sent(Instant::now());
     }
 }
 
-/// Sends key-frame requests that come up from a viewer on to the rung it stands on.
-fn answer_requests(seat: &Arc<Seat>, shared: &Arc<Shared>) {
+/// Hears what comes up from a viewer: sends key-frame requests on to the rung it stands on, notes reports on its link.
+fn hear(seat: &Arc<Seat>, shared: &Arc<Shared>) {
     let Some(pad) = seat.inlet.static_pad("src") else { return };
     let (seat, shared): (Weak<Seat>, Weak<Shared>) = (Arc::downgrade(seat), Arc::downgrade(shared));
     // Ends with the inlet, which is the session's own.
     pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
-        if !info.event().is_some_and(|event| event.has_name("GstForceKeyUnit")) {
+        let (Some(event), Some(seat), Some(shared)) = (info.event(), seat.upgrade(), shared.upgrade()) else {
             return gst::PadProbeReturn::Ok;
+        };
+        match event.structure() {
+            Some(request) if request.name() == "GstForceKeyUnit" => {
+                let rung = lock(&seat.place).rung;
+                shared.ask(rung);
+                bridge::DISCARD
+            }
+            Some(report) if report.name() == "RTPTWCCPackets" => {
+                lock(&seat.link).report(packets(report), Instant::now());
+                gst::PadProbeReturn::Ok
+            }
+            _ => gst::PadProbeReturn::Ok,
         }
-        if let (Some(seat), Some(shared)) = (seat.upgrade(), shared.upgrade()) {
-            let rung = lock(&seat.place).rung;
-            shared.ask(rung);
-        }
-        bridge::DISCARD
     });
+}
+
+/// The packets of a report, as GStreamer's RTP session gives it.
+fn packets(report: &gst::StructureRef) -> Vec<Packet> {
+    let Ok(array) = report.get::<&gst::glib::ValueArray>("packets") else { return Vec::new() };
+    let packet = |value: &gst::glib::Value| {
+        let packet = value.get::<gst::Structure>().ok()?;
+        let time = |name: &str| packet.get::<gst::ClockTime>(name).ok().map(|at| Duration::from_nanos(at.nseconds()));
+        let lost = packet.get::<bool>("lost").ok()?;
+        Some(Packet {
+            left: time("local-ts")?,
+            arrived: if lost { None } else { time("remote-ts") },
+            size: packet.get("size").ok()?,
+        })
+    };
+    array.iter().filter_map(packet).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

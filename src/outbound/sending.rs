@@ -10,9 +10,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::Settings;
+use super::climb::Climb;
 use super::encoder::Format;
 use super::seats::Seats;
 use super::webrtc_sink::WebrtcSink;
+use crate::api::{Quality, QualityState};
 use crate::metrics::Metrics;
 use crate::pipeline::Error;
 use crate::signaller::{InProcessSignaller, SessionEnd};
@@ -21,6 +23,9 @@ use crate::transport::Change;
 
 /// webrtcsink registers within this, or is built anew. It takes a tenth of a second on a laptop.
 const REGISTER: Duration = Duration::from_secs(20);
+
+/// What RTP, encryption and the encoder's own excess add to the picture's bit rate, and what they add to the sound's.
+const OVERHEAD: (f64, f64) = (1.08, 1.3);
 
 /// The pipeline that ends in webrtcsink, with its sessions.
 pub struct Sending {
@@ -36,14 +41,23 @@ pub struct Sending {
     pub seats: Seats,
     metrics: Metrics,
     register_by: Instant,
+    /// kbit/s that a viewer needs on each rung, sound included.
+    needs: Vec<f64>,
     /// By session id.
     viewers: HashMap<String, Viewer>,
 }
 
 struct Viewer {
     peer: String,
+    climb: Climb,
     /// By when it must be connected; `None` once it is.
     by: Option<Instant>,
+}
+
+impl Viewer {
+    fn state(&self, rungs: usize) -> QualityState {
+        QualityState { choice: self.climb.choice(), rung: self.climb.rung() as u32, rungs: rungs as u32 }
+    }
 }
 
 impl Sending {
@@ -63,12 +77,15 @@ impl Sending {
             ends.send(change).ok();
         });
         let seats = Seats::new(settings.rungs.len());
+        let need =
+            |rung: &Format| f64::from(rung.video_bitrate) * OVERHEAD.0 + f64::from(rung.audio_bitrate) * OVERHEAD.1;
+        let needs = settings.rungs.iter().map(need).collect();
         let metrics = settings.metrics.clone();
         let sink = WebrtcSink::new(&video, &audio, &settings.ice, signaller, seats.clone(), tx, metrics.clone())?;
         // Those of a pipeline before this one went with it.
         metrics.no_sessions();
         let register_by = Instant::now() + REGISTER;
-        Ok(Self { sink, changes, registered, stuck, seats, metrics, register_by, viewers: HashMap::new() })
+        Ok(Self { sink, changes, registered, stuck, seats, metrics, register_by, needs, viewers: HashMap::new() })
     }
 
     /// When somebody will be late next.
@@ -90,7 +107,8 @@ impl Sending {
 
     /// A session began; it must be connected by then.
     pub fn joined(&mut self, session: String, peer: String, by: Instant) {
-        self.viewers.insert(session, Viewer { peer, by: Some(by) });
+        let climb = Climb::new(self.needs.clone(), Instant::now().into_std());
+        self.viewers.insert(session, Viewer { peer, climb, by: Some(by) });
         self.seats.allow_key_frame();
     }
 
@@ -118,6 +136,44 @@ impl Sending {
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
         self.viewers.len()
+    }
+
+    /// Looks at every viewer's link, and moves those who stand on the wrong rung. Returns who was moved, and where to.
+    pub fn climb(&mut self, now: Instant) -> Vec<(String, QualityState)> {
+        let mut moved = Vec::new();
+        for (session, viewer) in self.viewers.iter_mut().filter(|(_, viewer)| viewer.by.is_none()) {
+            let reading = self.seats.reading(session, now.into_std());
+            if viewer.climb.needs_key_frame(reading, now.into_std()) {
+                self.seats.ask(session);
+            }
+            if let Some(rung) = viewer.climb.look(reading, now.into_std()) {
+                tracing::info!(peer = viewer.peer, rung, ?reading, "viewer moves on the quality ladder");
+                self.seats.send(session, rung);
+                moved.push((viewer.peer.clone(), viewer.state(self.needs.len())));
+            }
+        }
+        moved
+    }
+
+    /// A viewer chose a quality. Returns where its sessions stand then.
+    pub fn choose(&mut self, peer: &str, quality: Quality) -> Option<QualityState> {
+        let mut state = None;
+        for (session, viewer) in self.viewers.iter_mut().filter(|(_, viewer)| viewer.peer == peer) {
+            if let Some(rung) = viewer.climb.choose(quality, std::time::Instant::now()) {
+                self.seats.send(session, rung);
+            }
+            state = Some(viewer.state(self.needs.len()));
+        }
+        state
+    }
+
+    /// A session's picture is on its way. Returns whose it is and where it stands; a choice made before takes effect now.
+    pub fn seated(&mut self, session: &str) -> Option<(String, QualityState)> {
+        let viewer = self.viewers.get(session)?;
+        if viewer.climb.rung() > 0 {
+            self.seats.send(session, viewer.climb.rung());
+        }
+        Some((viewer.peer.clone(), viewer.state(self.needs.len())))
     }
 
     /// Which rungs must be encoded: the top one also for those who are still joining.

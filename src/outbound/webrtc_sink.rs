@@ -57,10 +57,11 @@ impl WebrtcSink {
         sink.set_property("turn-servers", gst::Array::new(ice.turn.iter().map(|uri| uri.to_send_value())));
         sink.set_property("video-caps", bare(video_caps));
         sink.set_property("audio-caps", bare(audio_caps));
-        // One shared encode cannot follow an estimate, and FEC would double the bitrate
-        // (it stays at 100 % of the media with encoded input).
+        // FEC would double the bitrate: it stays at 100 % of the media with encoded input.
         sink.set_property("do-fec", false);
-        sink.set_property_from_str("congestion-control", "disabled");
+        // So that receivers are asked for reports on every packet; see `registered`.
+        sink.set_property_from_str("congestion-control", "gcc");
+        sink.set_property("name", SINK);
         let sink: gst::Element = sink.upcast();
         give_inlets(&sink, video_caps);
         watch_sessions(&sink, seats, changes, metrics);
@@ -70,6 +71,15 @@ impl WebrtcSink {
         video.link_pads(Some("src"), &sink, Some("video_%u")).map_err(link)?;
         audio.link_pads(Some("src"), &sink, Some("audio_%u")).map_err(link)?;
         Ok(Self { pipeline, video, audio, signaller })
+    }
+
+    /// webrtcsink has looked at the streams, and put the reports that its congestion control needs into what it offers.
+    /// Sessions shall have the reports without the control: it paces each session's packets with a thread that wakes 200
+    /// times a second, for an encoder that it could set, and there is none.
+    pub fn registered(&self) {
+        if let Some(sink) = self.pipeline.inner().by_name(SINK) {
+            sink.set_property_from_str("congestion-control", "disabled");
+        }
     }
 
     /// What ends viewers' sessions.
@@ -138,6 +148,8 @@ fn viewers_inlet(caps: &gst::Caps) -> Result<gst::Element, Error> {
     Ok(bin.upcast())
 }
 
+/// Name of webrtcsink within its pipeline.
+const SINK: &str = "viewers";
 /// Name of a viewer's inlet within its session's pipeline.
 const INLET: &str = "viewers-picture";
 /// Pictures that wait in it while the session comes up: half a second's.

@@ -6,6 +6,7 @@
 import type { Access } from "./generated/Access";
 import type { ApiError } from "./generated/ApiError";
 import type { Event as ServiceEvent } from "./generated/Event";
+import type { Quality } from "./generated/Quality";
 import type { Recording } from "./generated/Recording";
 import type { RecordingEntry } from "./generated/RecordingEntry";
 import type { Status } from "./generated/Status";
@@ -79,6 +80,11 @@ export function clips(): Promise<string[]> {
 
 export function playClip(name: string): Promise<void> {
   return call<void>("POST", "clips/play", { name });
+}
+
+/** Where the viewer then stands comes as an event. */
+export function chooseQuality(peer: string, quality: Quality): Promise<void> {
+  return call<void>("POST", "quality", { peer, quality });
 }
 
 /**

@@ -14,6 +14,7 @@ import { Turn } from "./turn";
 import { Announce } from "./views/announce";
 import { element } from "./views/elements";
 import { Panel } from "./views/panel";
+import { QualityChoice } from "./views/quality";
 import { Recorder } from "./views/recorder";
 import { Recordings } from "./views/recordings";
 import { SignIn } from "./views/sign-in";
@@ -48,6 +49,7 @@ const scheme = location.protocol === "https:" ? "wss" : "ws";
 const client = new Client(`${scheme}://${location.host}/signalling`, {
   connected(peerId) {
     turn.peer = peerId;
+    qualityAsked = false;
     change({ signalling: true, unanswered: false });
     listen(peerId);
   },
@@ -156,6 +158,14 @@ element("call-again", HTMLButtonElement).addEventListener("click", () => {
   void refresh();
 });
 
+const quality = new QualityChoice((wanted) => {
+  const peer = turn.peer;
+  if (peer === null) return; // it is asked for when the picture comes
+  api.chooseQuality(peer, wanted).catch((error: Error) => {
+    change({ notice: { headline: "The quality could not be changed", detail: error.message } });
+  });
+});
+
 const signIn = new SignIn({
   async signIn(password) {
     await api.signIn(password);
@@ -223,6 +233,8 @@ function useStatus(status: Status): void {
 
 let noticeTimer: ReturnType<typeof setTimeout> | undefined;
 let started = false;
+// Whether this connection has been told the person's choice.
+let qualityAsked = false;
 // Counts the statuses that came as events: an answer asked for before one of them is older than it.
 let statusEvents = 0;
 let stopEvents = () => {};
@@ -287,6 +299,14 @@ function heard(event: api.ServiceEvent): void {
     case "talk":
       owner?.peopleChanged();
       return turn.heard(event.talk);
+    case "quality":
+      quality.show(event.state);
+      // A new connection begins with the automatic choice.
+      if (event.state.choice !== quality.wanted && !qualityAsked && turn.peer !== null) {
+        void api.chooseQuality(turn.peer, quality.wanted).catch(() => (qualityAsked = false));
+      }
+      qualityAsked = true;
+      return;
     case "viewers":
       owner?.peopleChanged();
       return panel.showViewers(event.count);

@@ -14,7 +14,7 @@ mod trust;
 
 use super::auth::Auth;
 use super::*;
-use crate::api::{Access, Event, Recording, RecordingEntry, Role, Status, TalkState};
+use crate::api::{Access, Event, Quality, QualityState, Recording, RecordingEntry, Role, Status, TalkState};
 use crate::config::{self, Flags};
 use crate::desk::DeskClosed;
 use crate::media::Refusal;
@@ -313,6 +313,19 @@ impl TalkDesk for FakeDesk {
 
     fn release<'a>(&'a self, peer: &'a str) -> BoxFuture<'a, Result<TalkState, DeskClosed>> {
         Box::pin(async move { Ok(self.turn(peer, |lock| drop(lock.release(peer, Instant::now())))) })
+    }
+
+    fn choose_quality<'a>(&'a self, peer: &'a str, quality: Quality) -> BoxFuture<'a, Result<(), DeskClosed>> {
+        Box::pin(async move {
+            let state = QualityState { choice: quality, rung: 2, rungs: 3 };
+            for (subscriber, events) in &self.inner.lock().expect("no panic").subscribers {
+                if subscriber == peer {
+                    // A page that has gone is no matter here.
+                    events.try_send(Event::Quality { state }).ok();
+                }
+            }
+            Ok(())
+        })
     }
 
     fn status(&self, access: Access) -> Status {

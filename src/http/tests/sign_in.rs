@@ -219,6 +219,30 @@ async fn events_come_for_ones_own_peer_and_end_with_it() {
 }
 
 #[tokio::test]
+async fn a_quality_is_chosen_for_ones_own_peer() {
+    let service = Service::start(Setup { passwords: ALL_ROLES, ..Setup::default() }).await;
+    let (viewer, owner) = (service.sign_in(VIEWER).await, service.sign_in(OWNER).await);
+    let socket = Socket::with_cookie(&service, &viewer).await;
+    let choose = |peer: &str, quality: &str, cookie: &str| {
+        service.post("/api/v1/quality", json!({"peer": peer, "quality": quality})).header("cookie", cookie)
+    };
+    choose(&socket.id, "low", "").send(&service).await.denied(401, "notSignedIn");
+    // Not even the owner chooses for another.
+    choose(&socket.id, "low", &owner).send(&service).await.denied(404, "unknownPeer");
+    choose(&socket.id, "best", &viewer).send(&service).await.denied(400, "badRequest");
+
+    let events = service.get(&format!("/api/v1/events?peer={}", socket.id)).header("cookie", &viewer);
+    let mut stream = Events::new(events.open(&service).await);
+    for _ in 0..2 {
+        stream.next().await.expect("an event");
+    }
+    assert_eq!(choose(&socket.id, "low", &viewer).send(&service).await.status, StatusCode::NO_CONTENT);
+    let told = stream.next().await.expect("an event");
+    let state = json!({"choice": "low", "rung": 2, "rungs": 3});
+    assert_eq!((&told["type"], &told["state"]), (&json!("quality"), &state), "{told}");
+}
+
+#[tokio::test]
 async fn changed_passwords_and_revoked_tokens_end_what_is_open() {
     let service = Service::start(Setup { passwords: ALL_ROLES, ..Setup::default() }).await;
     let talker = service.sign_in(TALKER).await;

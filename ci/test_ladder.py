@@ -1,0 +1,254 @@
+"""The quality ladder on links of their own: network namespaces, with tc's token bucket between device and viewer.
+
+One viewer's link is narrowed to 500 kbit/s and widened again; the other's is never touched. Figures are printed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+
+from device import Device, wait_for
+from stock import PLUGINS, Program, signaller, source
+
+CLONE_NEWNET = 0x40000000
+LIBC = ctypes.CDLL(None, use_errno=True)
+NUMBERS = itertools.count(os.getpid() % 200)
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+def why_not() -> str | None:
+    """Why there can be no such links here."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    probe = f"duplex-probe-{os.getpid()}"
+    try:
+        ip("netns", "add", probe)
+        subprocess.run(["ip", "netns", "exec", probe, *"tc qdisc add dev lo root tbf rate 500kbit burst 10k latency 100ms".split()],
+                       check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        return f"no namespaces or no tbf here: {getattr(error, 'stderr', '') or error}"
+    finally:
+        subprocess.run(["ip", "netns", "del", probe], capture_output=True)
+    return None
+
+
+class Link:
+    """A namespace behind a link that can be narrowed, with a way to the device's signalling on its loopback."""
+
+    def __init__(self, name: str, port: int):
+        number = next(NUMBERS)
+        self.space, self.near, self.far = f"duplex-{name}-{os.getpid()}", f"dn{number}", f"df{number}"
+        ip("netns", "add", self.space)
+        ip("link", "add", self.near, "type", "veth", "peer", "name", self.far, "netns", self.space)
+        ip("addr", "add", f"10.213.{number}.1/30", "dev", self.near)
+        ip("link", "set", self.near, "up")
+        ip("-n", self.space, "addr", "add", f"10.213.{number}.2/30", "dev", self.far)
+        ip("-n", self.space, "link", "set", self.far, "up")
+        ip("-n", self.space, "link", "set", "lo", "up")
+        self.listener = self._listener()
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._relay, args=(port,), daemon=True).start()
+
+    def narrow(self, rate: str) -> None:
+        words = f"tc qdisc replace dev {self.near} root tbf rate {rate} burst 10k latency 200ms"
+        subprocess.run(words.split(), check=True)
+
+    def widen(self) -> None:
+        subprocess.run(["tc", "qdisc", "del", "dev", self.near, "root"], check=True)
+
+    def sent(self) -> int:
+        """Bytes that went to the viewer, what the bucket dropped not among them."""
+        return int(Path(f"/sys/class/net/{self.near}/statistics/tx_bytes").read_text())
+
+    def close(self) -> None:
+        self.listener.close()
+        subprocess.run(["ip", "link", "del", self.near], capture_output=True)
+        subprocess.run(["ip", "netns", "del", self.space], capture_output=True)
+
+    def _listener(self) -> socket.socket:
+        """A socket that listens on the namespace's loopback: a thread goes there, for a namespace is a thread's own."""
+        made: list[socket.socket] = []
+
+        def make() -> None:
+            with open(f"/run/netns/{self.space}") as space:
+                if LIBC.setns(space.fileno(), CLONE_NEWNET) != 0:
+                    raise OSError(ctypes.get_errno(), "setns")
+            made.append(socket.create_server(("127.0.0.1", 0)))
+
+        thread = threading.Thread(target=make)
+        thread.start()
+        thread.join()
+        return made[0]
+
+    def _relay(self, port: int) -> None:
+        while True:
+            try:
+                viewer, _ = self.listener.accept()
+            except OSError:
+                return
+            device = socket.create_connection(("127.0.0.1", port))
+            for one, other in ((viewer, device), (device, viewer)):
+                threading.Thread(target=pump, args=(one, other), daemon=True).start()
+
+
+def pump(one: socket.socket, other: socket.socket) -> None:
+    try:
+        while data := one.recv(65536):
+            other.sendall(data)
+        other.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # The other end is gone: so is the need.
+
+
+class Viewer(Program):
+    """A stock receiver in a namespace. It decodes; each decoded picture has its time and its size."""
+
+    def __init__(self, link: Link):
+        pipeline = source(signaller(f"ws://127.0.0.1:{link.port}"))
+        self.pictures: list[tuple[float, int]] = []
+        super().__init__(["ip", "netns", "exec", link.space, "gst-launch-1.0", "-v", *shlex.split(pipeline)],
+                         env={"GST_PLUGIN_PATH": str(PLUGINS)})
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            found = re.search(r":seen: last-message = chain .*\((\d+) bytes", line)
+            if found:
+                self.pictures.append((time.monotonic(), int(found[1])))
+            else:
+                self.lines.append(line.rstrip("\n"))
+
+    def rung(self) -> int | None:
+        """The rung of the last picture, by its size."""
+        if not self.pictures:
+            return None
+        size = self.pictures[-1][1]
+        return 0 if size > 200_000 else 1 if size > 50_000 else 2
+
+    def since(self, moment: float) -> list[tuple[float, int]]:
+        return [picture for picture in list(self.pictures) if picture[0] >= moment]
+
+    def gap(self, moment: float) -> float:
+        """Longest time between two pictures since then, seconds."""
+        times = [at for at, _ in self.since(moment)]
+        return max((b - a for a, b in itertools.pairwise(times)), default=float("inf"))
+
+
+@pytest.fixture
+def links(device: Callable[..., Device], clip: Path) -> Iterator[tuple[Device, Link, Link]]:
+    if reason := why_not():
+        pytest.skip(reason)
+    one = device("--video", f"file:{clip}", "--audio", f"file:{clip}", "--video-bitrate", "1500",
+                 "--log", "info,duplex::outbound=debug", plain=True)
+    made: list[Link] = []
+    try:
+        for name in ("wide", "narrow"):
+            made.append(Link(name, one.port))
+        yield one, made[0], made[1]
+    finally:
+        for link in made:
+            link.close()
+
+
+def key_frames(device: Device, rung: int) -> int:
+    return sum(re.search(rf"key frame rung={rung}\b", line) is not None for line in device.lines)
+
+
+def kbits(link: Link, seconds: float) -> float:
+    before, began = link.sent(), time.monotonic()
+    time.sleep(seconds)
+    return (link.sent() - before) * 8 / 1000 / (time.monotonic() - began)
+
+
+def choose(device: Device, peer: str, quality: str) -> int:
+    """Asks for a quality as the page does; the HTTP status."""
+    request = urllib.request.Request(f"{device.url}api/v1/quality", json.dumps({"peer": peer, "quality": quality}).encode(),
+                                     {"Content-Type": "application/json", "Origin": device.url.rstrip("/")})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.status
+
+
+def test_each_viewer_gets_what_its_link_carries(links: tuple[Device, Link, Link]) -> None:
+    """A viewer at 500 kbit/s goes down unaided and comes back when freed; the other one notices nothing."""
+    device, wide_link, narrow_link = links
+    wide, narrow = Viewer(wide_link), Viewer(narrow_link)
+    try:
+        wait_for("both viewers see the whole picture", lambda: wide.rung() == narrow.rung() == 0, 40)
+        time.sleep(6)
+        before = kbits(wide_link, 6)
+        keys = key_frames(device, 0)
+
+        began = time.monotonic()
+        narrow_link.narrow("500kbit")
+        device.wait_for_log("viewer moves on the quality ladder", 10)
+        decided = time.monotonic() - began
+        wait_for("the narrow viewer sees a smaller picture", lambda: narrow.rung() in (1, 2), 10, 0.02)
+        down = time.monotonic() - began
+        during = kbits(wide_link, 12)
+        keys_during = key_frames(device, 0) - keys
+        assert wide.rung() == 0
+        settled = time.monotonic()
+        assert narrow.rung() != 0, "back on the top rung while its link is narrow"
+
+        narrow_link.widen()
+        wait_for("the freed viewer sees the whole picture again", lambda: narrow.rung() == 0, 60)
+        up = time.monotonic() - settled
+        keys_up = key_frames(device, 0) - keys - keys_during
+        time.sleep(8)
+        assert narrow.rung() == 0, "it did not stay"
+        gap_wide, pictures = wide.gap(began), len(wide.since(began))
+        print(f"moved after {decided:.2f} s, smaller picture seen after {down:.2f} s; back at the top {up:.1f} s after the link widened")
+        print(f"wide viewer: {before:.0f} kbit/s before, {during:.0f} during; key frames {keys_during} while the other was down, "
+              f"{keys_up} while it climbed; {pictures} pictures, longest gap {gap_wide * 1000:.0f} ms")
+        print(f"narrow viewer: longest gap {narrow.gap(began) * 1000:.0f} ms while narrowed and back, "
+              f"{narrow.gap(settled) * 1000:.0f} ms while climbing")
+        for line in device.lines:
+            if "moves on the quality ladder" in line:
+                print(line)
+        assert decided < 2, f"{decided:.1f} s until it was moved"
+        assert keys_during == 0, "the other's narrow link cost this viewer key frames"
+        assert keys_up <= 3
+        assert abs(during - before) < 0.35 * before, "the other's narrow link changed this viewer's bit rate"
+    finally:
+        for viewer in (wide, narrow):
+            viewer.stop()
+            print("\n".join(viewer.lines[-5:]))
+
+
+def test_a_viewers_own_choice(links: tuple[Device, Link, Link]) -> None:
+    """The choice of quality moves a viewer at once, both ways, without a stop."""
+    device, link, _ = links
+    viewer = Viewer(link)
+    try:
+        wait_for("the viewer sees the whole picture", lambda: viewer.rung() == 0, 40)
+        match = device.wait_for_log(r'viewer connected peer="([^"]+)"')
+        time.sleep(2)
+        began, gaps = time.monotonic(), []
+        for quality, rung in (("low", 2), ("medium", 1), ("high", 0), ("low", 2), ("high", 0), ("auto", 0)):
+            moved = time.monotonic()
+            assert choose(device, match[1], quality) == 204
+            wait_for(f"{quality}: rung {rung}", lambda: viewer.rung() == rung, 10, 0.01)
+            time.sleep(1.5)
+            gaps.append(round(viewer.gap(moved - 0.2) * 1000))
+        print(f"{len(viewer.since(began))} pictures in {time.monotonic() - began:.1f} s; longest gap at each move, ms: {gaps}")
+        assert max(gaps) < 500
+    finally:
+        viewer.stop()
+        print("\n".join(viewer.lines[-5:]))

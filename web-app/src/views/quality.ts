@@ -1,0 +1,34 @@
+/**
+ * The choice of picture quality and the word for the present one. Enters: where the viewer stands. Leaves: what the
+ * person chooses. Never knows about links or sizes.
+ */
+import type { Quality } from "../generated/Quality";
+import type { QualityState } from "../generated/QualityState";
+import { element } from "./elements";
+
+export class QualityChoice {
+  readonly #field = element("quality-field", HTMLElement);
+  readonly #select = element("quality", HTMLSelectElement);
+  readonly #medium = element("quality-medium", HTMLOptionElement);
+  readonly #present = element("quality-present", HTMLElement);
+
+  constructor(choose: (quality: Quality) => void) {
+    this.#select.addEventListener("change", () => choose(this.wanted));
+  }
+
+  /** What the person chose; it outlives the connection. */
+  get wanted(): Quality {
+    return this.#select.value as Quality;
+  }
+
+  show(state: QualityState): void {
+    this.#field.hidden = state.rungs < 2;
+    this.#medium.hidden = this.#medium.disabled = state.rungs < 3;
+    this.#present.textContent = words(state);
+  }
+}
+
+export function words(state: QualityState): string {
+  const rung = state.rung === 0 ? "Full" : state.rung === state.rungs - 1 ? "Low" : "Medium";
+  return state.choice === "auto" && state.rungs > 1 ? `${rung}, automatic` : rung;
+}
