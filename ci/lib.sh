@@ -21,7 +21,7 @@ run_packages=(gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-p
 
 # The tests need these as well.
 test_packages=(gstreamer1.0-tools chromium firefox-esr libnss3-tools openssl procps iproute2
-  python3 python3-venv ffmpeg libssl-dev)
+  python3 python3-venv ffmpeg libssl-dev pulseaudio pulseaudio-utils libasound2-plugins)
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }

@@ -35,12 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def fresh(target) -> Iterator[Callable]:  # type: ignore[no-untyped-def]
-    """Makes boards whose cards were just flashed; they are switched off after the test."""
+def fresh(target, strategy) -> Iterator[Callable]:  # type: ignore[no-untyped-def]
+    """Makes boards whose cards were just flashed; they are switched off after the test. The shared one is off meanwhile."""
     maker = target.get_driver("EmulatedBoard")
     boards = []
 
     def make(name: str, speaker: bool = False):  # type: ignore[no-untyped-def]
+        if strategy.board:
+            strategy.board.off()
         boards.append(maker.new_board(name, speaker))
         return boards[-1]
 

@@ -35,7 +35,6 @@ def set_up(board, code: str, password: str) -> int:  # type: ignore[no-untyped-d
 def test_a_fresh_card_to_a_factory_reset(fresh, serving) -> None:  # type: ignore[no-untyped-def]
     """One card, three starts: a setup code; the password forgotten; everything erased, from the other slot."""
     shared = serving.ca.read_bytes()
-    serving.off()
     board = fresh("second")
     board.on()
     board.wait_ready()

@@ -36,8 +36,7 @@ EmitRouter=no
 """
 
 
-def test_it_gets_into_the_network_of_its_card(fresh, serving) -> None:  # type: ignore[no-untyped-def]
-    serving.off()
+def test_it_gets_into_the_network_of_its_card(fresh) -> None:  # type: ignore[no-untyped-def]
     board = fresh("radio")
     key = board.key.with_suffix(".pub").read_text().strip()
     board.put("duplex.toml", SETTINGS.format(key=key, ssid=SSID, passphrase=PASSPHRASE))
