@@ -85,13 +85,14 @@ def test_text_and_clips_from_the_page(device: Start, tmp_path: Path) -> None:
         page.click("#clip-play")
         page.wait_tone(2000)
         page.wait("the answer", "document.getElementById('announce-note').textContent === 'It is being played.'")
+        time.sleep(1.1)  # announcements have a second between them
         wait_for("silence again", lambda: page.sound()[1] < -60, 15)
         page.page.fill("#announce-text", "Good morning to everybody who is listening here")
         page.click("#announce button[type=submit]")
         page.wait("the answer", "document.getElementById('announce-note').textContent === 'It is being said.'")
         wait_for("a voice", lambda: page.sound()[1] > -45, 15)
         assert page.evaluate("document.getElementById('announce-text').value") == ""
-        time.sleep(1.1)  # announcements have a second between them
+        time.sleep(1.1)
         page.page.select_option("#clip", "noise.wav")
         page.click("#clip-play")
         page.wait("the reason", "document.getElementById('announce-note').textContent.includes('noise.wav')")

@@ -19,7 +19,7 @@ import pytest
 
 from browser import Chromium, ChromiumPage, write_tone
 from device import DUPLEX, Device, wait_for
-from peer import Peer, call, code, set_password, sign_in
+from peer import Peer, call, code, new_token, set_password, sign_in
 from stock import Launch, signaller
 from test_clip import make_clip, onsets
 
@@ -51,8 +51,9 @@ def titles(path: Path) -> list[tuple[str, str]]:
 
 
 def sound(path: Path, track: int) -> np.ndarray:
-    """Samples of the file's audio track of that number, from 0; a sample's place is its time."""
-    words = ["ffmpeg", "-v", "error", "-i", str(path), "-map", f"0:a:{track}", "-af", "aresample=async=1:first_pts=0", "-ac", "1", "-ar", str(RATE), "-f", "f32le", "-"]
+    """Samples of the file's audio track of that number, from 0; a sample's place is its time. By libopus, as browsers decode it:
+    ffmpeg's own decoder gets a sender's in-band FEC wrong."""
+    words = ["ffmpeg", "-v", "error", "-c:a", "libopus", "-i", str(path), "-map", f"0:a:{track}", "-af", "aresample=async=1:first_pts=0", "-ac", "1", "-ar", str(RATE), "-f", "f32le", "-"]
     done = subprocess.run(words, capture_output=True, timeout=120, check=True)
     return np.frombuffer(done.stdout, "<f4")
 
@@ -75,10 +76,11 @@ def packet_times(path: Path, track: str) -> list[float]:
     return [float(line.strip(",")) for line in done.stdout.split()]
 
 
-def level(samples: np.ndarray, hz: float) -> float:
-    """Amplitude of a tone in these samples."""
-    at = np.arange(len(samples)) / RATE
-    return float(2 * np.abs(np.mean(samples * np.exp(-2j * np.pi * hz * at))))
+def level(samples: np.ndarray, hz: float, share: float = 80) -> float:
+    """Amplitude of a tone in these samples, in tenths of a second: this percentile of them."""
+    parts = samples[: len(samples) // (RATE // 10) * (RATE // 10)].reshape(-1, RATE // 10)
+    wave = np.hanning(RATE // 10) * np.exp(-2j * np.pi * hz * np.arange(RATE // 10) / RATE)
+    return float(np.percentile(4 * np.abs((parts * wave).mean(axis=1)), share))
 
 
 def beeps(samples: np.ndarray, hz: float) -> list[float]:
@@ -166,9 +168,10 @@ def test_both_directions_are_in_one_file(device: Start, tmp_path: Path) -> None:
     assert abs(len(both) / RATE - seconds) < 1
     part = slice(int((talked[0] + 1.5) * RATE), int((talked[0] + 4) * RATE))
     before = slice(int(RATE), int((talked[0] - 0.3) * RATE))
-    assert level(talker[part], VOICE_HZ) > 0.02 and level(both[part], VOICE_HZ) > 0.02
-    assert level(device_alone[part], VOICE_HZ) < 0.002 and level(both[before], VOICE_HZ) < 0.002
-    assert level(both[before], 440) > 0.02 and level(device_alone[before], 440) > 0.02 and level(talker[part], 440) < 0.002
+    assert level(talker[part], VOICE_HZ) > 0.1 and level(both[part], VOICE_HZ) > 0.1
+    assert level(device_alone[part], VOICE_HZ) < 0.01 and level(both[before], VOICE_HZ) < 0.01
+    # The beep is there a tenth of the time.
+    assert level(both[before], 440, 95) > 0.1 and level(device_alone[before], 440, 95) > 0.1 and level(talker[part], 440) < 0.01
     offsets = claps(file, 0, 0, 440)
     assert abs(float(np.median(offsets))) < ALLOWED_MS and max(map(abs, offsets)) < 2 * ALLOWED_MS, offsets
 
@@ -179,7 +182,7 @@ def test_the_devices_clap_is_in_sync(device: Start, tmp_path: Path, codec: str) 
     made = make_clip(tmp_path / "flash.mp4", 10, FLASH, BEEP.format(hz=1000))
     one = device("--video", f"file:{made}", "--audio", f"file:{made}", "--video-codec", codec)
     record(one, "start")
-    wait_seconds(7)
+    wait_seconds(12)
     record(one, "stop")
     (file,) = files(one)
     assert file.suffix == (".webm" if codec == "vp8" else ".mkv")
@@ -192,21 +195,19 @@ def test_the_talkers_clap_is_in_sync(device: Start, launch: Callable[[str], Laun
     """Flash and beep of a talker within 40 ms: in his own tracks, and his beep in the conversation with his flash in the device's picture."""
     made = make_clip(tmp_path / "flash.mp4", 60, FLASH, BEEP.format(hz=1000))
     one = device("--audio", "silence", "--overlay-size", "0.5", "--overlay-margin", "0", "--duck", "0")
-    record(one, "start")
-    with Peer(one) as peer:
-        known = {producer["id"] for producer in peer.producers()} | {peer.device_id()}
-        launch(
-            f"filesrc location={made} ! decodebin name=file "
-            f"webrtcsink name=sink {signaller(one.signalling, ca=one.ca)} video-caps=video/x-vp8 audio-caps=audio/x-opus congestion-control=disabled "
-            "file. ! video/x-raw ! queue ! clocksync ! videoconvert ! sink.video_0 "
-            "file. ! audio/x-raw ! queue ! clocksync ! audioconvert ! audioresample ! sink.audio_0"
-        )
-        talker = wait_for("the talker's producer", lambda: next((p["id"] for p in peer.producers() if p["id"] not in known), None), 20)
-        status, _, body = call(one, "POST", "/api/v1/talk", {"peer": talker})
-        assert status == 200 and json.loads(body)["you"] == "talking", body
-        one.wait_for_log("talker connected")
-        wait_seconds(12)
-    record(one, "stop")
+    set_password(one)
+    assert one.command("record", "start").returncode == 0
+    # A program that may talk has the turn as soon as it produces.
+    launch(
+        f"filesrc location={made} ! decodebin name=file webrtcsink name=sink "
+        f"{signaller(one.signalling, ca=one.ca, token=new_token(one, 'talk'))} "
+        "video-caps=video/x-vp8 audio-caps=audio/x-opus congestion-control=disabled "
+        "file. ! video/x-raw ! queue ! clocksync ! videoconvert ! sink.video_0 "
+        "file. ! audio/x-raw ! queue ! clocksync ! audioconvert ! audioresample ! sink.audio_0"
+    )
+    one.wait_for_log("talker connected", 40)
+    wait_seconds(14)
+    assert one.command("record", "stop").returncode == 0
     (file,) = files(one)
     tracks = [title for _, title in titles(file)]
     assert tracks == ["Device", "Conversation", "Device alone", "Talker alone", "Talker"]
