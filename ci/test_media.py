@@ -67,7 +67,7 @@ def test_text_and_clips_from_the_page(device: Start, tmp_path: Path) -> None:
     """What is typed is spoken, a clip of the folder is played; both are heard by who watches, and refused when they cannot be."""
     clips = tmp_path / "clips"
     clips.mkdir()
-    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=frequency=2000:duration=3", str(clips / "gong.wav")], check=True, timeout=30)
+    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=frequency=2000:duration=6", str(clips / "gong.wav")], check=True, timeout=30)
     (clips / "noise.wav").write_bytes(b"no sound at all" * 100)
     one = device("--clips", str(clips), "--audio", "silence", "--idle-grace", "0")
     one.wait_for_log("the device can be called")
@@ -81,6 +81,7 @@ def test_text_and_clips_from_the_page(device: Start, tmp_path: Path) -> None:
         page.wait_data(state="live")
         page.click("#settings-toggle")
         page.wait("the clips", "document.getElementById('clip').options.length === 2")
+        page.sound()  # a first look, which takes a busy browser seconds
         page.page.select_option("#clip", "gong.wav")
         page.click("#clip-play")
         page.wait_tone(2000)
