@@ -311,6 +311,9 @@ impl Task {
                         }
                         self.video_fault.clone_from(&message);
                     }
+                    if part == Part::Video && self.active.as_ref().is_some_and(|active| !active.priming) {
+                        self.sending.seats.ask_all();
+                    }
                     self.report(Report::Fault(part, message));
                 }
                 Woken::Registered => {

@@ -174,6 +174,16 @@ impl Seats {
         }
     }
 
+    /// Asks every rung that somebody stands on for a key frame: the picture is another one altogether.
+    pub fn ask_all(&self) {
+        for (rung, wanted) in self.wanted().into_iter().enumerate() {
+            if wanted {
+                lock(&self.0.rungs[rung].ration).joined();
+                self.0.ask(rung);
+            }
+        }
+    }
+
     fn find(&self, session: &str) -> Option<Arc<Seat>> {
         lock(&self.0.seats).iter().find(|seat| seat.session == session).cloned()
     }

@@ -8,7 +8,7 @@
 //! what the speaker plays (appsrc) ─> convert ─> webrtcechoprobe ─> fakesink        (with echo = cancel)
 //! ```
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use gst::prelude::*;
 
@@ -37,8 +37,36 @@ pub fn microphone(name: Option<&str>, setup: &Setup) -> Result<Source, Error> {
         }
         None => super::head(&pipeline, "microphone", &[&source], &tail)?,
     }
+    keep_in_time(&outlet);
     Ok(Source::new(pipeline, None, Some(outlet), End::Never).of(device))
 }
+
+/// A microphone behind a sound server, or with a large buffer, hands out what is older than the mixer waits for, which
+/// would be silence: such sound is stamped later, once and for all, and not dropped.
+fn keep_in_time(outlet: &gst_app::AppSink) {
+    let Some(pad) = outlet.static_pad("sink") else { return };
+    let weak = outlet.downgrade();
+    let shift = AtomicU64::new(0);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let now = weak.upgrade().and_then(|outlet| outlet.current_running_time());
+        if let (Some(now), Some(gst::PadProbeData::Buffer(buffer))) = (now, info.data.as_mut())
+            && let Some(stamp) = buffer.pts()
+        {
+            let behind = now.nseconds().saturating_sub(stamp.nseconds());
+            if behind > shift.load(Ordering::Relaxed) + LATE.nseconds() {
+                shift.store(behind - FRESH.nseconds(), Ordering::Relaxed);
+            }
+            let stamp = stamp + gst::ClockTime::from_nseconds(shift.load(Ordering::Relaxed));
+            buffer.make_mut().set_pts(stamp);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Sound that comes so much later than its time stamp says is late; a mixer waits 40 ms.
+const LATE: gst::ClockTime = gst::ClockTime::from_mseconds(30);
+/// How old it is then said to be.
+const FRESH: gst::ClockTime = gst::ClockTime::from_mseconds(12);
 
 /// The element that takes out echo and noise and evens out loudness, if any of it is wanted.
 fn for_a_room(pipeline: &Pipeline, setup: &Setup) -> Result<Option<gst::Element>, Error> {
