@@ -160,6 +160,8 @@ impl Active {
         let id = self.next_announcement;
         self.next_announcement += 1;
         let task = tokio::spawn(async move {
+            // The whole of it moves in here: its outlet ends when it is dropped.
+            let mut source = source;
             while let Some(event) = source.pipeline.next().await {
                 match event {
                     Event::Eos => break,
