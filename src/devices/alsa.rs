@@ -54,8 +54,11 @@ fn device(root: &Path, line: &str) -> Option<(u8, Device)> {
     Some((rank, device))
 }
 
-/// A device by any name of ALSA's; `None` if it names a card that is not there.
+/// A device by another of ALSA's names; `None` if it names a card that is not there, or is no plain name of a device.
 pub fn named(root: &Path, name: &str) -> Option<Device> {
+    if !is_plain(name) {
+        return None;
+    }
     let node = match card(name) {
         Some(card) => {
             let numbered = card.bytes().all(|byte| byte.is_ascii_digit());
@@ -80,6 +83,27 @@ pub fn sound_server(root: &Path) -> Option<Device> {
         node: None,
     })
 }
+
+/// Whether a name opens a device and does nothing else. ALSA's names are a language: `tee` and `file` write files and run
+/// commands, and who may choose a speaker in the page may not do that.
+fn is_plain(name: &str) -> bool {
+    let word =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let (kind, arguments) = name.split_once(':').map_or((name, None), |(kind, rest)| (kind, Some(rest)));
+    let argument = |text: &str| match text.split_once('=') {
+        Some((key, value)) => ["CARD", "DEV", "SUBDEV"].contains(&key) && word(value),
+        None => word(text),
+    };
+    match arguments {
+        None => word(kind) && !WRITERS.contains(&kind),
+        Some(arguments) => KINDS.contains(&kind) && arguments.split(',').all(argument),
+    }
+}
+
+/// Ways to a card that take it as an argument.
+const KINDS: [&str; 9] = ["hw", "plughw", "sysdefault", "default", "front", "dmix", "dsnoop", "hdmi", "iec958"];
+/// What would write a file.
+const WRITERS: [&str; 2] = ["file", "tee"];
 
 /// The card in an ALSA name such as `hw:1,0` or `sysdefault:CARD=Device`: its number or its id.
 fn card(name: &str) -> Option<&str> {
@@ -106,6 +130,28 @@ mod tests {
             ("hw:", None),
         ] {
             assert_eq!(card(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_opens_a_device_and_nothing_else() {
+        for name in ["hw:1,0", "plughw:CARD=Device,DEV=0", "sysdefault:CARD=vc4hdmi0", "default", "pulse", "my-mic"] {
+            assert!(is_plain(name), "{name}");
+        }
+        for name in [
+            "file:FILE='|id',FORMAT=raw",
+            "tee:SLAVE=null,FILE=x",
+            "file",
+            "tee",
+            "file:x",
+            "hw:1,FILE=x",
+            "hw:",
+            "{type hw}",
+            "a b",
+            "plug:hw:0",
+            "",
+        ] {
+            assert!(!is_plain(name), "{name}");
         }
     }
 

@@ -8,12 +8,14 @@ use super::access::Caller;
 use super::api::{Body, closing};
 use super::denied::Denied;
 use crate::api::ApiError;
+use crate::config::{AudioSource, SoundSink, VideoSource};
 use crate::desk::DeskClosed;
 use crate::steering::{Changes, Error, Present, Steering};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use std::path::{Component, Path};
 use tracing::error;
 
 /// The routes under `/api/v1`.
@@ -45,6 +47,7 @@ pub(super) async fn change(
     // Who may not learns nothing about his body.
     caller.must_own()?;
     let Body(changes) = body?;
+    files_within(&changes, &steering(&state)?.present(), state.config.clips.as_deref())?;
     steering(&state)?.change(changes).await.map(Json).map_err(|error| match error {
         Error::NotKept { .. } => {
             error!(%error, "a change will not outlast this run");
@@ -52,6 +55,35 @@ pub(super) async fn change(
         }
         error => Denied::new(StatusCode::UNPROCESSABLE_ENTITY, "badChange", format!("{error}.")),
     })
+}
+
+/// Through the network only those files are shown, played or written that the device's own configuration names, and the
+/// clips: who has the owner's password in the browser has not the run of the device's files.
+fn files_within(changes: &Changes, present: &Present, clips: Option<&Path>) -> Result<(), Denied> {
+    let clip = |path: &Path| {
+        clips.is_some_and(|clips| path.starts_with(clips))
+            && !path.components().any(|part| part == Component::ParentDir)
+    };
+    let known = [&present.video.configured, &present.video.value].map(VideoSource::file);
+    let known_sound = [&present.audio.configured, &present.audio.value].map(AudioSource::file);
+    let strange = [
+        changes.video.as_ref().and_then(VideoSource::file).filter(|path| !known.contains(&Some(path)) && !clip(path)),
+        changes
+            .audio
+            .as_ref()
+            .and_then(AudioSource::file)
+            .filter(|path| !known_sound.contains(&Some(path)) && !clip(path)),
+    ];
+    let sink = changes.sound.as_ref().filter(|sink| matches!(sink, SoundSink::File(_)));
+    let strange_sink = sink.is_some_and(|sink| *sink != present.sound.configured && *sink != present.sound.value);
+    if strange_sink || strange.iter().any(Option::is_some) {
+        return Err(Denied::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "fileNotAllowed",
+            "From here only files of the configuration and clips can be chosen; others are set on the device itself, with `duplex source set` or `duplex sound set`.",
+        ));
+    }
+    Ok(())
 }
 
 fn steering(state: &AppState) -> Result<&Steering, Denied> {

@@ -80,7 +80,8 @@ impl Speaker {
         mut stop: watch::Receiver<bool>,
         mut tell: impl FnMut(Option<String>),
     ) {
-        while !*stop.borrow() {
+        // The sender is gone when the talk was cut off: that ends it as well.
+        while !*stop.borrow() && stop.has_changed().is_ok() {
             let now = playback.borrow_and_update().clone();
             self.level.set_property("volume", now.volume);
             let lost = match Player::start(&now.sink, &self).await {

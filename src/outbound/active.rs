@@ -31,6 +31,8 @@ use crate::recording::tap::Tap;
 const PREROLL: Duration = Duration::from_secs(2);
 /// Time that a camera gets after its start before a frame of it is a snapshot.
 const EXPOSURE: Duration = Duration::from_millis(600);
+/// Announcements that play at the same time.
+const ANNOUNCEMENTS: usize = 3;
 /// What is still in the mixer's inlet at the end of an announcement is heard out.
 const HEARD_OUT: Duration = Duration::from_millis(200);
 
@@ -149,6 +151,11 @@ impl Active {
 
     /// Plays a prepared announcement over the programme; `done` is called with its number when it has been heard.
     pub async fn announce(&mut self, mut source: Source, done: impl FnOnce(u64) + Send + 'static) -> Result<(), Error> {
+        if self.announcements.len() >= ANNOUNCEMENTS {
+            return Err(Error::Input(
+                "as many announcements as can be heard at once are playing: wait for one to end".into(),
+            ));
+        }
         let announcement = self.mixer.announce()?;
         if let Some(outlet) = &source.audio {
             bridge::join(outlet, &[&announcement.inlet], || {});

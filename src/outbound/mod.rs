@@ -447,6 +447,7 @@ impl Task {
         }
         // Also without a move: one that was begun earlier may have left a rung empty.
         self.encode();
+        self.sending.seats.ask_for_moves();
     }
 
     /// Encodes the rungs that somebody stands on, and the top one for a recording.
@@ -475,7 +476,10 @@ impl Task {
                 self.apply_duck();
             }
             Command::Sources(wanted) => {
-                self.video_fault = None;
+                let picture = |wanted: &[Wanted]| wanted.iter().find(|source| source.has_video()).cloned();
+                if picture(&self.settings.wanted) != picture(&wanted) {
+                    self.video_fault = None;
+                }
                 self.settings.wanted = wanted;
                 // No source is open while it only primes.
                 if let Some(active) = self.active.as_mut().filter(|active| !active.priming) {
@@ -512,8 +516,8 @@ impl Task {
             Command::Frame(wish) => self.frame(wish),
             Command::Quality(peer, quality) => {
                 if let Some(state) = self.sending.choose(&peer, quality) {
+                    // Encoders come and go at the next look, however often somebody changes his mind.
                     self.report(Report::Quality { peer, state });
-                    self.encode();
                 }
             }
             // A sink that left the hub is replaced; a mixer that did not start is tried again.

@@ -170,7 +170,17 @@ impl Seats {
     /// Asks a viewer's rung for a key frame, as far as the ration goes.
     pub fn ask(&self, session: &str) {
         if let Some(place) = self.find(session).map(|seat| *lock(&seat.place)) {
-            self.0.ask(place.rung);
+            self.0.ask(place.next.unwrap_or(place.rung));
+        }
+    }
+
+    /// Asks again for the key frames that moves wait for: the ration may have refused the first request.
+    pub fn ask_for_moves(&self) {
+        for seat in lock(&self.0.seats).clone().iter() {
+            let next = lock(&seat.place).next;
+            if let Some(rung) = next {
+                self.0.ask(rung);
+            }
         }
     }
 

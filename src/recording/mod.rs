@@ -41,7 +41,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::config::RecordRule;
-use crate::pipeline::{Error, Pipeline};
+use crate::pipeline::{Error, Event, Pipeline};
 use layout::Kind;
 use roll::Roll;
 use shelf::Shelf;
@@ -208,6 +208,10 @@ impl Task {
             self.settle().await;
             let deadline = [self.linger, self.retry].into_iter().flatten().min();
             let running = self.running.is_some();
+            let (roll, mix) = match &mut self.running {
+                Some(running) => (Some(&mut running.roll), Some(&mut running.mix)),
+                None => (None, None),
+            };
             tokio::select! {
                 ask = inbox.recv() => match ask {
                     None => break,
@@ -219,7 +223,12 @@ impl Task {
                     }
                     Some(ask) => self.ask(ask).await,
                 },
-                note = async { self.running.as_mut()?.roll.note().await }, if running => self.note(note).await,
+                note = async { roll?.note().await }, if running => self.note(note).await,
+                Some(event) = async { mix?.next().await }, if running => {
+                    if let Event::Error { element, message } = event {
+                        self.failed(format!("the sound cannot be mixed: {element}: {message}")).await;
+                    }
+                }
                 () = async { tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)).await }, if deadline.is_some() => {
                     let now = Instant::now();
                     self.linger = self.linger.filter(|at| *at > now);
@@ -240,6 +249,7 @@ impl Task {
                     // An answer nobody waits for any more is no fault.
                     reply.send(Ok(())).ok();
                 } else {
+                    self.answer(Err("it was asked for once more meanwhile".to_owned()));
                     self.asked = Some(Some(reply));
                 }
             }
@@ -355,7 +365,8 @@ impl Task {
     }
 
     async fn end(&mut self) {
-        let Some(Running { roll, mix, .. }) = self.running.take() else { return };
+        // Capture goes on until the file is closed: late packets belong in it.
+        let Some(Running { roll, mix, _capture, .. }) = self.running.take() else { return };
         if let Some(reason) = roll.close().await {
             tracing::warn!(reason, "a recording did not end well");
         }
