@@ -26,7 +26,7 @@ use tracing::Level;
 
 /// The routes under `/api/v1`.
 pub fn routes() -> Router<AppState> {
-    Router::new().route("/log", get(log)).route("/log/events", get(events))
+    Router::new().route("/log", get(log)).route("/log/events", get(log_events))
 }
 
 #[derive(Deserialize)]
@@ -74,7 +74,7 @@ pub(super) fn last(state: &AppState, after: u64, most: usize) -> Vec<LogLine> {
     ),
     responses((status = 200, content_type = "text/event-stream", body = LogLine))
 )]
-pub(super) async fn events(
+pub(super) async fn log_events(
     State(state): State<AppState>,
     caller: Caller,
     wanted: Result<Query<Wanted>, QueryRejection>,

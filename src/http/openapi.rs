@@ -76,7 +76,7 @@ pub(super) async fn document() -> Response {
         recordings::recording_file,
         recordings::delete_recording,
         log::log,
-        log::events,
+        log::log_events,
         monitoring::healthz,
         monitoring::metrics
     ),

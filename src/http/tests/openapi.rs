@@ -67,8 +67,13 @@ fn every_route_is_described_and_every_description_is_a_route() {
 #[test]
 fn every_operation_has_a_summary_a_tag_and_an_answer() {
     let document = serde_json::to_value(Description::openapi()).expect("a document");
+    let mut names = BTreeSet::new();
     for (path, methods) in document["paths"].as_object().expect("paths") {
         for (method, operation) in methods.as_object().expect("methods") {
+            assert!(
+                names.insert(operation["operationId"].to_string()),
+                "{method} {path}: its name is taken: {operation}"
+            );
             let named = |key: &str| operation[key].as_str().is_some_and(|text| !text.is_empty());
             assert!(named("summary") && named("operationId"), "{method} {path}: {operation}");
             assert!(!operation["tags"][0].is_null() && operation["responses"].is_object(), "{method} {path}");
