@@ -223,7 +223,8 @@ def test_each_viewer_gets_what_its_link_carries(links: tuple[Device, Link, Link]
             if "moves on the quality ladder" in line:
                 print(line)
         assert decided < 2, f"{decided:.1f} s until it was moved"
-        assert keys_during == 0, "the other's narrow link cost this viewer key frames"
+        # A trial of the top rung asks it for one key frame; moves between lower rungs ask it for none.
+        assert keys_during <= 1, "the other's narrow link cost this viewer key frames"
         assert keys_up <= 3
         assert abs(during - before) < 0.35 * before, "the other's narrow link changed this viewer's bit rate"
     finally:

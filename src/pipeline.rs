@@ -118,9 +118,9 @@ impl Pipeline {
         })
         .await;
         match reached {
-            Ok(Ok(gst::StateChangeSuccess::Async)) => Err(self.start_error("no data came")),
+            Ok(Ok(gst::StateChangeSuccess::Async)) => Err(self.start_error("no data came").await),
             Ok(Ok(_)) => Ok(()),
-            _ => Err(self.start_error("it cannot be opened")),
+            _ => Err(self.start_error("it cannot be opened").await),
         }
     }
 
@@ -131,19 +131,23 @@ impl Pipeline {
         if matches!(changed, Ok(Ok(_))) {
             return Ok(());
         }
-        Err(self.start_error("the state change was refused"))
+        Err(self.start_error("the state change was refused").await)
     }
 
     /// The first error on the bus, or `otherwise`.
-    fn start_error(&mut self, otherwise: &str) -> Error {
-        let mut detail = otherwise.to_owned();
-        while let Ok(event) = self.events.try_recv() {
-            if let Event::Error { message, .. } = event {
-                detail = message;
-                break;
+    ///
+    /// The state change may come back a moment before the error that explains it.
+    async fn start_error(&mut self, otherwise: &str) -> Error {
+        let explained = async {
+            while let Some(event) = self.events.recv().await {
+                if let Event::Error { message, .. } = event {
+                    return Some(message);
+                }
             }
-        }
-        Error::Start { name: self.inner.name().to_string(), detail }
+            None
+        };
+        let detail = tokio::time::timeout(EXPLANATION, explained).await.ok().flatten();
+        Error::Start { name: self.inner.name().to_string(), detail: detail.unwrap_or_else(|| otherwise.to_owned()) }
     }
 
     /// The next event; `None` never comes while the pipeline lives.
@@ -179,6 +183,9 @@ impl Drop for Pipeline {
         }
     }
 }
+
+/// Longest wait for the error behind a refused state change.
+const EXPLANATION: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// Makes an element, or says which Debian package has it.
 pub fn make(factory: &str) -> Result<gst::Element, Error> {
