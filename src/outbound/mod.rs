@@ -3,7 +3,7 @@
 //! In: the configuration's part, commands. Out: encoded media to viewers, [`Report`]s. Never: captures or
 //! encodes while nobody wants it (a viewer, or whoever has a [`Hold`]); stops a viewer because a source failed.
 //!
-//! One task owns everything here: it starts sources and encoder for the first who wants them, stops them some
+//! One task (`task`) owns everything here: it starts sources and encoder for the first who wants them, stops them some
 //! time after the last, ends sessions that do not come up in time, and rebuilds what breaks.
 
 mod active;
@@ -20,6 +20,7 @@ mod seats;
 mod sending;
 mod snapshot;
 pub mod source;
+mod task;
 mod webrtc_sink;
 
 use std::path::PathBuf;
@@ -27,27 +28,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
 use crate::api::{Part, Quality, QualityState};
 use crate::config::{Overlay, VideoCodec};
 use crate::metrics::Metrics;
 use crate::picture_slot::PictureSlot;
-use crate::pipeline::{Error, Event};
+use crate::pipeline::Error;
 use crate::recording::tap::Tap;
 use crate::signalling::hub::Hub;
-use crate::transport::{Change, IceUris};
-use active::Active;
+use crate::transport::IceUris;
 use encoder::{Format, KeyFrames};
-use feed::Fault;
 pub use feed::try_out;
-use hold::Holders;
 pub use hold::{Hold, Purpose};
 use mixer::Mixer;
 use seats::Seats;
 use sending::Sending;
 pub use snapshot::Snapshots;
 use source::{Setup, Source, Wanted};
+use task::Task;
 
 /// What outbound needs of the configuration.
 #[derive(Debug, Clone)]
@@ -162,22 +160,7 @@ impl Outbound {
         let mut trial = Mixer::new(&settings.rungs, KeyFrames::OnRequest, &settings.overlay, &slot)?;
         trial.encode(&vec![true; settings.rungs.len()], &Seats::new(settings.rungs.len()))?;
         drop(trial);
-        let task = Task {
-            settings,
-            hub,
-            slot,
-            sending,
-            active: None,
-            holders: Holders::default(),
-            wishes: Vec::new(),
-            video_fault: None,
-            ducked: false,
-            broken: false,
-            next_look: Instant::now(),
-            reports,
-            own: commands.clone(),
-        };
-        tokio::spawn(task.run(inbox));
+        tokio::spawn(Task::new(settings, hub, slot, sending, reports, commands.clone()).run(inbox));
         Ok((Self(commands), outbox))
     }
 
@@ -230,418 +213,6 @@ impl Outbound {
     fn tell(&self, command: Command) {
         if self.0.send(command).is_err() {
             tracing::debug!("outbound has stopped");
-        }
-    }
-}
-
-struct Task {
-    settings: Settings,
-    hub: Hub,
-    slot: PictureSlot,
-    sending: Sending,
-    active: Option<Active>,
-    /// Who wants capture besides viewers.
-    holders: Holders,
-    /// Frames that are waited for.
-    wishes: Vec<snapshot::Wish>,
-    /// What is wrong with the source of the picture.
-    video_fault: Option<String>,
-    ducked: bool,
-    /// The sending pipeline could not be built anew.
-    broken: bool,
-    next_look: Instant,
-    reports: mpsc::UnboundedSender<Report>,
-    own: mpsc::UnboundedSender<Command>,
-}
-
-/// What woke the task.
-enum Woken {
-    Command(Option<Command>),
-    Change(Change),
-    Sink(Event),
-    Mixer(Event),
-    Fault(Fault),
-    Registered,
-    Stuck,
-    Time,
-    Look,
-}
-
-/// Longest wait for a pipeline to stop; one that hangs is left behind.
-const STOP: Duration = Duration::from_secs(5);
-/// How often viewers' links are looked at.
-const LOOK: Duration = Duration::from_millis(250);
-/// Wait before a broken pipeline is built anew.
-const REBUILD: Duration = Duration::from_secs(1);
-
-impl Task {
-    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
-        self.start_sending().await;
-        loop {
-            match self.wait(&mut inbox).await {
-                Woken::Command(None) => break self.stop().await,
-                Woken::Command(Some(Command::Stop(done))) => {
-                    self.stop().await;
-                    done.send(()).ok();
-                    break;
-                }
-                Woken::Command(Some(command)) => self.command(command).await,
-                Woken::Change(change) => self.change(change).await,
-                Woken::Sink(Event::Error { element, message }) => {
-                    tracing::error!(element, message, "the sending pipeline failed; building it anew");
-                    self.rebuild().await;
-                }
-                Woken::Mixer(Event::Error { element, message }) => {
-                    tracing::error!(element, message, "the mixing pipeline failed; building it anew");
-                    self.settings.metrics.restarted("mixing");
-                    self.deactivate().await;
-                    tokio::time::sleep(REBUILD).await;
-                    if self.is_wanted() {
-                        self.activate(false).await;
-                    }
-                }
-                Woken::Fault(Fault { part, message }) => {
-                    match &message {
-                        Some(message) => tracing::warn!(?part, message, "source failed; trying again"),
-                        None => tracing::debug!(?part, "source works"),
-                    }
-                    if part == Part::Video {
-                        if let Some(message) = &message {
-                            self.wishes.drain(..).for_each(|wish| wish.refuse(message));
-                        }
-                        self.video_fault.clone_from(&message);
-                    }
-                    if part == Part::Video && self.active.as_ref().is_some_and(|active| !active.priming) {
-                        self.sending.seats.ask_all();
-                    }
-                    self.report(Report::Fault(part, message));
-                }
-                Woken::Registered => {
-                    tracing::info!("the device can be called");
-                    self.sending.sink.registered();
-                    if self.active.as_ref().is_some_and(|active| active.priming) {
-                        self.deactivate().await;
-                        if self.is_wanted() {
-                            self.activate(false).await;
-                        }
-                    }
-                }
-                Woken::Stuck => {
-                    tracing::error!("the sending pipeline hangs; building it anew, viewers join again");
-                    self.rebuild().await;
-                }
-                Woken::Time => self.deadlines().await,
-                Woken::Look => self.look(),
-                Woken::Sink(_) | Woken::Mixer(_) => {}
-            }
-        }
-    }
-
-    async fn wait(&mut self, inbox: &mut mpsc::UnboundedReceiver<Command>) -> Woken {
-        let deadlines = [self.sending.next_deadline(), self.active.as_ref().and_then(|active| active.idle_at)];
-        let deadline = deadlines.into_iter().flatten().min();
-        let active = self.active.is_some();
-        let climbs = self.settings.rungs.len() > 1 && !self.sending.is_idle();
-        let (mixer, faults) = match &mut self.active {
-            Some(active) => (Some(&mut active.mixer), Some(&mut active.faults)),
-            None => (None, None),
-        };
-        tokio::select! {
-            command = inbox.recv() => Woken::Command(command),
-            Some(change) = self.sending.changes.recv() => Woken::Change(change),
-            Some(event) = self.sending.sink.pipeline.next() => Woken::Sink(event),
-            Some(event) = async { mixer?.pipeline.next().await }, if active => Woken::Mixer(event),
-            Some(fault) = async { faults?.recv().await }, if active => Woken::Fault(fault),
-            Ok(()) = self.sending.registered.changed() => Woken::Registered,
-            Ok(()) = self.sending.stuck.changed() => Woken::Stuck,
-            () = tokio::time::sleep_until(self.next_look), if climbs => Woken::Look,
-            () = async { tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)).await }, if deadline.is_some() => Woken::Time,
-        }
-    }
-
-    /// Plays the sending pipeline and primes it: webrtcsink registers once it has seen media in its
-    /// final caps. A card and silence do; no device is opened for it.
-    async fn start_sending(&mut self) {
-        if let Err(error) = self.sending.sink.pipeline.play().await {
-            // It is built anew when it has not registered in time.
-            tracing::error!(%error, "the sending pipeline does not start");
-        }
-        self.activate(true).await;
-        // GStreamer makes the process's DTLS key with the first element that needs it, which takes half a second:
-        // now, not when the first viewer waits.
-        match tokio::task::spawn_blocking(|| crate::pipeline::make("dtlsdec").map(drop)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "no viewer can be served"),
-            Err(error) => tracing::error!(%error, "making the DTLS key panicked"),
-        }
-    }
-
-    async fn rebuild(&mut self) {
-        self.settings.metrics.restarted("sending");
-        // A sink that hangs could not: and then it would still be listed, and be called.
-        self.sending.sink.ender().leave();
-        self.deactivate().await;
-        tokio::time::sleep(REBUILD).await;
-        match Sending::new(&self.settings, &self.hub) {
-            Ok(fresh) => {
-                self.broken = false;
-                let old = std::mem::replace(&mut self.sending, fresh);
-                if tokio::time::timeout(STOP, old.sink.pipeline.stop()).await.is_err() {
-                    tracing::error!("the old sending pipeline does not stop; it is left behind");
-                }
-                self.report(Report::Viewers(0));
-                self.start_sending().await;
-            }
-            Err(error) => {
-                tracing::error!(%error, "cannot build the sending pipeline; trying again");
-                self.broken = true;
-                self.retry_later();
-            }
-        }
-    }
-
-    async fn activate(&mut self, prime: bool) {
-        let recording = self.holders.has(Purpose::Recording);
-        match Active::start(&self.settings, &self.slot, &self.sending, prime, recording).await {
-            Ok(mut active) => {
-                if !prime {
-                    self.wishes.iter().for_each(|wish| active.grant(wish.clone()));
-                }
-                self.active = Some(active);
-            }
-            Err(error) => {
-                self.retry_later();
-                return tracing::error!(%error, "capture and encoder do not start; trying again");
-            }
-        }
-        self.apply_duck();
-    }
-
-    async fn deactivate(&mut self) {
-        drop(self.active.take());
-    }
-
-    /// Whether anybody wants capture.
-    fn is_wanted(&self) -> bool {
-        !self.sending.is_idle() || !self.holders.is_empty()
-    }
-
-    /// Capture runs from here on; somebody has just begun to want it.
-    async fn wake(&mut self) {
-        match &mut self.active {
-            Some(active) if !active.priming => active.idle_at = None,
-            // It goes on to capture once the device is registered.
-            Some(_) if !*self.sending.registered.borrow() => {}
-            _ => {
-                self.deactivate().await;
-                self.activate(false).await;
-            }
-        }
-    }
-
-    /// Moves viewers whose links say so.
-    fn look(&mut self) {
-        self.next_look = Instant::now() + LOOK;
-        for (peer, state) in self.sending.climb(Instant::now()) {
-            self.report(Report::Quality { peer, state });
-        }
-        // Also without a move: one that was begun earlier may have left a rung empty.
-        self.encode();
-        self.sending.seats.ask_for_moves();
-    }
-
-    /// Encodes the rungs that somebody stands on, and the top one for a recording.
-    fn encode(&mut self) {
-        let recording = self.holders.has(Purpose::Recording);
-        let Some(active) = &mut self.active else { return };
-        let mut wanted = self.sending.rungs_wanted();
-        wanted.iter_mut().take(1).for_each(|top| *top |= recording);
-        if let Err(error) = active.encode(&wanted, &self.settings.tap) {
-            tracing::error!(%error, "a rung cannot be encoded");
-        }
-    }
-
-    /// Sets or clears the time at which capture stops.
-    fn settle(&mut self) {
-        let wanted = self.is_wanted();
-        if let Some(active) = self.active.as_mut().filter(|active| !active.priming) {
-            active.idle_at = (!wanted).then(|| Instant::now() + self.settings.idle_grace);
-        }
-    }
-
-    async fn command(&mut self, command: Command) {
-        match command {
-            Command::Duck(ducked) => {
-                self.ducked = ducked;
-                self.apply_duck();
-            }
-            Command::Sources(wanted) => {
-                let picture = |wanted: &[Wanted]| wanted.iter().find(|source| source.has_video()).cloned();
-                if picture(&self.settings.wanted) != picture(&wanted) {
-                    self.video_fault = None;
-                }
-                self.settings.wanted = wanted;
-                // No source is open while it only primes.
-                if let Some(active) = self.active.as_mut().filter(|active| !active.priming) {
-                    active.feed(&self.settings);
-                } else {
-                    // What an earlier source left behind is no fault of the next one.
-                    self.report(Report::Fault(Part::Video, None));
-                    self.report(Report::Fault(Part::Audio, None));
-                }
-            }
-            Command::Volume(factor) => {
-                self.settings.volume = factor;
-                self.apply_duck();
-            }
-            Command::Announce(source, reply) => {
-                let begun = self.announce(source).await;
-                reply.send(begun).ok();
-            }
-            Command::Announced(id) => {
-                if let Some(active) = &mut self.active {
-                    active.announced(id);
-                }
-            }
-            Command::Hold(purpose) => {
-                self.holders.add(purpose);
-                self.wake().await;
-                self.encode();
-            }
-            Command::Release(purpose) => {
-                self.holders.remove(purpose);
-                self.encode();
-                self.settle();
-            }
-            Command::Frame(wish) => self.frame(wish),
-            Command::Quality(peer, quality) => {
-                if let Some(state) = self.sending.choose(&peer, quality) {
-                    // Encoders come and go at the next look, however often somebody changes his mind.
-                    self.report(Report::Quality { peer, state });
-                }
-            }
-            // A sink that left the hub is replaced; a mixer that did not start is tried again.
-            Command::Retry if self.broken => self.rebuild().await,
-            Command::Retry if self.active.is_none() && self.is_wanted() => self.activate(false).await,
-            Command::Retry | Command::Stop(_) => {}
-        }
-    }
-
-    fn retry_later(&self) {
-        let own = self.own.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(REBUILD * 2).await;
-            own.send(Command::Retry).ok();
-        });
-    }
-
-    fn apply_duck(&self) {
-        if let Some(active) = &self.active {
-            let duck = if self.ducked { self.settings.duck } else { 1.0 };
-            active.mixer.set_programme_volume(self.settings.volume * duck);
-        }
-    }
-
-    /// Grants the wish for a frame, now or once capture runs; refuses it when the source turns out to have failed.
-    fn frame(&mut self, wish: snapshot::Wish) {
-        if let Some(reason) = &self.video_fault {
-            return wish.refuse(reason);
-        }
-        self.wishes.retain(snapshot::Wish::is_open);
-        self.wishes.push(wish.clone());
-        if let Some(active) = self.active.as_mut().filter(|active| !active.priming) {
-            active.grant(wish);
-        }
-    }
-
-    async fn announce(&mut self, source: Source) -> Result<(), Error> {
-        let Some(active) = self.active.as_mut().filter(|active| !active.priming) else {
-            return Err(Error::Input("nobody is listening: nothing was played".into()));
-        };
-        let own = self.own.clone();
-        let done = move |id| {
-            // Nobody is there any more only while the service stops.
-            own.send(Command::Announced(id)).ok();
-        };
-        active.announce(source, done).await
-    }
-
-    async fn change(&mut self, change: Change) {
-        match change {
-            Change::Joined { session, peer } => {
-                tracing::info!(peer, "viewer joins");
-                self.sending.joined(session, peer, Instant::now() + self.settings.negotiation_timeout);
-                self.wake().await;
-                self.tell_viewers();
-            }
-            Change::Linked(session) => {
-                self.sending.seats.allow_key_frame();
-                self.sending.seats.ask(&session);
-                if let Some((peer, state)) = self.sending.seated(&session) {
-                    self.report(Report::Quality { peer, state });
-                }
-                self.encode();
-            }
-            Change::Connected(session) => {
-                if let Some(peer) = self.sending.connected(&session) {
-                    tracing::info!(peer, "viewer connected");
-                }
-            }
-            Change::Failed(session) => self.fail(session, Failure::NoMedia),
-            Change::Refused(session) => self.fail(session, Failure::Codec(self.settings.setup.format.codec)),
-            Change::Left(session) => {
-                if let Some(peer) = self.sending.left(&session) {
-                    tracing::info!(peer, "viewer left");
-                    self.encode();
-                    self.tell_viewers();
-                    self.settle();
-                }
-            }
-        }
-    }
-
-    fn fail(&mut self, session: String, why: Failure) {
-        let Some(peer) = self.sending.left(&session) else { return };
-        tracing::warn!(peer, ?why, "no media connection to this viewer came about");
-        self.settings.metrics.session_failed(why.word());
-        self.report(Report::CallFailed { peer, why });
-        let sink = self.sending.sink.ender();
-        // webrtcsink may block on its own runtime here.
-        tokio::task::spawn_blocking(move || sink.end_session(&session));
-        self.encode();
-        self.tell_viewers();
-        self.settle();
-    }
-
-    async fn deadlines(&mut self) {
-        let now = Instant::now();
-        if self.sending.failed_to_register(now) {
-            tracing::error!("the device did not register with signalling; building the sending pipeline anew");
-            return self.rebuild().await;
-        }
-        self.sending.late(now).into_iter().for_each(|session| self.fail(session, Failure::NoMedia));
-        if self.active.as_ref().and_then(|active| active.idle_at).is_some_and(|at| at <= now) {
-            tracing::info!("nobody watches: capture and encoder stop");
-            self.deactivate().await;
-            // The next who wants it finds out anew.
-            self.video_fault = None;
-        }
-    }
-
-    fn tell_viewers(&self) {
-        self.report(Report::Viewers(self.sending.sessions()));
-    }
-
-    fn report(&self, report: Report) {
-        self.reports.send(report).ok();
-    }
-
-    async fn stop(&mut self) {
-        self.deactivate().await;
-        let inner = self.sending.sink.pipeline.inner().clone();
-        let stopping = tokio::task::spawn_blocking(move || crate::pipeline::to_null(&inner));
-        if !matches!(tokio::time::timeout(STOP, stopping).await, Ok(Ok(()))) {
-            tracing::error!("the sending pipeline did not stop cleanly");
         }
     }
 }
