@@ -74,13 +74,21 @@ fn files_within(changes: &Changes, present: &Present, clips: Option<&Path>) -> R
             .and_then(AudioSource::file)
             .filter(|path| !known_sound.contains(&Some(path)) && !clip(path)),
     ];
-    let sink = changes.sound.as_ref().filter(|sink| matches!(sink, SoundSink::File(_)));
-    let strange_sink = sink.is_some_and(|sink| *sink != present.sound.configured && *sink != present.sound.value);
-    if strange_sink || strange.iter().any(Option::is_some) {
+    let sink = changes.sound.as_ref();
+    let sink = match sink {
+        Some(sink @ SoundSink::File(path)) if *sink != present.sound.configured && *sink != present.sound.value => {
+            Some(path.as_path())
+        }
+        _ => None,
+    };
+    if let Some(path) = strange.into_iter().chain([sink]).flatten().next() {
         return Err(Denied::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "fileNotAllowed",
-            "From here only files of the configuration and clips can be chosen; others are set on the device itself, with `duplex source set` or `duplex sound set`.",
+            format!(
+                "The file {} must be one that the configuration names, or a clip; others are set on the device itself, with `duplex source set` or `duplex sound set`.",
+                path.display()
+            ),
         ));
     }
     Ok(())
