@@ -187,11 +187,11 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(flags) => run(&flags)?,
         Command::CheckConfig(flags) => {
-            let config = load(&flags)?;
+            let (config, settings) = explain(&flags)?;
             log_filter(&config)?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(duplex::check_sources(&config))?;
-            print(&format!("the configuration is good\n{config:#?}\n"))?;
+            print(&format!("the configuration is good\n{}", config::listed(&settings)))?;
         }
         Command::SampleConfig => print(&config::sample())?,
         Command::Doctor(flags) => {
@@ -253,14 +253,18 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn load(flags: &Flags) -> Result<Config, config::Error> {
+    explain(flags).map(|(config, _)| config)
+}
+
+fn explain(flags: &Flags) -> Result<(Config, Vec<config::Setting>), config::Error> {
     for sentence in config::unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
         eprintln!("warning: {sentence}");
     }
-    config::load(flags, |name| std::env::var(name).ok())
+    config::explain(flags, |name| std::env::var(name).ok())
 }
 
 fn run(flags: &Flags) -> anyhow::Result<()> {
-    let (config, settings) = config::explain(flags, |name| std::env::var(name).ok())?;
+    let (config, settings) = explain(flags)?;
     let start = duplex::Start { settings, log: log_to_stderr(&config)? };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the async runtime")?;

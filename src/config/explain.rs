@@ -27,9 +27,11 @@ pub(super) fn settings(layers: &Layers) -> Vec<Setting> {
     for section in SECTIONS {
         for key in section.keys {
             let (value, origin) = layers.given(key.name);
-            // Its default follows from the environment.
-            let computed = key.name == "state-dir" && origin == "default";
-            let value = if computed { layers.config.state_dir.display().to_string() } else { bare(&value) };
+            let value = match bare(&value) {
+                // What an empty one means follows from the environment.
+                empty if empty.is_empty() && key.name == "state-dir" => layers.config.state_dir.display().to_string(),
+                value => value,
+            };
             settings.push(Setting {
                 key: key.name.to_owned(),
                 value,
@@ -50,6 +52,32 @@ pub(super) fn settings(layers: &Layers) -> Vec<Setting> {
     }
     settings
 }
+
+/// All of it for a person to read: a heading, then a line for each key, with the place unless that is the default.
+pub fn listed(settings: &[Setting]) -> String {
+    let wide = |of: fn(&Setting) -> &str| settings.iter().map(|setting| of(setting).chars().count()).max().unwrap_or(0);
+    let (keys, values) = (wide(|setting| &setting.key), wide(|setting| &setting.value).min(WIDEST));
+    let mut text = String::new();
+    let mut heading = "";
+    for setting in settings {
+        if setting.heading != heading {
+            heading = &setting.heading;
+            text.push_str(&format!("\n{heading}\n"));
+        }
+        let Setting { key, origin, .. } = setting;
+        let value = if setting.value.is_empty() { "(none)" } else { &setting.value };
+        let line = match origin.as_str() {
+            "default" => format!("  {key:keys$}  {value}"),
+            _ => format!("  {key:keys$}  {value:values$}  # {origin}"),
+        };
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Columns after which a value no longer moves the remarks behind the others.
+const WIDEST: usize = 40;
 
 /// Without the quotes around a text.
 fn bare(value: &str) -> String {

@@ -146,6 +146,7 @@ impl Layers {
 
     fn set(&mut self, key: &'static Key, value: Typed, shown: String, origin: &str, base: &Path) {
         let config = &mut self.config;
+        let given = if let Typed::List(items) = &value { items.join(",") } else { shown.clone() };
         let result = match (&key.kind, value) {
             (Kind::Switch(set), Typed::Switch(on)) => {
                 set(config, on);
@@ -167,7 +168,7 @@ impl Layers {
         };
         match result {
             Ok(()) => {
-                self.given.insert(key.name, (shown, origin.to_owned()));
+                self.given.insert(key.name, (given, origin.to_owned()));
             }
             Err(rule) => self.refuse(key.name, shown, rule, origin),
         }

@@ -22,7 +22,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub use explain::Setting;
+pub use explain::{Setting, listed};
 pub use flags::Flags;
 pub use media::{
     AudioSource, Auto, Camera, Corner, Echo, IceServer, LogFormat, Noise, Overlay, PictureSink, RecordRule, Room,
