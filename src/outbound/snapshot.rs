@@ -85,7 +85,15 @@ impl Snapshots {
     /// # Errors
     /// A sentence: the source has failed, or no frame came in time.
     pub async fn take(&self) -> Result<Jpeg, String> {
-        let asked = Instant::now();
+        // A task of its own: whoever asks and hangs up again and again must not begin an encode each time.
+        let (this, asked) = (self.clone(), Instant::now());
+        match tokio::spawn(async move { this.take_in_turn(asked).await }).await {
+            Ok(taken) => taken,
+            Err(error) => Err(format!("the picture could not be taken: {error}")),
+        }
+    }
+
+    async fn take_in_turn(&self, asked: Instant) -> Result<Jpeg, String> {
         // Whoever comes while one is being taken waits here, and then gets that one.
         let mut last = self.last.lock().await;
         let fresh = |at: Instant| at.elapsed() < SPACING || at > asked;
