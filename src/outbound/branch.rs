@@ -3,7 +3,7 @@
 //! In: raw pictures from a tee, key-frame requests at the outlet. Out: encoded pictures at the outlet. Never: encodes
 //! while it rests; makes more key frames than its ration lets it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::prelude::*;
 
@@ -17,6 +17,8 @@ pub struct Branch {
     /// Where its encoded pictures come out.
     pub outlet: gst_app::AppSink,
     open: bool,
+    /// Whether it is still to be taken off the tee, between two pictures.
+    leaving: Arc<Mutex<bool>>,
     /// From the tee on.
     elements: Vec<gst::Element>,
     tee: gst::Pad,
@@ -50,13 +52,18 @@ impl Branch {
         let mut elements = if scaled { scaler(format)? } else { Vec::new() };
         elements.extend([encoder, outlet.clone().upcast()]);
         let link = |source| Error::Link { stage: "picture", source };
-        pipeline.add_many(&elements).map_err(link)?;
-        gst::Element::link_many(&elements).map_err(link)?;
         let missing = || Error::Input("the picture cannot be shared: the tee has no further pad".to_owned());
-        let tee = tee.request_pad_simple("src_%u").ok_or_else(missing)?;
         let sink = elements.first().and_then(|element| element.static_pad("sink")).ok_or_else(missing)?;
-        let mut branch = Self { outlet, open: false, elements, tee, sink };
-        branch.set_open(true)?;
+        pipeline.add_many(&elements).map_err(link)?;
+        let pad = gst::Element::link_many(&elements)
+            .map_err(link)
+            .and_then(|()| tee.request_pad_simple("src_%u").ok_or_else(missing));
+        let pad = pad.inspect_err(|_| leave(pipeline, &elements))?;
+        let mut branch = Self { outlet, open: false, leaving: Arc::default(), elements, tee: pad, sink };
+        branch.set_open(true).inspect_err(|_| {
+            tee.release_request_pad(&branch.tee);
+            leave(pipeline, &branch.elements);
+        })?;
         Ok(branch)
     }
 
@@ -69,28 +76,36 @@ impl Branch {
         if self.open == open {
             return Ok(());
         }
-        self.open = open;
-        let failed = |source| Error::Link { stage: "picture", source };
         if open {
+            *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = false;
+            let failed = |source| Error::Link { stage: "picture", source };
             for element in self.elements.iter().rev() {
                 element.sync_state_with_parent().map_err(failed)?;
             }
-            let linked = self.tee.link(&self.sink);
-            linked.map_err(|error| Error::Input(format!("cannot link an encoder to the picture: {error}")))?;
+            if !self.tee.is_linked() {
+                let linked = self.tee.link(&self.sink);
+                linked.map_err(|error| Error::Input(format!("cannot link an encoder to the picture: {error}")))?;
+            }
         } else {
             self.rest();
         }
+        self.open = open;
         Ok(())
     }
 
     /// Takes the encoder off the tee between two pictures: one that is refused on its way would end the stream for all.
     fn rest(&self) {
         let (done, resting) = std::sync::mpsc::channel();
-        let (sink, elements) = (self.sink.clone(), self.elements.clone());
+        let (sink, elements, leaving) = (self.sink.clone(), self.elements.clone(), self.leaving.clone());
+        *leaving.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.tee.add_probe(gst::PadProbeType::IDLE, move |tee, _| {
-            let stopped = elements.iter().all(|element| element.set_state(gst::State::Ready).is_ok());
-            if tee.unlink(&sink).is_err() || !stopped {
-                tracing::warn!("an encoder does not rest");
+            let mut leaving = leaving.lock().unwrap_or_else(PoisonError::into_inner);
+            // It may be wanted again before its last picture was done.
+            if std::mem::take(&mut *leaving) {
+                let stopped = elements.iter().all(|element| element.set_state(gst::State::Ready).is_ok());
+                if tee.unlink(&sink).is_err() || !stopped {
+                    tracing::warn!("an encoder does not rest");
+                }
             }
             // Nobody waits any more only when it took longer than that.
             done.send(()).ok();
@@ -98,6 +113,15 @@ impl Branch {
         });
         if resting.recv_timeout(REST).is_err() {
             tracing::warn!("an encoder still works on its last picture");
+        }
+    }
+}
+
+/// Takes out of the pipeline what was put in.
+fn leave(pipeline: &gst::Pipeline, elements: &[gst::Element]) {
+    for element in elements {
+        if element.set_state(gst::State::Null).is_err() || pipeline.remove(element).is_err() {
+            tracing::warn!(element = %element.name(), "an encoder that could not be built did not leave cleanly");
         }
     }
 }

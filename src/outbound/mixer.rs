@@ -124,22 +124,26 @@ impl Mixer {
     /// # Errors
     /// An encoder cannot be built.
     pub fn encode(&mut self, wanted: &[bool], seats: &Seats) -> Result<(), Error> {
-        for (rung, wanted) in wanted.iter().enumerate().take(self.branches.len()) {
-            match &mut self.branches[rung] {
-                Some(branch) => branch.set_open(*wanted)?,
-                None if *wanted => {
-                    let (pipeline, ration) = (self.pipeline.inner(), seats.ration(rung));
-                    let branch =
-                        Branch::new(pipeline, &self.tee, &self.rungs[rung], rung > 0, self.key_frames, ration)?;
-                    if let Some(metrics) = &self.counted {
-                        count::encoded(&branch.outlet, Kind::Picture, rung, metrics);
-                    }
-                    seats.attach(rung, &branch.outlet);
-                    self.branches[rung] = Some(branch);
-                }
-                None => {}
-            }
+        // One that fails does not keep the others from what they are told.
+        (0..self.branches.len().min(wanted.len()))
+            .map(|rung| self.encode_rung(rung, wanted[rung], seats))
+            .fold(Ok(()), Result::and)
+    }
+
+    fn encode_rung(&mut self, rung: usize, wanted: bool, seats: &Seats) -> Result<(), Error> {
+        if let Some(branch) = &mut self.branches[rung] {
+            return branch.set_open(wanted);
         }
+        if !wanted {
+            return Ok(());
+        }
+        let (pipeline, ration) = (self.pipeline.inner(), seats.ration(rung));
+        let branch = Branch::new(pipeline, &self.tee, &self.rungs[rung], rung > 0, self.key_frames, ration)?;
+        if let Some(metrics) = &self.counted {
+            count::encoded(&branch.outlet, Kind::Picture, rung, metrics);
+        }
+        seats.attach(rung, &branch.outlet);
+        self.branches[rung] = Some(branch);
         Ok(())
     }
 
