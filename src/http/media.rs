@@ -24,7 +24,6 @@ pub fn routes() -> Router<AppState> {
         .route("/clips/play", post(play_clip))
 }
 
-/// What viewers see at this moment; capture starts for it if nobody watches.
 /// The picture of this moment, without a call.
 #[utoipa::path(
     get,
@@ -43,7 +42,6 @@ pub(super) async fn snapshot(State(state): State<AppState>, caller: Caller) -> R
     }
 }
 
-/// Speaks a text to those who watch.
 /// Speaks a text to those who watch; for talkers and owners.
 #[utoipa::path(
     post,
@@ -62,7 +60,6 @@ pub(super) async fn say(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Names of the sound files that can be played.
 /// Names of the clips that can be played.
 #[utoipa::path(get, path = "/api/v1/clips", tag = "call", responses((status = 200, body = Vec<String>)))]
 pub(super) async fn clips(State(state): State<AppState>, caller: Caller) -> Result<Json<Vec<String>>, Denied> {
@@ -70,7 +67,6 @@ pub(super) async fn clips(State(state): State<AppState>, caller: Caller) -> Resu
     blocking(state.media, |media| media.clips()).await.map(Json)
 }
 
-/// Plays a sound file to those who watch.
 /// Plays a clip to those who watch; for talkers and owners.
 #[utoipa::path(
     post,

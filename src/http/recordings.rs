@@ -30,14 +30,12 @@ pub fn routes() -> Router<AppState> {
 }
 
 /// Whether the call is recorded now.
-/// Whether the call is recorded now.
 #[utoipa::path(get, path = "/api/v1/recording", tag = "call", responses((status = 200, body = Recording)))]
 pub(super) async fn recording(State(state): State<AppState>, caller: Caller) -> Result<Json<Recording>, Denied> {
     caller.must_watch()?;
     Ok(Json(state.media.recording()))
 }
 
-/// Starts or stops to record; answers once the file is begun or complete.
 /// Begins or completes a recording.
 #[utoipa::path(
     post,
@@ -59,7 +57,6 @@ pub(super) async fn record(
     Ok(Json(state.media.recording()))
 }
 
-/// All recordings, the newest first.
 /// The recordings that are kept.
 #[utoipa::path(get, path = "/api/v1/recordings", tag = "owner", responses((status = 200, body = Vec<RecordingEntry>)))]
 pub(super) async fn list_recordings(
@@ -70,7 +67,6 @@ pub(super) async fn list_recordings(
     blocking(state.media, |media| media.recordings()).await.map(Json)
 }
 
-/// Deletes a recording.
 /// Deletes a recording.
 #[utoipa::path(
     delete,
@@ -89,7 +85,6 @@ pub(super) async fn delete_recording(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The file of a recording, whole or the range that is asked for.
 /// A recording, whole or the range that is asked for.
 #[utoipa::path(
     get,
