@@ -29,6 +29,8 @@ pub fn microphone(name: Option<&str>, setup: &Setup) -> Result<Source, Error> {
     // Small pieces: the buffer is what a talker hears as delay.
     source.set_property("latency-time", 10_000i64);
     source.set_property("buffer-time", 60_000i64);
+    // Those of a sound server behind ALSA are of the wall clock: sound from the year 1970 on, that never comes due.
+    source.set_property("use-driver-timestamps", false);
     let (tail, outlet) = sound_tail(&pipeline, false)?;
     match for_a_room(&pipeline, setup)? {
         Some(dsp) => {
