@@ -117,6 +117,11 @@ class Room:
             except OSError:
                 return
 
+    def last(self, seconds: float) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Echo and voice in the microphone over the last seconds."""
+        blocks = int(seconds * 100)
+        return numpy.concatenate(self.echo[-blocks:]), numpy.concatenate(self.said[-blocks:])
+
     def stop(self) -> None:
         self.over.set()
         for process in reversed(self.processes):
@@ -128,6 +133,43 @@ class Room:
                 process.wait(5)
         self.thread.join(5)
         self.log.close()
+
+
+def speech(path: Path, text: str, voice: str, gain: float) -> numpy.ndarray:
+    """A spoken text as a file and as samples, at a loudness of ``gain``, -1 to 1, root mean square."""
+    subprocess.run(["gst-launch-1.0", "-q", "espeak", f"text={text}", f"voice={voice}", "!", "audioconvert", "!", "audioresample", "!",
+                    f"audio/x-raw,format=S16LE,rate={RATE},channels=1", "!", "filesink", f"location={path}.raw"], check=True, timeout=60)
+    sound = numpy.fromfile(f"{path}.raw", "<i2") / 32768.0
+    sound *= gain / numpy.sqrt((sound**2).mean())
+    return numpy.clip(sound, -1, 1)
+
+
+def part_of(reference: numpy.ndarray, mixed: numpy.ndarray, window: int = 2048) -> float:
+    """Power of that part of ``mixed`` which follows from ``reference``, whenever it came: by coherence, frequency by frequency."""
+    size = 1 << (len(reference) + len(mixed)).bit_length()
+    far, near = numpy.fft.rfft(mixed, size), numpy.fft.rfft(reference, size)
+    cross = far * near.conj()
+    # Only the phase counts, where speech is: it is loud at a few frequencies, and these would smear the peak.
+    hertz = numpy.fft.rfftfreq(size, 1 / RATE)
+    cross[(hertz < 200) | (hertz > 4000)] = 0
+    peaks = numpy.fft.irfft(cross / numpy.sqrt(numpy.abs(cross) + 1e-12), size)
+    # Nothing comes three seconds late.
+    peaks[3 * RATE:-3 * RATE] = 0
+    lag = int(numpy.argmax(numpy.abs(peaks)))
+    lag = lag - size if lag > size // 2 else lag
+    start, end = max(0, lag), min(len(mixed), lag + len(reference))
+    pairs = [(reference[k - lag:k - lag + window], mixed[k:k + window]) for k in range(start, end - window, window // 2)]
+    shape = numpy.hanning(window)
+    a = numpy.array([numpy.fft.rfft(shape * one) for one, _ in pairs])
+    b = numpy.array([numpy.fft.rfft(shape * two) for _, two in pairs])
+    together = numpy.abs((a.conj() * b).mean(axis=0)) ** 2 / ((numpy.abs(a) ** 2).mean(axis=0) + 1e-12)
+    # What chance alone makes of so many windows is not coherence.
+    chance = (numpy.abs(b) ** 2).mean(axis=0) / max(len(pairs), 1)
+    return float(numpy.maximum(together - chance, 0).sum() / (0.375 * window * window / 2))
+
+
+def power(sound: numpy.ndarray) -> float:
+    return float((sound**2).mean()) if len(sound) else 0.0
 
 
 def wait_until_spoken(room: Room, seconds: float) -> None:

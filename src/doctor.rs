@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::config::{AudioSource, Config, Echo, Noise, PictureSink, SoundSink, VideoCodec, VideoSource};
 use crate::devices::{self, Class, sensors};
+use crate::far_end;
 use crate::pipeline;
 
 /// How a check came out.
@@ -201,7 +202,8 @@ fn elements(config: &Config) -> Vec<&'static str> {
         AudioSource::Speech(_) => "espeak",
         AudioSource::Microphone(_) => "alsasrc",
     });
-    let treated = config.room.echo == Echo::Cancel || config.room.noise != Noise::Off || config.room.gain;
+    let treated =
+        far_end::resolved(config.room.echo) == Echo::Cancel || config.room.noise != Noise::Off || config.room.gain;
     if treated && matches!(config.audio, AudioSource::Microphone(_)) {
         needed.extend(["webrtcdsp", "webrtcechoprobe"]);
     }

@@ -8,9 +8,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gst::glib;
 use gst::prelude::*;
 
+use crate::config::Echo;
+
 /// How much earlier than it is heard the sound is said to be played. A canceller looks back in time, never ahead; so much
 /// covers what a microphone's own pipeline may be late.
 const LEAD: gst::ClockTime = gst::ClockTime::from_mseconds(60);
+
+/// What `auto` means here. The canceller of GStreamer 1.24 and later (webrtc-audio-processing 1) finds the delay of the echo by
+/// itself; the one before (0.3) takes nothing out when the echo comes more than some 60 ms late, as behind a sound server.
+/// Both measured with ci/test_echo.py.
+pub fn resolved(echo: Echo) -> Echo {
+    match echo {
+        Echo::Auto if gst::version() >= (1, 24, 0, 0) && gst::ElementFactory::find("webrtcdsp").is_some() => {
+            Echo::Cancel
+        }
+        Echo::Auto => Echo::Duck,
+        given => given,
+    }
+}
 
 /// Shared by the inbound speaker, which fills it, and the outbound microphone.
 #[derive(Debug, Clone, Default)]

@@ -367,6 +367,7 @@ fn bracketed(name: &duplex_pki::Name) -> String {
 
 fn outbound_settings(config: &Config, ice: IceUris, far_end: FarEnd, metrics: Metrics) -> outbound::Settings {
     let setup = Setup::of(config, far_end);
+    let duck = if setup.room.echo == Echo::Duck { 10f64.powf(-config.duck / 20.0) } else { 1.0 };
     outbound::Settings {
         name: config.name.clone(),
         wanted: Wanted::from_config(&config.video, &config.audio),
@@ -374,7 +375,7 @@ fn outbound_settings(config: &Config, ice: IceUris, far_end: FarEnd, metrics: Me
         setup: Arc::new(setup),
         overlay: config.overlay,
         volume: steering::device_volume(config),
-        duck: if config.room.echo == Echo::Duck { 10f64.powf(-config.duck / 20.0) } else { 1.0 },
+        duck,
         ice,
         negotiation_timeout: Duration::from_secs(config.negotiation_timeout.into()),
         idle_grace: Duration::from_secs(config.idle_grace.into()),

@@ -373,7 +373,9 @@ choice! {
 
 choice! {
     /// What is done so that a talker does not hear himself out of the device's room.
-    Echo, "cancel, duck or off":
+    Echo, "auto, cancel, duck or off":
+    /// `cancel` where the installed canceller finds the delay by itself, else `duck`.
+    Auto = "auto",
     /// The speaker's sound is taken out of the microphone's.
     Cancel = "cancel",
     /// The device's sound is lowered while somebody talks.

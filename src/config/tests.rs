@@ -82,7 +82,7 @@ fn defaults() -> Config {
         record_dir: None,
         record_max_size: 2000,
         record_max_age: 30,
-        room: Room { echo: Echo::Duck, noise: Noise::Off, gain: false },
+        room: Room { echo: Echo::Auto, noise: Noise::Off, gain: false },
         record_min_free: 200,
         clips: None,
         duck: 20.0,

@@ -29,7 +29,7 @@ use super::encoder::Format;
 use crate::bridge;
 use crate::config::{AudioSource, Camera, Config, Room, VideoSource};
 use crate::devices::{Class, Device};
-use crate::far_end::FarEnd;
+use crate::far_end::{self, FarEnd};
 use crate::pipeline::{Error, Pipeline, make};
 
 /// A source that can be played and joined to the mixer.
@@ -78,7 +78,8 @@ pub struct Setup {
 impl Setup {
     /// As configured.
     pub fn of(config: &Config, far_end: FarEnd) -> Self {
-        Self { format: Format::of(config), camera: config.camera.clone(), room: config.room, far_end }
+        let room = Room { echo: far_end::resolved(config.room.echo), ..config.room };
+        Self { format: Format::of(config), camera: config.camera.clone(), room, far_end }
     }
 }
 
