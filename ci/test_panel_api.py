@@ -115,6 +115,10 @@ def test_an_ended_viewer_is_told_and_signed_out(device: Start, tmp_path: Path) -
         page.click("#sign-in")
         page.wait_frame()
         (session,) = get(one, "sessions", owner)["sessions"]
+        reported = wait_for("the link's reports", lambda: next((s for s in get(one, "sessions", owner)["sessions"] if s["deliveredKbits"]), None))
+        assert reported["rung"] == 0 and reported["deliveredKbits"] > 50 and reported["lostPercent"] == 0 and reported["queueMs"] < 1000
+        metrics = call(one, "GET", "/metrics", headers=owner)[2].decode()
+        assert 'duplex_session_rung{slot="0"} 0.0' in metrics and 'duplex_session_loss_ratio{slot="0"} 0.0' in metrics
         assert session["watching"] and session["sentBytes"] > 0 and session["joinMs"] is not None and not session["talking"]
         assert call(one, "DELETE", f"/api/v1/sessions/{session['id']}", headers=owner)[0] == 204
         page.wait("the sign-in again", "document.getElementById('app').dataset.view === 'sign-in'")

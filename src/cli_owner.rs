@@ -108,7 +108,11 @@ pub fn sessions(sessions: &[SessionInfo]) -> String {
         };
         let from = session.address.as_deref().unwrap_or("-");
         let since = clock(session.since.saturating_mul(1000));
-        writeln!(text, "{id}  {who:<20} {does:<13} {from:<39} since {since}  {}", size(session.sent_bytes)).ok();
+        write!(text, "{id}  {who:<20} {does:<13} {from:<39} since {since}  {}", size(session.sent_bytes)).ok();
+        if let (Some(rung), Some(kbits), Some(lost)) = (session.rung, session.delivered_kbits, session.lost_percent) {
+            write!(text, "  quality {}, {kbits} kbit/s, {lost:.1} % lost", rung + 1).ok();
+        }
+        text.push('\n');
     }
     text
 }
@@ -162,6 +166,10 @@ mod tests {
             talking: false,
             own: false,
             sent_bytes: 2_500_000,
+            rung: watching.then_some(1),
+            delivered_kbits: watching.then_some(480),
+            lost_percent: watching.then_some(2.5),
+            queue_ms: watching.then_some(12),
             join_ms: None,
         }
     }
@@ -172,7 +180,9 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
         assert!(
-            lines[0].starts_with("01234567  viewer ") && lines[0].contains("watches") && lines[0].ends_with("2.5 MB")
+            lines[0].starts_with("01234567  viewer ")
+                && lines[0].contains("watches")
+                && lines[0].ends_with("2.5 MB  quality 2, 480 kbit/s, 2.5 % lost")
         );
         assert!(lines[1].starts_with("abcdef01  token robot ") && lines[1].contains("is connected"));
         assert_eq!(sessions(&[]), "nobody is connected\n");

@@ -23,7 +23,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use sessions::Sessions;
-pub use sessions::{Figures, Session};
+pub use sessions::{Figures, LinkFigures, Session, Standing};
 
 /// A handle to all counters; cheap to clone.
 #[derive(Clone)]
@@ -182,6 +182,11 @@ impl Metrics {
         if let Some(took) = self.0.sessions.connected(id) {
             self.0.join.observe(took.as_secs_f64());
         }
+    }
+
+    /// Where a viewer's session stands now.
+    pub fn session_stands(&self, id: &str, standing: Standing) {
+        self.0.sessions.stands(id, standing);
     }
 
     /// A viewer's session brought no media; `reason` is one of few words.

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::Role;
 
 /// One connection to the device's signalling: a page, or a program.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct SessionInfo {
@@ -33,12 +33,20 @@ pub struct SessionInfo {
     /// Bytes of RTP sent to it.
     #[ts(type = "number")]
     pub sent_bytes: u64,
+    /// Rung of the quality ladder on which it stands, 0 the best one; `None`: it watches nothing.
+    pub rung: Option<u32>,
+    /// kbit/s that arrived there lately; `None`: nothing was reported, as for all of what follows.
+    pub delivered_kbits: Option<u32>,
+    /// Packets of the last second that were lost on the way, per cent.
+    pub lost_percent: Option<f32>,
+    /// How much longer packets take than at the best of times, milliseconds: more when the link is full.
+    pub queue_ms: Option<u32>,
     /// Milliseconds from the beginning of its call to the media connection; `None`: it watches nothing, or waits still.
     pub join_ms: Option<u32>,
 }
 
 /// Who is connected.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
 #[ts(export)]
 pub struct Sessions {
     /// The longest here first.

@@ -179,6 +179,8 @@ mod tests {
         ];
         assert_eq!(names(Direction::Playback), all);
         assert_eq!(names(Direction::Capture), [all[0], all[3]]);
+        let loops = list(root.path(), Direction::Playback).iter().map(Device::is_loopback).collect::<Vec<_>>();
+        assert_eq!(loops, [false, false, false, true]);
         let found = named(root.path(), "hw:CARD=Device,DEV=0").unwrap();
         assert!(found.is_there());
         fs::remove_dir(proc.join("Device")).unwrap();

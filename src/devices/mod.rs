@@ -63,6 +63,11 @@ impl Device {
     pub fn is_there(&self) -> bool {
         self.node.as_deref().is_none_or(Path::exists)
     }
+
+    /// Whether it only hands from one program to another: nobody means it by `auto`, and nobody would hear it.
+    pub fn is_loopback(&self) -> bool {
+        self.driver == Driver::Alsa && self.description.contains("Loopback")
+    }
 }
 
 /// A device that was asked for is not there.
@@ -127,7 +132,7 @@ pub fn find(class: Class, name: Option<&str>) -> Result<Device, Error> {
             if let Some(default) = alsa::sound_server(Path::new("/")) {
                 return Ok(default);
             }
-            list(class).into_iter().next().ok_or(Error::None { class })
+            list(class).into_iter().find(|device| !device.is_loopback()).ok_or(Error::None { class })
         }
     }
 }

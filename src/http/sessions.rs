@@ -83,6 +83,8 @@ pub(super) fn connected(state: &AppState, principal: &str) -> Vec<SessionInfo> {
     let info = |remote: Remote| {
         let own: Vec<&Figures> = figures.iter().filter(|figures| figures.peer == remote.id).collect();
         let join = own.iter().find_map(|figures| figures.join);
+        let link = own.iter().find_map(|figures| figures.standing.link);
+        let whole = |value: f64| value.round() as u32;
         SessionInfo {
             role: role(&remote),
             token: remote.grants.principal.strip_prefix("token:").map(str::to_owned),
@@ -92,6 +94,10 @@ pub(super) fn connected(state: &AppState, principal: &str) -> Vec<SessionInfo> {
             talking: talker.as_deref() == Some(remote.id.as_str()),
             own: remote.grants.principal == principal,
             sent_bytes: own.iter().map(|figures| figures.bytes).sum(),
+            rung: own.first().map(|figures| u32::try_from(figures.standing.rung).unwrap_or(u32::MAX)),
+            delivered_kbits: link.map(|link| whole(link.delivered)),
+            lost_percent: link.map(|link| (link.loss * 1000.0).round() as f32 / 10.0),
+            queue_ms: link.map(|link| whole(link.queue.as_secs_f64() * 1000.0)),
             join_ms: join.map(|join| u32::try_from(join.as_millis()).unwrap_or(u32::MAX)),
             id: remote.id,
         }

@@ -25,7 +25,28 @@ pub struct Session {
     packets: AtomicU64,
     /// Milliseconds from its beginning to its media connection, plus one; 0: not connected.
     connected: AtomicU64,
+    standing: Mutex<Standing>,
     all: Arc<Total>,
+}
+
+/// Where a viewer stands, and how its link does by the receiver's own reports.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Standing {
+    /// Rung of the quality ladder; 0 is the best one.
+    pub rung: usize,
+    /// `None`: nothing was reported lately.
+    pub link: Option<LinkFigures>,
+}
+
+/// How a viewer's link did in the last second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LinkFigures {
+    /// kbit/s that arrived.
+    pub delivered: f64,
+    /// Share of packets that were lost, 0 to 1.
+    pub loss: f64,
+    /// How much longer packets take than at the best of times.
+    pub queue: Duration,
 }
 
 impl Session {
@@ -40,7 +61,7 @@ impl Session {
 }
 
 /// What one session has come to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Figures {
     /// Signalling peer whose session it is.
     pub peer: String,
@@ -54,6 +75,8 @@ pub struct Figures {
     pub bytes: u64,
     /// RTP packets sent.
     pub packets: u64,
+    /// Where it stands.
+    pub standing: Standing,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +110,7 @@ impl Sessions {
             bytes: AtomicU64::new(0),
             packets: AtomicU64::new(0),
             connected: AtomicU64::new(0),
+            standing: Mutex::default(),
             all: self.total.clone(),
         });
         table.by_id.insert(id.to_owned(), session.clone());
@@ -101,6 +125,12 @@ impl Sessions {
         let mark = u64::try_from(took.as_millis()).unwrap_or(u64::MAX - 1) + 1;
         let first = session.connected.compare_exchange(0, mark, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         first.then_some(took)
+    }
+
+    pub fn stands(&self, id: &str, standing: Standing) {
+        if let Some(session) = self.lock().by_id.get(id) {
+            *session.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+        }
     }
 
     pub fn end(&self, id: &str) {
@@ -140,6 +170,7 @@ fn figures(session: &Session) -> Figures {
         join: (connected > 0).then(|| Duration::from_millis(connected - 1)),
         bytes: session.bytes.load(Ordering::Relaxed),
         packets: session.packets.load(Ordering::Relaxed),
+        standing: *session.standing.lock().unwrap_or_else(PoisonError::into_inner),
     }
 }
 
@@ -176,14 +207,26 @@ impl Collector for Sessions {
             let labels = [("slot", figures.slot.to_string())];
             ConstCounter::new(figures.packets).encode(family.encode_family(&labels)?)?;
         }
-        let help = "Age of the session of a slot";
-        let unit = prometheus_client::registry::Unit::Seconds;
-        let mut family = encoder.encode_descriptor("session_age", help, Some(&unit), MetricType::Gauge)?;
-        for figures in &list {
-            let labels = [("slot", figures.slot.to_string())];
-            ConstGauge::new(figures.age.as_secs_f64()).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
+        let seconds = prometheus_client::registry::Unit::Seconds;
+        let mut gauges = |name, help, unit, of: fn(&Figures) -> Option<f64>| {
+            let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+            for (figures, value) in list.iter().filter_map(|figures| Some((figures, of(figures)?))) {
+                let labels = [("slot", figures.slot.to_string())];
+                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+            }
+            Ok::<(), fmt::Error>(())
+        };
+        gauges("session_age", "Age of the session of a slot", Some(&seconds), |figures| {
+            Some(figures.age.as_secs_f64())
+        })?;
+        let rung = "Rung of the quality ladder on which the session of a slot stands; 0 is the best one";
+        gauges("session_rung", rung, None, |figures| Some(figures.standing.rung as f64))?;
+        let loss = "Share of the packets of the last second that were lost on the way to a slot's viewer";
+        gauges("session_loss_ratio", loss, None, |figures| Some(figures.standing.link?.loss))?;
+        let delivered = "Bits a second that arrived at a slot's viewer, lately";
+        gauges("session_delivered_bits", delivered, None, |figures| Some(figures.standing.link?.delivered * 1000.0))?;
+        let queue = "How much longer packets to a slot's viewer take than at the best of times";
+        gauges("session_queue", queue, Some(&seconds), |figures| Some(figures.standing.link?.queue.as_secs_f64()))
     }
 }
 

@@ -12,10 +12,11 @@ use tokio::time::Instant;
 use super::Settings;
 use super::climb::Climb;
 use super::encoder::Format;
+use super::link::Reading;
 use super::seats::Seats;
 use super::webrtc_sink::WebrtcSink;
 use crate::api::{Quality, QualityState};
-use crate::metrics::Metrics;
+use crate::metrics::{LinkFigures, Metrics, Standing};
 use crate::pipeline::Error;
 use crate::signaller::{InProcessSignaller, SessionEnd};
 use crate::signalling::hub::Hub;
@@ -143,6 +144,8 @@ impl Sending {
         let mut moved = Vec::new();
         for (session, viewer) in self.viewers.iter_mut().filter(|(_, viewer)| viewer.by.is_none()) {
             let reading = self.seats.reading(session, now.into_std());
+            let link = reading.map(|Reading { delivered, loss, queue, .. }| LinkFigures { delivered, loss, queue });
+            self.metrics.session_stands(session, Standing { rung: viewer.climb.rung(), link });
             if viewer.climb.needs_key_frame(reading, now.into_std()) {
                 self.seats.ask(session);
             }

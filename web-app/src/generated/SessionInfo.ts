@@ -42,6 +42,22 @@ own: boolean,
  */
 sentBytes: number, 
 /**
+ * Rung of the quality ladder on which it stands, 0 the best one; `None`: it watches nothing.
+ */
+rung: number | null, 
+/**
+ * kbit/s that arrived there lately; `None`: nothing was reported, as for all of what follows.
+ */
+deliveredKbits: number | null, 
+/**
+ * Packets of the last second that were lost on the way, per cent.
+ */
+lostPercent: number | null, 
+/**
+ * How much longer packets take than at the best of times, milliseconds: more when the link is full.
+ */
+queueMs: number | null, 
+/**
  * Milliseconds from the beginning of its call to the media connection; `None`: it watches nothing, or waits still.
  */
 joinMs: number | null, };

@@ -77,7 +77,7 @@ class Row {
     const does = session.talking ? "talking" : session.watching ? "watching" : "connected";
     this.item.dataset["does"] = does;
     const since = new Date(session.since * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }).replaceAll(" ", "\u00a0");
-    const parts = [does, session.address ?? "", `since\u00a0${since}`, session.sentBytes > 0 ? megabytes(session.sentBytes) : ""];
+    const parts = [does, session.address ?? "", `since\u00a0${since}`, session.sentBytes > 0 ? megabytes(session.sentBytes) : "", link(session)];
     this.#detail.textContent = parts.filter((part) => part !== "").join(" · ");
     this.#end.hidden = here;
     this.#end.setAttribute("aria-label", `End the session of ${name}${session.address === null ? "" : ` from ${session.address}`}`);
@@ -95,6 +95,15 @@ class Row {
     this.#end.textContent = "End";
     this.#end.classList.remove("grave");
   }
+}
+
+/** How the way to a viewer does; empty while nothing is reported. */
+function link(session: SessionInfo): string {
+  if (session.rung === null || session.deliveredKbits === null || session.lostPercent === null) return "";
+  const rate = `${(session.deliveredKbits / 1000).toFixed(1)}\u00a0Mbit/s`;
+  const smaller = session.rung > 0 ? ", smaller picture" : "";
+  const lost = session.lostPercent >= 0.1 ? `, ${session.lostPercent.toFixed(1)}\u00a0% lost` : "";
+  return rate + lost + smaller;
 }
 
 function megabytes(bytes: number): string {
