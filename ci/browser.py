@@ -207,7 +207,8 @@ class ChromiumPage(Page):
 class Chromium:
     """Debian's Chromium with a home of its own, in which the given CA is trusted and nothing else is changed.
 
-    ``microphone`` is a WAV file that it hears over and over; ``autoplay`` lets sound play without a tap.
+    ``microphone`` is a WAV file that it hears over and over; ``autoplay`` lets sound play without a tap; ``space`` is the network
+    namespace in which it runs.
     """
 
     FLAGS = (
@@ -215,9 +216,15 @@ class Chromium:
         "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
     )
 
-    def __init__(self, home: Path, ca: Path | None, microphone: Path | None = None, autoplay: bool = True, flags: tuple[str, ...] = ()):
+    def __init__(self, home: Path, ca: Path | None, microphone: Path | None = None, autoplay: bool = True, flags: tuple[str, ...] = (),
+                 space: str | None = None):
         self._home = home
         home.mkdir(parents=True, exist_ok=True)
+        self._program = Path("/usr/bin/chromium")
+        if space:
+            program, self._program = self._program, home / "chromium"
+            self._program.write_text(f'#!/bin/sh\nexec ip netns exec {space} {program} "$@"\n')
+            self._program.chmod(0o755)
         if ca:
             trust(home / ".pki/nssdb", ca)
         self._flags = [*self.FLAGS, *flags]
@@ -231,7 +238,7 @@ class Chromium:
     def __enter__(self) -> Chromium:
         playwright = self._stack.enter_context(sync_playwright())
         environment = {**os.environ, "HOME": str(self._home), "XDG_CONFIG_HOME": str(self._home / ".config")}
-        self.browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=self._flags, env=environment)
+        self.browser = playwright.chromium.launch(executable_path=self._program, args=self._flags, env=environment)
         self._stack.callback(self.browser.close)
         return self
 

@@ -8,8 +8,11 @@ mod recorder;
 mod speaker;
 mod webrtc_src;
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use gst::prelude::*;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::Part;
@@ -176,6 +179,8 @@ async fn run(
     }));
     tracing::info!(talker, "taking the talker's media");
 
+    let last = Last::on(&[&source.sound, &source.picture]);
+    let mut looks = tokio::time::interval(Duration::from_secs(1));
     let deadline = tokio::time::sleep(settings.negotiation_timeout);
     tokio::pin!(deadline);
     let mut connected = false;
@@ -185,6 +190,7 @@ async fn run(
             Some(change) = transport.recv() => match change {
                 Change::Connected(peer) => {
                     connected = true;
+                    last.note();
                     tell(Report::Connected(peer));
                 }
                 Change::Failed(_) => break Err(Error::Input("the media connection failed".into())),
@@ -192,6 +198,11 @@ async fn run(
             },
             () = &mut deadline, if !connected => {
                 break Err(Error::Input(format!("no media came within {} s", settings.negotiation_timeout.as_secs())));
+            }
+            _ = looks.tick(), if connected => {
+                if last.age() > GONE {
+                    break Err(Error::Input(format!("nothing has come from the talker for {} s", GONE.as_secs())));
+                }
             }
             event = pipeline.next() => match event {
                 Some(Event::Error { element, message }) => {
@@ -239,6 +250,42 @@ async fn run(
     drain(&mut pipeline).await;
     pipeline.stop().await;
     result
+}
+
+/// A browser sends sound also while its person is silent: one that sends nothing at all for so long is gone, and others may
+/// want the turn. Longer than the page takes to see that its own way is cut (6 s), so that a short break ends nothing.
+const GONE: Duration = Duration::from_secs(8);
+
+/// When something last came from the talker.
+#[derive(Clone)]
+struct Last {
+    began: Instant,
+    /// Milliseconds after `began`.
+    at: Arc<AtomicU64>,
+}
+
+impl Last {
+    /// Looks at what passes these elements; now counts as the first time.
+    fn on(elements: &[&gst::Element]) -> Self {
+        let (began, at) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        let last = Self { began, at };
+        for pad in elements.iter().filter_map(|element| element.static_pad("sink")) {
+            let last = last.clone();
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                last.note();
+                gst::PadProbeReturn::Ok
+            });
+        }
+        last
+    }
+
+    fn note(&self) {
+        self.at.store(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn age(&self) -> Duration {
+        self.began.elapsed().saturating_sub(Duration::from_millis(self.at.load(Ordering::Relaxed)))
+    }
 }
 
 /// Waits a moment for files to be closed.
