@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from board import Board  # noqa: E402
 
 PASSWORD = "a horse, a battery"
-#: Small and slow, for an emulated processor.
+#: Small and slow, for an emulated processor: one size of the picture, and patience with packets that were not taken in time.
 SETTINGS = """# written by the tests
 hostname = "proband"
 password = "{password}"
@@ -31,6 +31,8 @@ width = 320
 height = 240
 framerate = 15
 video-bitrate = 300
+ladder = "off"
+jitter-buffer = 300
 negotiation-timeout = 60
 sound = "speaker:auto"
 picture = ["overlay"]

@@ -49,7 +49,7 @@ impl Layers {
             } else if let Some(key) = keys().find(|key| key.name == name) {
                 match typed(&key.kind, value) {
                     Some(typed) => self.set(key, typed, shown(value), &origin, base),
-                    None => self.refuse(key.name, shown(value), must_be(&key.rule()), &origin),
+                    None => self.refuse(key.name, shown(value), wrong_type(key, value), &origin),
                 }
             } else {
                 let known: Vec<&str> = keys().map(|key| key.name).chain([ICE_SERVER]).collect();
@@ -235,6 +235,17 @@ fn typed(kind: &Kind, value: &toml::Value) -> Option<Typed> {
             let items = value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned));
             items.collect::<Option<Vec<_>>>().map(Typed::List)
         }
+    }
+}
+
+/// The sentence for a value of another type than its key's. Text where a list belongs may be right but for its brackets.
+fn wrong_type(key: &Key, value: &toml::Value) -> String {
+    match (&key.kind, value) {
+        (Kind::List { .. }, toml::Value::String(_)) => {
+            let written = toml::Value::Array(vec![value.clone()]);
+            format!("must be a list, in brackets: {} = {}", key.name, shown(&written))
+        }
+        _ => must_be(&key.rule()),
     }
 }
 

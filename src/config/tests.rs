@@ -305,6 +305,19 @@ fn a_bad_value_is_refused_also_where_a_flag_overrides_it() {
 }
 
 #[test]
+fn text_where_a_list_belongs_is_shown_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(
+        problems(dir.path(), &file(dir.path(), "picture = \"overlay\"")),
+        ["picture = \"overlay\" (duplex.toml): must be a list, in brackets: picture = [\"overlay\"]"]
+    );
+    assert_eq!(
+        problems(dir.path(), &file(dir.path(), "picture = 1")),
+        ["picture = 1 (duplex.toml): must be overlay, record:FOLDER, both, or discard alone"]
+    );
+}
+
+#[test]
 fn a_missing_or_broken_file_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let mut missing = Flags::default();

@@ -205,6 +205,7 @@ async fn run(
                 }
             }
             event = pipeline.next() => match event {
+                Some(Event::Error { .. }) if hangs_up(stop).await => break Ok(()),
                 Some(Event::Error { element, message }) => {
                     break Err(Error::Input(format!("{element}: {message}")));
                 }
@@ -288,6 +289,15 @@ impl Last {
     }
 }
 
+/// Whether the talk is being ended from outside. A talker who hangs up closes the media at once; the word of it travels another
+/// way and may come a moment later.
+async fn hangs_up(stop: &mut watch::Receiver<bool>) -> bool {
+    tokio::time::timeout(WORD, stop.wait_for(|stop| *stop)).await.is_ok()
+}
+
+/// Longest wait for the word that a talk whose media broke was ended on purpose.
+const WORD: Duration = Duration::from_millis(500);
+
 /// Waits a moment for files to be closed.
 async fn drain(pipeline: &mut Pipeline) {
     let over = async {
@@ -299,5 +309,24 @@ async fn drain(pipeline: &mut Pipeline) {
     };
     if tokio::time::timeout(Duration::from_millis(700), over).await.is_err() {
         tracing::debug!("not every branch of the talk saw its end");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_talk_that_breaks_while_it_is_being_ended_was_hung_up() {
+        let (stop, mut stopped) = watch::channel(false);
+        assert!(!hangs_up(&mut stopped).await, "nobody ended it");
+        let word = tokio::spawn(async move {
+            tokio::time::sleep(WORD / 10).await;
+            stop.send_replace(true);
+            stop
+        });
+        assert!(hangs_up(&mut stopped).await, "the word came a moment later");
+        let _stop = word.await.unwrap();
+        assert!(hangs_up(&mut stopped).await, "the word was heard before");
     }
 }
