@@ -181,6 +181,8 @@ class ChromiumPage(Page):
 
     def __init__(self, page: PlaywrightPage):
         self.page = page
+        #: Longest wait, in seconds, for the browser to take a click in.
+        self.patience = 10.0
         self.faults: list[str] = []
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("console", lambda line: self.faults.append(line.text) if line.type == "error" else None)
@@ -189,7 +191,7 @@ class ChromiumPage(Page):
         return self.page.evaluate(expression)
 
     def click(self, selector: str) -> None:
-        self.page.click(selector, timeout=10_000)
+        self.page.click(selector, timeout=self.patience * 1000)
 
     def goto(self, url: str) -> None:
         self.page.goto(url)

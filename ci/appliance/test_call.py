@@ -29,6 +29,7 @@ def page(serving, tmp_path: Path) -> Iterator[ChromiumPage]:  # type: ignore[no-
     flags = (f"--host-resolver-rules=MAP proband.local {serving.host}",)
     with Chromium(tmp_path / "home", serving.ca, microphone=write_tone(tmp_path / "voice.wav", VOICE_HZ), flags=flags) as chromium:
         page = chromium.open("https://proband.local:8443/")
+        page.patience = PATIENCE
         page.wait_data(PATIENCE, view="sign-in")
         page.page.fill("#password", PASSWORD)
         page.click("#sign-in")
