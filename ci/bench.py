@@ -1,4 +1,4 @@
-"""Figures of Duplex beside a stock webrtcsink with raw input: joins in Chromium, processor time by viewers.
+"""Figures of Duplex beside a stock webrtcsink with raw and with encoded input: joins in Chromium, processor time and memory by viewers.
 
 In: built programs, the real clip. Out: a table with ratios, ``ci/out/bench.json``. Never: a verdict on seconds of
 another run; traffic beyond loopback.
@@ -27,6 +27,8 @@ from device import TOP, Device, wait_for
 EXAMPLES = TOP / "target/release/examples"
 CHROMIUM = ("--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
             "--disable-sync --autoplay-policy=no-user-gesture-required").split()
+#: How many watch.
+VIEWERS = (0, 1, 8)
 #: kbit/s of the picture, Duplex's default.
 BITRATE = 2000
 # Notes when the first frame was shown and when the first sound came out of the decoder.
@@ -74,22 +76,31 @@ def cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def load(pid: int, signalling: str, producer: str, viewers: int, seconds: int) -> float:
-    """Processor time of a process in per cent of a core, with so many viewers that decode nothing."""
+def memory_of(pid: int) -> float:
+    """MB, proportional set size: what it shares with others counts by its share."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError("the kernel tells no proportional set size")
+
+
+def load(pid: int, signalling: str, producer: str, viewers: int, seconds: int) -> dict[str, float]:
+    """Processor time of a process in per cent of a core, and its memory in MB, with so many viewers that decode nothing."""
     if viewers == 0:
         time.sleep(8)  # Past the idle grace.
         before = cpu_of(pid)
         time.sleep(seconds)
-        return (cpu_of(pid) - before) / seconds * 100
+        return {"cpu": (cpu_of(pid) - before) / seconds * 100, "memory": memory_of(pid)}
     clients = subprocess.Popen([str(EXAMPLES / "receivers"), signalling, producer, str(viewers), str(seconds)], stdout=subprocess.PIPE, text=True)
     assert clients.stdout
     clients.stdout.readline()  # "counting"
     before, began = cpu_of(pid), time.monotonic()
+    memory = memory_of(pid)
     report = json.loads(clients.stdout.readline())
     used = (cpu_of(pid) - before) / (time.monotonic() - began) * 100
     clients.wait(20)
     assert report["packets_per_second"] > 30, f"viewers received too little: {report}"
-    return used
+    return {"cpu": used, "memory": memory}
 
 
 def producers(signalling: str) -> list[str]:
@@ -104,9 +115,9 @@ def producers(signalling: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def stock(signalling: str, own: str, clip: Path, bitrate: int | None = None) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A stock producer: as delivered, or with VP8 alone at a bit rate in kbit/s; with its peer id."""
-    words = [str(EXAMPLES / "stock_sink"), signalling, str(clip), *([str(bitrate)] if bitrate else [])]
+def stock(signalling: str, own: str, clip: Path, bitrate: int | None = None, encoded: bool = False) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A stock producer: as delivered, or with VP8 alone at a bit rate in kbit/s, or with the encoded stream as its input; with its peer id."""
+    words = [str(EXAMPLES / "stock_sink"), signalling, str(clip), *([str(bitrate)] if bitrate else []), *(["encoded"] if encoded else [])]
     process = subprocess.Popen(words)
     try:
         wait_for("the stock producer", lambda: len(producers(signalling)) == 2, 30, 0.5)
@@ -136,12 +147,15 @@ def main() -> None:
             assert device.process
             (own,) = producers(signalling)
             say("processor time of Duplex")
-            ours = {str(n): load(device.process.pid, signalling, own, n, seconds) for n in (0, 1, 4)}
+            ours = {str(n): load(device.process.pid, signalling, own, n, seconds) for n in VIEWERS}
+            with stock(signalling, own, clip, BITRATE, encoded=True) as (process, other):
+                say("processor time of stock webrtcsink with encoded input")
+                encoded = {str(n): load(process.pid, signalling, other, n, seconds) for n in VIEWERS}
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
                 with stock(signalling, own, clip, BITRATE) as (process, other):
                     say("processor time of stock webrtcsink, VP8 at the same bit rate")
-                    theirs = {str(n): load(process.pid, signalling, other, n, seconds) for n in (0, 1, 4)}
+                    theirs = {str(n): load(process.pid, signalling, other, n, seconds) for n in VIEWERS}
                     say("joins of stock webrtcsink, VP8 only")
                     vp8_joins = joins(browser, device, other, count)
                 with stock(signalling, own, clip) as (_, other):
@@ -150,7 +164,7 @@ def main() -> None:
                 say("joins of Duplex")
                 our_joins = joins(browser, device, None, count)
                 browser.close()
-    result |= {"cpu": {"duplex": ours, "stock": theirs},
+    result |= {"load": {"duplex": ours, "stock": theirs, "stock, encoded input": encoded},
                "joins_ms": {"duplex": our_joins, "stock": their_joins, "stock, VP8 only": vp8_joins}}
     out = TOP / "ci/out/bench.json"
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -175,11 +189,18 @@ def table(result: dict[str, Any]) -> None:
             theirs = result["joins_ms"][who][what]
             rows.append((f"{name}{how}, median, ms", statistics.median(ours), statistics.median(theirs)))
             rows.append((f"{name}{how}, max, ms", max(ours), max(theirs)))
-    rows += [(f"processor, {n} viewers, % of a core", result["cpu"]["duplex"][n], result["cpu"]["stock"][n]) for n in ("0", "1", "4")]
-    print(f"\n{'':50} {'Duplex':>8} {'stock':>8} {'ratio':>6}")
+    load = result["load"]
+    most = str(VIEWERS[-1])
+    for who, how in (("stock", ""), ("stock, encoded input", ", encoded input")):
+        rows += [(f"processor, {n} viewers{how}, % of a core", load["duplex"][str(n)]["cpu"], load[who][str(n)]["cpu"]) for n in VIEWERS]
+        rows += [(f"memory, {n} viewers{how}, MB", load["duplex"][str(n)]["memory"], load[who][str(n)]["memory"]) for n in VIEWERS]
+        for what, unit in (("cpu", "processor for each further viewer{}, % of a core"), ("memory", "memory for each further viewer{}, MB")):
+            further = [(load[one][most][what] - load[one]["1"][what]) / (VIEWERS[-1] - 1) for one in ("duplex", who)]
+            rows.append((unit.format(how), *further))
+    print(f"\n{'':62} {'Duplex':>8} {'stock':>8} {'ratio':>6}")
     for name, ours, stock in rows:
-        ratio = f"{ours / stock:6.2f}" if stock else "     -"
-        print(f"{name:50} {ours:8.1f} {stock:8.1f} {ratio}")
+        ratio = f"{ours / stock:6.2f}" if stock > 0.05 else "     -"
+        print(f"{name:62} {ours:8.1f} {stock:8.1f} {ratio}")
     print(f"\n{result['machine']['cores']} cores, {result['machine']['processor']}; 720p30 of bigbuckbunny.mp4, VP8; "
           "stock: webrtcsink with raw input as delivered, or with VP8 as its only codec")
 

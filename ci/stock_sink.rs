@@ -1,15 +1,15 @@
-//! The baseline of measurements: a stock `webrtcsink` with raw input, as gst-plugin-webrtc delivers it.
+//! The baselines of measurements: a stock `webrtcsink` as gst-plugin-webrtc delivers it, with raw or with encoded input.
 //!
 //! In: a signalling address and a file. Out: a producer; its peer id is what the signalling server lists. Never: a
 //! setting of `webrtcsink` but those that keep it on this machine and, if asked for, to VP8 at one bit rate.
 //!
 //! The file is decoded, scaled and looped by Duplex's own source, so that what differs is the sending alone.
 //!
-//! `stock_sink ws://127.0.0.1:PORT FILE [KBIT/S]`
+//! `stock_sink ws://127.0.0.1:PORT FILE [KBIT/S [encoded]]`; encoded: it gets what Duplex's own encoders make of the file.
 
 use duplex::bridge;
 use duplex::config::VideoCodec;
-use duplex::outbound::encoder::Format;
+use duplex::outbound::encoder::{Format, KeyFrames};
 use duplex::outbound::source;
 use duplex::pipeline::{Event, Pipeline};
 use gst::glib;
@@ -18,10 +18,11 @@ use gst::prelude::*;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let (uri, file, bitrate) = match words.as_slice() {
-        [uri, file] => (uri, file, None),
-        [uri, file, bitrate] => (uri, file, Some(bitrate.parse::<u32>()?)),
-        _ => return Err("usage: stock_sink SIGNALLING FILE [KBIT/S]".into()),
+    let (uri, file, bitrate, encoded) = match words.as_slice() {
+        [uri, file] => (uri, file, None, false),
+        [uri, file, bitrate] => (uri, file, Some(bitrate.parse::<u32>()?), false),
+        [uri, file, bitrate, word] if word == "encoded" => (uri, file, Some(bitrate.parse::<u32>()?), true),
+        _ => return Err("usage: stock_sink SIGNALLING FILE [KBIT/S [encoded]]".into()),
     };
     duplex::init_gstreamer()?;
     let format = Format {
@@ -45,8 +46,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     sink.property::<glib::Object>("signaller").set_property("uri", uri);
     sending.inner().add_many([picture.upcast_ref(), sound.upcast_ref(), &sink])?;
-    picture.link_pads(Some("src"), &sink, Some("video_%u"))?;
-    sound.link_pads(Some("src"), &sink, Some("audio_%u"))?;
+    if encoded {
+        let encoders = [format.video_encoder(KeyFrames::OnRequest)?, format.audio_encoder()?];
+        sending.inner().add_many(&encoders)?;
+        for ((inlet, encoder), pad) in [&picture, &sound].into_iter().zip(&encoders).zip(["video_%u", "audio_%u"]) {
+            inlet.link(encoder)?;
+            encoder.link_pads(Some("src"), &sink, Some(pad))?;
+        }
+    } else {
+        picture.link_pads(Some("src"), &sink, Some("video_%u"))?;
+        sound.link_pads(Some("src"), &sink, Some("audio_%u"))?;
+    }
     sending.play().await?;
 
     let mut clip = source::file(std::path::Path::new(file), Some(&format), true)?;
