@@ -28,6 +28,8 @@ in derivation {
     export bb root PKG_CONFIG_ALLOW_CROSS=1
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc
     export CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc CC_x86_64_unknown_linux_gnu=x86_64-linux-gnu-gcc
-    exec "$bb" sh ${./sandbox/shell.sh}
+    # A command (-c) comes after this hook as `exec COMMAND`; without one the first prompt is the tree's own.
+    exec() { builtin exec "$bb" sh ${./sandbox/shell.sh} "$@"; }
+    PROMPT_COMMAND=exec
   '';
 } // { meta.description = "A shell with the locked compilers of both architectures"; }

@@ -1,5 +1,5 @@
 # Enters a Debian tree outside the sandbox, for a person. Runs under busybox sh.
-# In: bb, root. Out: an interactive bash in the tree; the current folder, home, /nix and the name service are the machine's own.
+# In: bb, root, a command or nothing. Out: the command, or an interactive bash, in the tree; the current folder, home, /nix and the name service are the machine's own.
 set -eu
 export here="$PWD"
 exec "$bb" unshare -r -m "$bb" sh -c '
@@ -20,5 +20,6 @@ for at in /proc /dev /nix "$HOME" "$here"; do
   case $at in /tmp | /tmp/*) echo "error: the shell cannot show $at, which lies in /tmp" >&2; exit 1 ;; esac
   "$bb" mkdir -p "$new$at" && "$bb" mount --rbind "$at" "$new$at"
 done
-exec "$bb" chroot "$new" /bin/bash -c "cd \"\$here\" && PATH=/usr/bin:/usr/sbin:\$PATH PS1=\"duplex:\\w\\$ \" exec bash --norc"
-'
+[ $# -gt 0 ] || set -- bash --norc
+exec "$bb" chroot "$new" /bin/bash -c "cd \"\$here\" && export PATH=/usr/bin:/usr/sbin:\$PATH PS1=\"duplex:\\w\\$ \" && exec \"\$@\"" duplex "$@"
+' duplex "$@"
