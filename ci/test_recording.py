@@ -191,20 +191,25 @@ def test_the_devices_clap_is_in_sync(device: Start, tmp_path: Path, codec: str) 
         assert abs(float(np.median(claps(file, 0, track, 1000)))) < ALLOWED_MS
 
 
-@pytest.mark.xfail(strict=False, reason="a talker's beep comes up to 88 ms after his flash, on a busy machine; not explained yet")
+@pytest.mark.xfail(strict=False, reason="a stock sender's beep comes up to 68 ms after its flash: it reports when packets leave, not when they were made (reckoned)")
 def test_the_talkers_clap_is_in_sync(device: Start, launch: Callable[[str], Launch], tmp_path: Path) -> None:
-    """Flash and beep of a talker within 40 ms: in his own tracks, and his beep in the conversation with his flash in the device's picture."""
-    made = make_clip(tmp_path / "flash.mp4", 60, FLASH, BEEP.format(hz=1000))
+    """Flash and beep of a talker within 40 ms: in his own tracks, and his beep in the conversation with his flash in the device's picture.
+
+    He sends what is encoded already: a stock webrtcsink reports when packets leave, and its picture would be late by its encoder's time.
+    """
+    raw = make_clip(tmp_path / "flash.mp4", 60, FLASH, BEEP.format(hz=1000))
+    made = tmp_path / "flash.webm"
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(raw), *"-c:v libvpx -deadline realtime -cpu-used 8 -g 15 -b:v 1M -c:a libopus".split(),
+                    str(made)], check=True, timeout=120)
     one = device("--audio", "silence", "--overlay-size", "0.5", "--overlay-margin", "0", "--duck", "0")
     set_password(one)
     assert one.command("record", "start").returncode == 0
     # A program that may talk has the turn as soon as it produces.
     launch(
-        f"filesrc location={made} ! decodebin name=file webrtcsink name=sink "
+        f"filesrc location={made} ! matroskademux name=file webrtcsink name=sink "
         f"{signaller(one.signalling, ca=one.ca, token=new_token(one, 'talk'))} "
         "video-caps=video/x-vp8 audio-caps=audio/x-opus congestion-control=disabled "
-        "file. ! video/x-raw ! queue ! clocksync ! videoconvert ! sink.video_0 "
-        "file. ! audio/x-raw ! queue ! clocksync ! audioconvert ! audioresample ! sink.audio_0"
+        "file.video_0 ! queue ! clocksync ! sink.video_0 file.audio_0 ! queue ! opusparse ! clocksync ! sink.audio_0"
     )
     one.wait_for_log("talker connected", 40)
     wait_seconds(14)
