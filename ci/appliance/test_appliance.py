@@ -186,6 +186,24 @@ def test_the_service_comes_back(serving) -> None:  # type: ignore[no-untyped-def
     assert serving.get("/") is not None
 
 
+def test_the_owner_sees_how_the_board_is(serving) -> None:  # type: ignore[no-untyped-def]
+    """Asked of the service within its confinement: the kernel's files, and the size of data, which only busybox tells here."""
+    opener = urllib.request.build_opener(
+        urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(serving.ca))), urllib.request.HTTPCookieProcessor())
+    headers = {"Content-Type": "application/json", "Origin": serving.url.rstrip("/")}
+    opener.open(urllib.request.Request(serving.url + "api/v1/sign-in", json.dumps({"password": PASSWORD}).encode(), headers), timeout=60)
+    seen = json.load(opener.open(serving.url + "api/v1/device", timeout=60))
+    print(seen)
+    assert seen["problems"] == [] and seen["processors"] == 2 and len(seen["load"]) == 3
+    assert seen["kernel"] == serving.ssh("uname -r") and 0 < seen["serviceUptime"] < seen["uptime"]
+    assert 800 << 20 < seen["memory"]["total"] < 1 << 30 and seen["memory"]["service"] < seen["memory"]["total"] / 2
+    # No time server is in this network, and the kernel of QEMU's board has neither a sensor nor a brake.
+    assert seen["clockSynchronised"] is False and seen["throttling"] is None
+    data = int(serving.ssh("busybox df -k -P /data | tail -n 1 | busybox awk '{print $2}'")) * 1024
+    assert {disk["purpose"] for disk in seen["disks"]} == {"state", "recordings"}
+    assert all(disk["total"] == data and 0 < disk["available"] < data for disk in seen["disks"]), seen["disks"]
+
+
 # --- provisioning --------------------------------------------------------------------------------------------------------
 
 def test_provisioned_settings_hold(serving) -> None:  # type: ignore[no-untyped-def]
