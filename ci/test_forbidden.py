@@ -170,7 +170,10 @@ def test_sessions_belong_to_their_members(locked: Device) -> None:
         # It lives: its member may end it. Ends that cross on the way are no offence, but only to members.
         for _ in range(2):
             mine.send(type="endSession", sessionId=session)
-        mine.silent()
+        mine.send(type="list")
+        while (message := mine.next())["type"] != "list":
+            # What the device said of this session may have been on its way.
+            assert message["type"] == "peer" and message["sessionId"] == session, message
         assert NOT_YOURS in stranger.refused(type="endSession", sessionId=session)
     locked.wait_for_log("signalling message refused.*endSession")
 
