@@ -11,6 +11,7 @@ import pytest
 
 from clip import fetch_clip
 from device import TOP, Device
+from room import Room, available
 from stock import Launch, Program
 
 
@@ -75,3 +76,15 @@ def simple_http_server() -> Path:
         words = ["cargo", "install", "simple-http-server", "--features", "tls", "--root", str(TOP / "target/tools"), "--locked", "--quiet"]
         subprocess.run(words, check=True, timeout=900)
     return TOP / "target/tools/bin/simple-http-server"
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
+    """A room of software, whose sound devices are the process's own from now on."""
+    if not available():
+        pytest.skip("pulseaudio, pulseaudio-utils and libasound2-plugins are not installed: no room")
+    one = Room(tmp_path / "room")
+    for name, value in one.environment.items():
+        monkeypatch.setenv(name, value)
+    yield one
+    one.stop()

@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 import subprocess
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable
 
 import pytest
 
-import room as rooms
-from device import Device
+from device import Device, wait_for
 from peer import new_token, set_password
 from room import Room, part_of, power, speech, wait_until_spoken
 from stock import RATE, Launch, samples, signaller, source
@@ -33,17 +32,6 @@ TALKER = ("webrtcsink name=ws {talk} alsasrc device=far_microphone buffer-time=4
 NEAR = ("Somebody in the room answers. Please put the parcel behind the green door, the neighbours will fetch it tonight. ") * 4
 
 
-@pytest.fixture
-def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
-    if not rooms.available():
-        pytest.skip("pulseaudio, pulseaudio-utils and libasound2-plugins are not installed: no room")
-    one = Room(tmp_path / "room")
-    for name, value in one.environment.items():
-        monkeypatch.setenv(name, value)
-    yield one
-    one.stop()
-
-
 def decibel(ratio: float) -> float:
     return 10 * math.log10(max(ratio, 1e-9))
 
@@ -59,7 +47,7 @@ def test_echo(device: Start, launch: Run, room: Room, tmp_path: Path, setting: s
     talk = signaller(one.signalling, ca=one.ca, token=new_token(one, "talk"))
     launch(TALKER.format(talk=talk))
     room.far = far
-    rooms.wait_for("an echo in the room", lambda: len(room.echo) > 50 and power(room.last(0.5)[0]) > 1e-5, 40)
+    wait_for("an echo in the room", lambda: len(room.echo) > 50 and power(room.last(0.5)[0]) > 1e-5, 40)
     # A canceller needs some seconds to learn the room.
     wait_until_spoken(room, 8)
 

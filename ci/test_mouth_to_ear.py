@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable
 
 import numpy
 import pytest
 
-import room as rooms
 from device import Device
 from peer import new_token, set_password
 from room import Room, wait_until_spoken
@@ -24,17 +23,6 @@ Run = Callable[[str], Launch]
 #: A talker whose microphone is the room's other end.
 TALKER = ("webrtcsink name=ws {talk} alsasrc device=far_microphone buffer-time=40000 latency-time=10000 ! audioconvert ! audioresample "
           "! queue ! opusenc ! ws.")
-
-
-@pytest.fixture
-def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
-    if not rooms.available():
-        pytest.skip("pulseaudio, pulseaudio-utils and libasound2-plugins are not installed: no room")
-    one = Room(tmp_path / "room")
-    for name, value in one.environment.items():
-        monkeypatch.setenv(name, value)
-    yield one
-    one.stop()
 
 
 @pytest.mark.parametrize("jitter", [20, 80, 150, 300])
