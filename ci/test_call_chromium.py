@@ -77,7 +77,7 @@ def plausible(page: Page) -> dict[str, str] | None:
 def test_talk_is_heard_and_ducks(device: Start, tmp_path: Path) -> None:
     """The browser's microphone arrives in the device's sound sink; meanwhile the device's own sound is 20 dB softer."""
     heard = tmp_path / "heard.wav"
-    one = device("--sound", f"file:{heard}")
+    one = device("--sound", f"file:{heard}", "--echo", "duck")
     with Chromium(tmp_path / "home", one.ca, microphone=write_tone(tmp_path / "voice.wav", VOICE_HZ)) as chromium:
         page = chromium.open(one.url)
         page.wait_data(state="live")
