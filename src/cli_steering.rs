@@ -122,6 +122,15 @@ impl Direction {
     }
 }
 
+/// A volume as it is written: `NaN` and the infinities are numbers for a parser, and nothing at all in what the service is sent.
+///
+/// # Errors
+/// It is no number from 0 to 2.
+pub fn factor(text: &str) -> Result<f64, String> {
+    let factor = text.parse().ok().filter(|factor| (0.0..=2.0).contains(factor));
+    factor.ok_or_else(|| "must be a number from 0 to 2".to_owned())
+}
+
 /// What is in force, a line each.
 pub fn shown(present: &Present) -> String {
     let mut text = String::new();
@@ -140,4 +149,17 @@ fn line<T: Display>(text: &mut String, what: &str, setting: &Setting<T>) {
     let note = if *changed { format!("  (changed; configured: {configured})") } else { String::new() };
     // Writing to a String cannot fail.
     writeln!(text, "{what:<14} {value}{note}").ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_is_a_number_from_0_to_2() {
+        for wrong in ["NaN", "inf", "-inf", "-1", "2.01", "loud", ""] {
+            assert_eq!(factor(wrong), Err("must be a number from 0 to 2".to_owned()), "{wrong}");
+        }
+        assert_eq!((factor("0"), factor("0.25"), factor("2")), (Ok(0.0), Ok(0.25), Ok(2.0)));
+    }
 }

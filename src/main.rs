@@ -104,6 +104,7 @@ enum Command {
         /// Which direction
         direction: cli_steering::Direction,
         /// 0 to 2; 1 is as it comes
+        #[arg(value_parser = cli_steering::factor, allow_negative_numbers = true)]
         factor: f64,
         #[command(flatten)]
         place: Place,
