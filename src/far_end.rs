@@ -1,4 +1,4 @@
-//! What the speaker plays, for the microphone that hears it: without it no echo can be taken out.
+//! What the speaker plays, for the microphone that hears it: without it no echo can be taken out. And what `echo = "auto"` means here.
 //!
 //! In: each piece of sound on its way to the speaker, with the time at which it is heard. Out: the same at the inlet of the
 //! microphone's echo probe, on that pipeline's time. Never: a queue of its own, or anything while no microphone asks.

@@ -1,6 +1,7 @@
 //! The viewers' sessions that run, each in a numbered slot.
 //!
-//! In: sessions that begin, connect and end; bytes they send. Out: their figures, and how long somebody has watched.
+//! In: sessions that begin, connect and end; bytes they send; where they stand and how their links do. Out: their figures, and
+//! how long somebody has watched.
 //! Never: media; more slots than there were sessions at one time.
 
 use std::collections::BTreeMap;
