@@ -32,6 +32,7 @@ export class Turn {
   #microphone: MediaStreamTrack | null = null;
   #camera: MediaStreamTrack | null = null;
   #cameraWish = 0;
+  #cameraOpens = false;
   #blank: MediaStreamTrack | null = null;
   #deadline: Timer;
   #doubt: Timer;
@@ -136,22 +137,28 @@ export class Turn {
   }
 
   async toggleCamera(): Promise<void> {
-    if (this.#camera) return this.#cameraOff();
-    const wish = ++this.#cameraWish; // of two taps in a row the second counts
+    // A second tap while it opens is meant to close it: nobody is to be seen who tapped twice.
+    if (this.#camera || this.#cameraOpens) return this.#cameraOff();
+    const wish = ++this.#cameraWish;
+    this.#cameraOpens = true;
     try {
       const camera = await capture.open("camera", "");
       if (wish !== this.#cameraWish) return camera.stop();
+      this.#cameraOpens = false;
       camera.addEventListener("ended", () => this.#cameraOff());
       this.#camera = camera;
       this.on.camera(camera);
       this.#send(camera);
     } catch (error) {
+      if (wish !== this.#cameraWish) return;
+      this.#cameraOpens = false;
       this.on.notice(toNotice(error));
     }
   }
 
   #cameraOff(): void {
     this.#cameraWish += 1;
+    this.#cameraOpens = false;
     this.#camera?.stop();
     this.#camera = null;
     this.on.camera(null);

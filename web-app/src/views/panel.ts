@@ -24,6 +24,10 @@ export class Panel {
     this.#statsToggle.addEventListener("click", () => this.#showStats(this.#stats.hidden));
     this.#settingsToggle.addEventListener("click", () => this.#showSettings(this.#settings.hidden));
     this.#signOut.addEventListener("click", () => on.signOut());
+    // The sheet stands on the bar and must not be higher than what is above it.
+    new ResizeObserver(([stage]) => {
+      if (stage) this.#settings.style.setProperty("--stage-height", `${stage.contentRect.height}px`);
+    }).observe(element("stage", HTMLElement));
     document.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || this.#settings.hidden) return;
       this.#showSettings(false);

@@ -3,7 +3,7 @@
  * first frame, the state of the sound. Never knows where the stream comes from.
  */
 import type { Shown } from "../state";
-import { element, setPressed } from "./elements";
+import { element, isField, setPressed } from "./elements";
 
 /** `blocked`: the browser wants a tap first. */
 export type Sound = "muted" | "blocked" | "on";
@@ -42,6 +42,7 @@ export class Viewer {
     this.#mute.addEventListener("click", () => this.#setWanted(this.#sound !== "on"));
     this.#setUpVolume();
     this.#setUpFullscreen();
+    this.#setUpKeys();
     setPressed(this.#mute, !this.#wantsSound);
   }
 
@@ -141,12 +142,22 @@ export class Viewer {
       apply();
       if (this.#sound !== "on") this.#setWanted(true);
     });
-    const narrow = matchMedia("(width < 1000px)");
+    const narrow = matchMedia("(width < 1200px)");
     const place = () => {
       element(narrow.matches ? "volume-away" : "volume-home", HTMLElement).append(this.#volume);
     };
     narrow.addEventListener("change", place);
     place();
+  }
+
+  /** The keys that the tooltips name. */
+  #setUpKeys(): void {
+    const buttons: Record<string, HTMLButtonElement> = { m: this.#mute, f: this.#fullscreen };
+    document.addEventListener("keydown", (event) => {
+      const button = buttons[event.key.toLowerCase()];
+      const chord = event.ctrlKey || event.altKey || event.metaKey || event.repeat;
+      if (button && !chord && !isField(event.target) && button.checkVisibility()) button.click();
+    });
   }
 
   #setUpFullscreen(): void {
