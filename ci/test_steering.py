@@ -172,7 +172,6 @@ def test_a_damaged_state_file_is_told_and_left_out(device: Start) -> None:
         (["source", "set", "video", "file:nowhere.mp4"], ["nowhere.mp4"]),
         (["source", "set", "audio", "file:README.md"], ["README.md"]),
         (["sound", "set", "file:/nowhere/x.wav"], ["/nowhere"]),
-        (["volume", "talk", "2.5"], ["2.5", "from 0 to 2"]),
     ],
 )
 def test_what_the_configuration_would_refuse_is_refused_in_one_sentence(device: Start, words: list[str], named: list[str]) -> None:
@@ -182,6 +181,13 @@ def test_what_the_configuration_would_refuse_is_refused_in_one_sentence(device: 
     assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 1, refused
     assert all(name in refused.stderr for name in named), refused.stderr
     assert asked(one, do="present") == before and not (one.state / "changes.toml").exists()
+
+
+@pytest.mark.parametrize("level", ["2.5", "-0.1", "NaN", "inf", "loud"])
+def test_a_volume_out_of_range_is_refused_before_a_service_is_asked(level: str, tmp_path: Path) -> None:
+    words = [DUPLEX, "volume", "--state-dir", str(tmp_path), "talk", "--", level]
+    refused = subprocess.run(words, capture_output=True, text=True, timeout=30)
+    assert refused.returncode == 2 and level in refused.stderr and "from 0 to 2" in refused.stderr, refused.stderr
 
 
 def test_the_socket_refuses_unknown_keys_and_relative_files(device: Start) -> None:
