@@ -138,6 +138,10 @@ impl House {
         drop(pending);
         match shaken {
             Ok(Ok(stream)) => self.converse(stream, Link { address, tls: true }).await,
+            // Every visit of a browser that does not trust the certificate yet begins and ends like this.
+            Ok(Err(error)) if is_clients_choice(&error) => {
+                debug!(%address, %error, "the client broke the handshake off")
+            }
             Ok(Err(error)) => self.note(Some(address), "handshake", &error.to_string()),
             Err(_) => self.note(Some(address), "handshake", "not done within 10 s"),
         }
@@ -175,6 +179,16 @@ impl House {
             warn!(address = address.map(tracing::field::display), act, reason, left_out, "connection refused");
         }
     }
+}
+
+/// Whether the client went away by itself, or said why it does not go on: mostly that it knows no such authority.
+fn is_clients_choice(error: &io::Error) -> bool {
+    let said = error.get_ref().and_then(|inner| inner.downcast_ref::<tokio_rustls::rustls::Error>());
+    matches!(said, Some(tokio_rustls::rustls::Error::AlertReceived(_)))
+        || matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        )
 }
 
 async fn shake(tls: &TlsAcceptor, mut stream: TcpStream) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
