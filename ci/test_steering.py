@@ -183,6 +183,15 @@ def test_what_the_configuration_would_refuse_is_refused_in_one_sentence(device: 
     assert asked(one, do="present") == before and not (one.state / "changes.toml").exists()
 
 
+def test_a_sound_file_that_is_there_is_not_overwritten(device: Start, tmp_path: Path) -> None:
+    one = device()
+    song = tmp_path / "song.wav"
+    song.write_bytes(b"RIFF of somebody's")
+    refused = one.command("sound", "set", f"file:{song}")
+    assert refused.returncode == 1 and str(song) in refused.stderr and "would be overwritten" in refused.stderr, refused
+    assert song.read_bytes() == b"RIFF of somebody's"
+
+
 @pytest.mark.parametrize("level", ["2.5", "-0.1", "NaN", "inf", "loud"])
 def test_a_volume_out_of_range_is_refused_before_a_service_is_asked(level: str, tmp_path: Path) -> None:
     words = [DUPLEX, "volume", "--state-dir", str(tmp_path), "talk", "--", level]

@@ -43,7 +43,7 @@ pub enum Which {
 pub enum SoundCommand {
     /// Send the talker's sound elsewhere; a talk goes on
     Set {
-        /// As in the configuration: speaker:auto, speaker:NAME, file:PATH.wav or discard
+        /// As in the configuration: speaker:auto, speaker:NAME, file:PATH.wav (each talk writes it anew) or discard
         sink: String,
     },
 }
@@ -93,7 +93,16 @@ impl SoundCommand {
     pub fn request(&self) -> anyhow::Result<Request> {
         let Self::Set { sink } = self;
         let sound = match sink.parse().map_err(|rule| anyhow::anyhow!("{sink:?}: {rule}"))? {
-            SoundSink::File(path) => SoundSink::File(std::path::absolute(path)?),
+            SoundSink::File(path) => {
+                let path = std::path::absolute(path)?;
+                // Each talk writes it anew.
+                anyhow::ensure!(
+                    !path.exists(),
+                    "{} is there already and would be overwritten; name another file",
+                    path.display()
+                );
+                SoundSink::File(path)
+            }
             other => other,
         };
         Ok(Request::Change { changes: Changes { sound: Some(sound), ..Changes::default() } })

@@ -134,6 +134,8 @@ enum Command {
     Pki {
         #[command(subcommand)]
         command: duplex_pki::cli::Command,
+        #[command(flatten)]
+        place: Place,
     },
     #[command(flatten)]
     Auth(cli_auth::AuthCommand),
@@ -162,6 +164,17 @@ struct Place {
     /// Configuration file of the service
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<std::path::PathBuf>,
+}
+
+impl Place {
+    fn flags(&self) -> Flags {
+        let mut flags = Flags::default();
+        flags.config.clone_from(&self.config);
+        match &self.state_dir {
+            Some(folder) => flags.with("state-dir", folder),
+            None => flags,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -210,7 +223,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status { place } => {
             let health: DeviceHealth = question(&place, Question::Status)?;
             print(&cli_owner::status(&health))?;
-            if !health.problems.is_empty() {
+            if !(health.problems.is_empty() && health.faults.is_empty()) {
                 return Ok(ExitCode::FAILURE);
             }
         }
@@ -222,10 +235,14 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             question::<()>(&place, Question::End { id })?;
         }
         Command::Log { lines, follow, place } => show_log(&place, lines.into(), follow)?,
-        Command::Say { text, place } => ask(&place, &control::Request::Say { text })?,
+        Command::Say { text, place } => {
+            ask(&place, &control::Request::Say { text })?;
+            print("the device speaks\n")?;
+        }
         Command::Play { file, place } => {
             let path = file.canonicalize().with_context(|| format!("cannot play {}", file.display()))?;
             ask(&place, &control::Request::Play { path })?;
+            print(&format!("playing {}\n", file.display()))?;
         }
         Command::Source { command, place } => ask(&place, &command.request()?)?,
         Command::Sound { command, place } => ask(&place, &command.request()?)?,
@@ -234,9 +251,13 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Unmute { direction, place } => ask(&place, &direction.mute(false))?,
         Command::Record { action, place } => {
             ask(&place, &control::Request::Record { on: action == RecordAction::Start })?;
+            print(match action {
+                RecordAction::Start => "the call is being recorded; `duplex record stop` ends it\n",
+                RecordAction::Stop => "nothing is being recorded\n",
+            })?;
         }
-        Command::Pki { command } => {
-            let config = load(&Flags::default())?;
+        Command::Pki { command, place } => {
+            let config = load(&place.flags())?;
             let hint = match &command {
                 duplex_pki::cli::Command::Issue { .. } => {
                     "note: a service that uses this folder issues anew for its own names, and for those in its `names`\n"
@@ -385,12 +406,7 @@ fn question<T: serde::de::DeserializeOwned>(place: &Place, question: Question) -
 }
 
 fn put(place: &Place, request: &control::Request) -> anyhow::Result<control::Told> {
-    let mut flags = Flags::default();
-    flags.config.clone_from(&place.config);
-    if let Some(folder) = &place.state_dir {
-        flags = flags.with("state-dir", folder);
-    }
-    let config = load(&flags)?;
+    let config = load(&place.flags())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(control::ask(&config.state_dir, request))?)
 }

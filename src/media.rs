@@ -163,8 +163,10 @@ impl Media {
 /// A sentence with the rule.
 pub fn check_text(text: &str) -> Result<(), String> {
     let length = text.chars().count();
-    if text.trim().is_empty() || length > 1000 || text.contains('\0') {
-        return Err(format!("a text to say has 1 to 1000 characters, this one has {length}"));
+    match () {
+        () if text.trim().is_empty() => Err("there is nothing to say in this text".to_owned()),
+        () if length > 1000 => Err(format!("a text to say has at most 1000 characters, this one has {length}")),
+        () if text.contains('\0') => Err("a text to say has no NUL in it".to_owned()),
+        () => Ok(()),
     }
-    Ok(())
 }

@@ -137,7 +137,7 @@ pub enum Error {
         mode: u32,
     },
     /// No authority yet.
-    #[error("{} has no certificate authority: make one with `duplex pki init`", dir.display())]
+    #[error("{} has no certificate authority: a service makes one in its own state folder when it is first started, `duplex pki init` makes one here", dir.display())]
     NoCa {
         /// The store's directory.
         dir: PathBuf,
