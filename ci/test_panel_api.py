@@ -130,6 +130,31 @@ def test_an_ended_viewer_is_told_and_signed_out(device: Start, tmp_path: Path) -
         page.wait_frame()
 
 
+def test_a_source_that_fails_is_told_to_the_owner_until_it_works(device: Start, tmp_path: Path) -> None:
+    """A card stands in for the camera: the service is healthy, and yet something is wrong."""
+    one = device("--video", "camera:nope")
+    assert get(one, "device")["faults"] == []
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        chromium.open(one.url).wait_data(state="live")
+        (fault,) = wait_for("the fault", lambda: get(one, "device")["faults"])
+        assert fault.startswith("The picture fails: ") and "camera:nope" in fault
+        status = one.command("status")
+        assert status.returncode == 1 and "service        well" in status.stdout and f"fault          {fault}" in status.stdout, status
+        assert call(one, "GET", "/healthz")[0] == 200
+        assert one.command("source", "set", "video", "test").returncode == 0
+        wait_for("no fault", lambda: get(one, "device")["faults"] == [])
+    assert one.command("status").returncode == 0
+
+
+def test_a_body_that_is_no_object_is_refused(device: Start) -> None:
+    one = device()
+    headers = {"Origin": one.url.rstrip("/")}
+    for body, reason in (([], "must be a JSON object"), ({"video": 3}, "invalid type"), ({"videos": "test"}, "unknown field")):
+        status, _, answer = call(one, "PATCH", "/api/v1/steering", body, headers=headers)
+        message = json.loads(answer)["error"]["message"]
+        assert status == 400 and reason in message and "line 1" not in message, answer
+
+
 def test_the_same_from_the_command_line(device: Start) -> None:
     one = device()
     set_password(one)

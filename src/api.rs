@@ -109,7 +109,7 @@ pub struct TalkState {
 }
 
 /// A part of the device that can fail and be mended while calls go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, TS, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
 pub enum Part {

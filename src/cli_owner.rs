@@ -56,6 +56,7 @@ pub fn status(health: &DeviceHealth) -> String {
         writeln!(text, "{what:<14} {value}").ok();
     };
     line("service", if health.problems.is_empty() { "well".to_owned() } else { health.problems.join(" ") });
+    health.faults.iter().for_each(|fault| line("fault", fault.clone()));
     line("version", health.version.clone());
     line("running", span(health.service_uptime));
     if let Some(model) = &health.model {

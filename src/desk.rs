@@ -4,7 +4,7 @@
 //! started and ended, the programme ducked, a status snapshot, events for each subscribed page.
 //! Never: media, sockets, or a decision that is not [`TalkLock`]'s.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -42,6 +42,7 @@ pub struct Desk {
     asks: mpsc::Sender<Ask>,
     status: watch::Receiver<Status>,
     talker: watch::Receiver<Option<PeerId>>,
+    faults: watch::Receiver<Vec<String>>,
 }
 
 /// Everything the desk listens to.
@@ -81,6 +82,7 @@ impl Desk {
         let (status, shown) = watch::channel(status);
         let (reports, inbound) = mpsc::unbounded_channel();
         let (holder, talker) = watch::channel(None);
+        let (fault_list, faults) = watch::channel(Vec::new());
         let task = Task {
             status,
             holder,
@@ -91,10 +93,11 @@ impl Desk {
             subscribers: HashMap::new(),
             viewers: 0,
             recorded: Recorded::default(),
-            faults: HashMap::new(),
+            faults: BTreeMap::new(),
+            fault_list,
         };
         tokio::spawn(task.run(inbox, inputs, inbound));
-        Self { asks, status: shown, talker }
+        Self { asks, status: shown, talker, faults }
     }
 
     /// Asks for the turn.
@@ -136,6 +139,11 @@ impl Desk {
     /// Who has the turn to talk.
     pub fn talker(&self) -> Option<PeerId> {
         self.talker.borrow().clone()
+    }
+
+    /// What does not work just now though the service goes on, a sentence each: a source, the speaker, a recording.
+    pub fn faults(&self) -> Vec<String> {
+        self.faults.borrow().clone()
     }
 
     /// Gives one peer's page an event; nothing happens when it does not listen.
@@ -196,7 +204,9 @@ struct Task {
     subscribers: HashMap<PeerId, Vec<mpsc::Sender<Event>>>,
     viewers: u32,
     recorded: Recorded,
-    faults: HashMap<Part, String>,
+    faults: BTreeMap<Part, String>,
+    /// The same for those who ask.
+    fault_list: watch::Sender<Vec<String>>,
 }
 
 /// Who records at present.
@@ -204,6 +214,8 @@ struct Task {
 struct Recorded {
     call: Option<SystemTime>,
     talker: Option<SystemTime>,
+    /// What is wrong with recording is the talker's own file.
+    talker_fault: bool,
 }
 
 impl Recorded {
@@ -351,9 +363,19 @@ impl Task {
     async fn inbound(&mut self, report: inbound::Report) {
         match report {
             inbound::Report::Connected(peer) => tracing::info!(peer, "talker connected"),
-            inbound::Report::Fault(part, message) => self.fault(part, message),
+            inbound::Report::Fault(part, message) => {
+                if part == Part::Recording {
+                    self.recorded.talker_fault = message.is_some();
+                }
+                self.fault(part, message);
+            }
             inbound::Report::Recorded(on) => self.record(|recorded| recorded.talker = on.then(SystemTime::now)),
             inbound::Report::Over(peer, reason) => {
+                // What was wrong with this talk ends with it.
+                self.fault(Part::Talk, None);
+                if std::mem::take(&mut self.recorded.talker_fault) {
+                    self.fault(Part::Recording, None);
+                }
                 if let Some(reason) = reason {
                     tracing::warn!(peer, reason, "a talk ended early");
                     self.tell(
@@ -440,6 +462,7 @@ impl Task {
             self.parts.metrics.fault(part.word(), message.is_some());
         }
         if before != message {
+            self.fault_list.send_replace(self.faults.iter().map(|(part, words)| sentence(*part, words)).collect());
             self.tell_all(&Event::Fault { part, message });
         }
     }
@@ -465,6 +488,22 @@ impl Task {
         if let Some(senders) = self.subscribers.get_mut(peer) {
             senders.retain(|sender| sender.try_send(event.clone()).is_ok());
         }
+    }
+}
+
+/// A fault as a sentence of its own.
+fn sentence(part: Part, message: &str) -> String {
+    let opening = match part {
+        Part::Video => "The picture fails: ",
+        Part::Audio => "The sound fails: ",
+        Part::Talk => "",
+        Part::Recording => "",
+    };
+    let mut letters = message.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    match opening {
+        "" => format!("{first}{}.", letters.as_str()),
+        _ => format!("{opening}{message}."),
     }
 }
 

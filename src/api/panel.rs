@@ -137,6 +137,9 @@ pub struct Authority {
 pub struct DeviceHealth {
     /// What is wrong with the service, a sentence each.
     pub problems: Vec<String>,
+    /// What does not work just now though the service goes on, a sentence each: a source, the speaker, a recording. Of
+    /// sources it is known while somebody watches.
+    pub faults: Vec<String>,
     /// Version of the service.
     pub version: String,
     /// Seconds since the service was started.

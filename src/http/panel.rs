@@ -86,7 +86,7 @@ pub(super) async fn look(state: &AppState, access: Access) -> Result<DeviceHealt
         Denied::failed()
     })?;
     let version = state.desk.status(access).version;
-    Ok(shown(machine, &verdict, version, &state.panel.metrics))
+    Ok(shown(machine, &verdict, state.desk.faults(), version, &state.panel.metrics))
 }
 
 /// Cameras, microphones and speakers that are there.
@@ -128,7 +128,7 @@ pub(super) async fn configuration(
     Ok(Json(Configuration { keys: state.panel.settings.clone() }))
 }
 
-fn shown(machine: Machine, verdict: &Verdict, version: String, metrics: &Metrics) -> DeviceHealth {
+fn shown(machine: Machine, verdict: &Verdict, faults: Vec<String>, version: String, metrics: &Metrics) -> DeviceHealth {
     let temperature = |found: machine::Temperature| Temperature { sensor: found.sensor, celsius: found.celsius };
     let disk = |found: machine::Disk| Disk {
         purpose: found.purpose.to_owned(),
@@ -138,6 +138,7 @@ fn shown(machine: Machine, verdict: &Verdict, version: String, metrics: &Metrics
     };
     DeviceHealth {
         problems: verdict.problems.iter().map(|sentence| (*sentence).to_owned()).collect(),
+        faults,
         version,
         service_uptime: metrics.uptime().as_secs(),
         uptime: machine.uptime.map(|uptime| uptime.as_secs()),

@@ -24,6 +24,8 @@ pub trait TalkDesk: Send + Sync + 'static {
     fn tell<'a>(&'a self, peer: &'a str, event: Event) -> BoxFuture<'a, Result<(), DeskClosed>>;
     /// Who has the turn to talk.
     fn talker(&self) -> Option<String>;
+    /// What does not work just now though the service goes on, a sentence each.
+    fn faults(&self) -> Vec<String>;
 }
 
 impl TalkDesk for Desk {
@@ -53,5 +55,9 @@ impl TalkDesk for Desk {
 
     fn talker(&self) -> Option<String> {
         Desk::talker(self)
+    }
+
+    fn faults(&self) -> Vec<String> {
+        Desk::faults(self)
     }
 }

@@ -120,6 +120,7 @@ impl Recorder {
             retry: None,
             running: None,
             lost: 0,
+            told: None,
         };
         tokio::spawn(task.run(inbox));
         (Self { asks, on: on_seen, open: open_seen, shelf }, outbox)
@@ -187,6 +188,8 @@ struct Task {
     retry: Option<Instant>,
     running: Option<Running>,
     lost: u64,
+    /// When the last fault was told that is not mended.
+    told: Option<Instant>,
 }
 
 /// A recording under way and all that it holds.
@@ -334,7 +337,13 @@ impl Task {
 
     /// Looks whether the disk keeps up and whether anything comes at all.
     async fn look(&mut self) {
-        let Some(running) = &self.running else { return };
+        let Some(running) = &self.running else {
+            // What nobody wants any more need not be mended: the word stays for a while, not for ever.
+            if self.retry.is_none() && self.told.is_some_and(|at| at.elapsed() > RETRY) {
+                self.report(Report::Fault(None));
+            }
+            return;
+        };
         let lost = running.roll.lost();
         if lost > self.lost {
             self.lost = lost;
@@ -376,13 +385,16 @@ impl Task {
         tracing::info!("recording ended");
     }
 
-    fn tell_on(&self, since: Option<SystemTime>) {
+    fn tell_on(&mut self, since: Option<SystemTime>) {
         if self.on.send_replace(since) != since {
             self.report(Report::On(since));
         }
     }
 
-    fn report(&self, report: Report) {
+    fn report(&mut self, report: Report) {
+        if let Report::Fault(fault) = &report {
+            self.told = fault.is_some().then(Instant::now);
+        }
         // Nobody listens only while the service stops.
         self.reports.send(report).ok();
     }

@@ -370,6 +370,10 @@ impl TalkDesk for FakeDesk {
     fn talker(&self) -> Option<String> {
         self.inner.lock().expect("no panic").lock.holder().map(str::to_owned)
     }
+
+    fn faults(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Recordings that are files of a folder, and a memory of what was asked for.

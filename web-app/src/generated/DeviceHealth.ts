@@ -13,6 +13,11 @@ export type DeviceHealth = {
  */
 problems: Array<string>, 
 /**
+ * What does not work just now though the service goes on, a sentence each: a source, the speaker, a recording. Of
+ * sources it is known while somebody watches.
+ */
+faults: Array<string>, 
+/**
  * Version of the service.
  */
 version: string, 

@@ -11,7 +11,7 @@ export class Device {
 
   show(health: DeviceHealth): void {
     this.#problems.replaceChildren(
-      ...health.problems.map((sentence) => {
+      ...[...health.problems, ...health.faults].map((sentence) => {
         const item = document.createElement("li");
         item.textContent = sentence;
         return item;
