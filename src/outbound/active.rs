@@ -101,7 +101,11 @@ impl Active {
             tapped,
             listened: false,
         };
-        active.encode(&wanted, &settings.tap)?;
+        match active.encode(&wanted, &settings.tap) {
+            Err(error) if active.mixer.top().is_none() => return Err(error),
+            Err(error) => tracing::error!(%error, "a rung cannot be encoded"),
+            Ok(()) => {}
+        }
         let played = active.mixer.pipeline.play().await;
         // From here on its end takes the tap out again.
         played?;
@@ -135,12 +139,13 @@ impl Active {
     /// # Errors
     /// An encoder cannot be built.
     pub fn encode(&mut self, wanted: &[bool], tap: &Tap) -> Result<(), Error> {
-        self.mixer.encode(wanted, &self.seats)?;
+        // One rung that fails keeps neither the others nor a recording from what they get.
+        let encoded = self.mixer.encode(wanted, &self.seats);
         if let Some(outlet) = self.mixer.top().filter(|_| !self.priming && !self.listened) {
             listen(tap, Lane::Picture, outlet);
             self.listened = true;
         }
-        Ok(())
+        encoded
     }
 
     /// Gives the next frame that goes into the encoder to whoever wished for it; not one of the first, in which a camera

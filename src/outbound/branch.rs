@@ -78,18 +78,24 @@ impl Branch {
         }
         if open {
             *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = false;
-            let failed = |source| Error::Link { stage: "picture", source };
-            for element in self.elements.iter().rev() {
-                element.sync_state_with_parent().map_err(failed)?;
-            }
-            if !self.tee.is_linked() {
-                let linked = self.tee.link(&self.sink);
-                linked.map_err(|error| Error::Input(format!("cannot link an encoder to the picture: {error}")))?;
-            }
+            // Half open it would encode for nobody.
+            self.start().inspect_err(|_| self.rest())?;
         } else {
             self.rest();
         }
         self.open = open;
+        Ok(())
+    }
+
+    fn start(&self) -> Result<(), Error> {
+        let failed = |source| Error::Link { stage: "picture", source };
+        for element in self.elements.iter().rev() {
+            element.sync_state_with_parent().map_err(failed)?;
+        }
+        if !self.tee.is_linked() {
+            let linked = self.tee.link(&self.sink);
+            linked.map_err(|error| Error::Input(format!("cannot link an encoder to the picture: {error}")))?;
+        }
         Ok(())
     }
 
@@ -99,9 +105,9 @@ impl Branch {
         let (sink, elements, leaving) = (self.sink.clone(), self.elements.clone(), self.leaving.clone());
         *leaving.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.tee.add_probe(gst::PadProbeType::IDLE, move |tee, _| {
-            let mut leaving = leaving.lock().unwrap_or_else(PoisonError::into_inner);
-            // It may be wanted again before its last picture was done.
-            if std::mem::take(&mut *leaving) {
+            // It may be wanted again before its last picture was done. Not held while elements change their state: that may hang.
+            let leaves = std::mem::take(&mut *leaving.lock().unwrap_or_else(PoisonError::into_inner));
+            if leaves {
                 let stopped = elements.iter().all(|element| element.set_state(gst::State::Ready).is_ok());
                 if tee.unlink(&sink).is_err() || !stopped {
                     tracing::warn!("an encoder does not rest");
