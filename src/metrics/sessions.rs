@@ -225,7 +225,9 @@ impl Collector for Sessions {
         let loss = "Share of the packets of the last second that were lost on the way to a slot's viewer";
         gauges("session_loss_ratio", loss, None, |figures| Some(figures.standing.link?.loss))?;
         let delivered = "Bits a second that arrived at a slot's viewer, lately";
-        gauges("session_delivered_bits", delivered, None, |figures| Some(figures.standing.link?.delivered * 1000.0))?;
+        gauges("session_delivered_bits_per_second", delivered, None, |figures| {
+            Some(figures.standing.link?.delivered * 1000.0)
+        })?;
         let queue = "How much longer packets to a slot's viewer take than at the best of times";
         gauges("session_queue", queue, Some(&seconds), |figures| Some(figures.standing.link?.queue.as_secs_f64()))
     }

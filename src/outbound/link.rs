@@ -43,6 +43,9 @@ const STALE: Duration = Duration::from_secs(2);
 /// Nothing goes out when the last picture is so long ago.
 const PAUSE: Duration = Duration::from_millis(1500);
 
+/// Packets that are looked at: more than a second's at the highest bit rate there is.
+const MOST: usize = 8000;
+
 /// The reports on one viewer's packets.
 #[derive(Debug, Default)]
 pub struct Link {
@@ -70,6 +73,8 @@ impl Link {
         }
         let newest = self.packets.iter().map(|packet| packet.left).max().unwrap_or_default();
         self.packets.retain(|packet| newest.saturating_sub(packet.left) <= WINDOW);
+        // The same packets may be reported again and again.
+        self.packets.drain(..self.packets.len().saturating_sub(MOST));
     }
 
     /// Forgets what was sent before, but not the best time on the way: what is sent has changed.

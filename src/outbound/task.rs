@@ -155,7 +155,8 @@ impl Task {
         let deadlines = [self.sending.next_deadline(), self.active.as_ref().and_then(|active| active.idle_at)];
         let deadline = deadlines.into_iter().flatten().min();
         let active = self.active.is_some();
-        let climbs = self.settings.rungs.len() > 1 && !self.sending.is_idle();
+        // With one rung nobody moves, and the owner still sees how links do.
+        let watched = !self.sending.is_idle();
         let (mixer, faults) = match &mut self.active {
             Some(active) => (Some(&mut active.mixer), Some(&mut active.faults)),
             None => (None, None),
@@ -168,7 +169,7 @@ impl Task {
             Some(fault) = async { faults?.recv().await }, if active => Woken::Fault(fault),
             Ok(()) = self.sending.registered.changed() => Woken::Registered,
             Ok(()) = self.sending.stuck.changed() => Woken::Stuck,
-            () = tokio::time::sleep_until(self.next_look), if climbs => Woken::Look,
+            () = tokio::time::sleep_until(self.next_look), if watched => Woken::Look,
             () = async { tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)).await }, if deadline.is_some() => Woken::Time,
         }
     }
