@@ -19,12 +19,13 @@ const LEAD: gst::ClockTime = gst::ClockTime::from_mseconds(60);
 /// Both measured with ci/test_echo.py.
 pub fn resolved(echo: Echo) -> Echo {
     match echo {
-        Echo::Auto if gst::version() >= (1, 24, 0, 0) && gst::ElementFactory::find("webrtcdsp").is_some() => {
-            Echo::Cancel
-        }
-        Echo::Auto => Echo::Duck,
+        Echo::Auto => best(gst::version(), gst::ElementFactory::find("webrtcdsp").is_some()),
         given => given,
     }
+}
+
+fn best(version: (u32, u32, u32, u32), has_canceller: bool) -> Echo {
+    if version >= (1, 24, 0, 0) && has_canceller { Echo::Cancel } else { Echo::Duck }
 }
 
 /// Shared by the inbound speaker, which fills it, and the outbound microphone.
@@ -48,5 +49,23 @@ impl FarEnd {
         writable.set_dts(None);
         // Refused while the microphone starts or stops: there is no echo to take out then.
         inlet.push_buffer(buffer).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_auto_means_depends_on_version_and_plugin() {
+        for (version, has_canceller, meant) in [
+            ((1, 26, 2, 0), true, Echo::Cancel),
+            ((1, 24, 0, 0), true, Echo::Cancel),
+            ((1, 26, 2, 0), false, Echo::Duck),
+            ((1, 22, 0, 0), true, Echo::Duck),
+        ] {
+            assert_eq!(best(version, has_canceller), meant, "{version:?} {has_canceller}");
+        }
+        assert_eq!(resolved(Echo::Off), Echo::Off);
     }
 }

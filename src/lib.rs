@@ -367,6 +367,9 @@ fn bracketed(name: &duplex_pki::Name) -> String {
 
 fn outbound_settings(config: &Config, ice: IceUris, far_end: FarEnd, metrics: Metrics) -> outbound::Settings {
     let setup = Setup::of(config, far_end);
+    if matches!(config.audio, config::AudioSource::Microphone(_)) {
+        tracing::info!(configured = ?config.room.echo, in_force = ?setup.room.echo, "the echo of talkers in the room");
+    }
     let duck = if setup.room.echo == Echo::Duck { 10f64.powf(-config.duck / 20.0) } else { 1.0 };
     outbound::Settings {
         name: config.name.clone(),

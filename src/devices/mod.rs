@@ -92,7 +92,7 @@ pub enum Error {
     Pipeline(#[from] crate::pipeline::Error),
 }
 
-/// The devices of a class; the first one is what `auto` means.
+/// The devices of a class, the likeliest first; which one `auto` means, [`find`] says.
 pub fn list(class: Class) -> Vec<Device> {
     let root = Path::new("/");
     match class {

@@ -179,7 +179,7 @@ pub(super) const OUTBOUND: Section = Section {
         Key {
             name: "echo",
             value_name: "HOW",
-            help: "What keeps talkers from hearing themselves out of the device's room: take the speaker's sound out of the microphone's (cancel), or lower the device's sound while somebody talks (duck); auto: cancel with GStreamer 1.24 or later, else duck",
+            help: "What keeps talkers from hearing themselves out of the device's room: take the speaker's sound out of the microphone's (cancel), or lower the device's sound while somebody talks (duck); auto: cancel with GStreamer 1.24 or later and its webrtcdsp, else duck",
             default: "auto",
             kind: Kind::Text {
                 rule: Echo::RULE,
