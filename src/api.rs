@@ -227,6 +227,11 @@ pub enum Event {
         /// A sentence that says what to look at.
         message: String,
     },
+    /// The device could not take the caller's own sound and picture, or no longer can. Watching goes on.
+    TalkFailed {
+        /// A sentence that says why.
+        message: String,
+    },
     /// The caller's call is over, by somebody's will; it shall not come back by itself.
     Ended {
         /// A sentence that says whose.

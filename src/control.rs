@@ -244,7 +244,10 @@ async fn obey(request: Request, parts: &Parts) -> Result<Told, String> {
             return Ok(Told::Present(Box::new(changed)));
         }
         Request::Present => return Ok(Told::Present(Box::new(parts.steering.present()))),
-        Request::Record { on } => return parts.recorder.record(on).await.map(|()| Told::Done),
+        Request::Record { on } => {
+            let refused = |reason| format!("nothing is recorded: {reason}");
+            return parts.recorder.record(on).await.map(|()| Told::Done).map_err(refused);
+        }
         Request::Owner { question } => return http::local::answer(&parts.state, question).await.map(Told::Owner),
     };
     parts.outbound.announce(sound).await.map(|()| Told::Done).map_err(|error| error.to_string())

@@ -157,6 +157,18 @@ impl TalkLock {
         self.finish(effects, changed)
     }
 
+    /// Nothing comes from the holder: if somebody waits, he gets the turn.
+    #[must_use]
+    pub fn silent(&mut self, peer: &str, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let given_on = self.holder() == Some(peer) && !self.line.is_empty();
+        if given_on {
+            self.end(Some(SILENT), &mut effects);
+            self.next(now, &mut effects);
+        }
+        self.finish(effects, given_on)
+    }
+
     /// The peer has left; nothing of it is kept.
     #[must_use]
     pub fn gone(&mut self, peer: &str, now: Instant) -> Vec<Effect> {
@@ -264,6 +276,7 @@ impl TalkLock {
 
 const TAKEN: &str = "The owner of the device has taken over.";
 const LIMIT: &str = "Your turn has reached its time limit.";
+const SILENT: &str = "Your turn was given on because nothing came from you for a while, and somebody waited.";
 const UNCLAIMED: &str = "Your turn was given on because no sound or picture came from you in time.";
 
 #[cfg(test)]
@@ -319,6 +332,20 @@ mod tests {
             lock.state_of("a"),
             TalkState { you: Turn::Idle, busy: false, place: 0, waiting: 0, version: lock.version, revoked_by: None }
         );
+    }
+
+    #[test]
+    fn a_silent_holder_keeps_the_turn_until_somebody_waits() {
+        let now = Instant::now();
+        let mut lock = TalkLock::new(None, CLAIM);
+        assert_eq!(lock.producing("a", now), [start("a"), Effect::Changed]);
+        assert_eq!(lock.silent("a", now), []);
+        assert_eq!(lock.silent("b", now), []);
+        assert_eq!(lock.ask("b", false, now), [Effect::Changed]);
+        assert_eq!(lock.silent("b", now), []);
+        assert_eq!(lock.silent("a", now), [stop("a", Some(SILENT)), Effect::Changed]);
+        assert_eq!((lock.holder(), lock.waiting()), (Some("b"), 0));
+        assert_eq!(lock.state_of("a").revoked_by.as_deref(), Some(SILENT));
     }
 
     #[test]

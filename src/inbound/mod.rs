@@ -68,6 +68,8 @@ pub enum Report {
     Over(String, Option<String>),
     /// Speaker or recorder failed or was mended.
     Fault(Part, Option<String>),
+    /// Nothing has come from this talker for [`GONE`]; told again each second.
+    Silent(String),
     /// The talker is recorded into a file of its own, or no longer.
     Recorded(bool),
 }
@@ -201,7 +203,7 @@ async fn run(
             }
             _ = looks.tick(), if connected => {
                 if last.age() > GONE {
-                    break Err(Error::Input(format!("nothing has come from the talker for {} s", GONE.as_secs())));
+                    tell(Report::Silent(talker.to_owned()));
                 }
             }
             event = pipeline.next() => match event {
@@ -253,8 +255,9 @@ async fn run(
     result
 }
 
-/// A browser sends sound also while its person is silent: one that sends nothing at all for so long is gone, and others may
-/// want the turn. Longer than the page takes to see that its own way is cut (6 s), so that a short break ends nothing.
+/// A browser sends sound also while its person is silent: one that sends nothing at all for so long is gone, and whoever waits
+/// gets the turn. While nobody waits it stays with a program that speaks only now and then, or whose network comes back.
+/// Longer than the page takes to see that its own way is cut (6 s), so that a short break ends nothing.
 const GONE: Duration = Duration::from_secs(8);
 
 /// When something last came from the talker.

@@ -359,7 +359,7 @@ impl Task {
         let sentence = format!("recording stopped: {reason}");
         tracing::warn!("{sentence}");
         self.retry = Some(Instant::now() + RETRY);
-        self.answer(Err(sentence.clone()));
+        self.answer(Err(reason));
         self.asked = None;
         self.end().await;
         self.report(Report::Fault(Some(sentence)));

@@ -56,7 +56,9 @@ const client = new Client(`${scheme}://${location.host}/signalling`, {
   disconnected() {
     stopListening();
     turn.lostSignalling();
-    change({ signalling: false, unanswered: true, talk: NOBODY });
+    // Of faults and of a recording nothing is known now; the device tells them anew.
+    change({ signalling: false, unanswered: true, talk: NOBODY, faults: {} });
+    recorder.show(false);
     panel.showViewers(0);
     void refresh();
   },
@@ -278,6 +280,7 @@ async function refresh(): Promise<void> {
 
 function listen(peerId: string): void {
   stopListening();
+  change({ faults: {} }); // those that there still are come first
   stopEvents = api.events(peerId, heard, () => {
     eventsTimer = setTimeout(() => listen(peerId), eventsBackoff.next());
     void refresh(); // the sign-in may have ended
@@ -321,6 +324,8 @@ function heard(event: api.ServiceEvent): void {
     }
     case "callFailed":
       return client.failed(event.message);
+    case "talkFailed":
+      return turn.failed(event.message);
     case "ended":
       return end(event.message);
     case "sessions":

@@ -51,6 +51,8 @@ export interface Shown {
   detail: string;
   /** Draws attention: something needs the person's eye. */
   warn: boolean;
+  /** Somebody else talks, and this page's turn is to come. */
+  inLine: boolean;
   /** The role does not allow talking. */
   watchOnly: boolean;
   /** Talking is possible now. */
@@ -71,6 +73,7 @@ export function show(facts: Facts): Shown {
     state,
     talk,
     ...line(facts, state),
+    inLine: facts.turn === "waiting",
     watchOnly: role === "viewer",
     canTalk: mayTalk && state === "live",
     canTakeOver: role === "owner" && state === "live" && facts.talk.busy && facts.turn !== "sending",
@@ -117,9 +120,10 @@ function line(facts: Facts, state: CallState): { headline: string; detail: strin
 
 function liveLine(facts: Facts): { headline: string; detail: string; warn: boolean } {
   const { turn, talk, notice } = facts;
-  const fault = [...new Set(Object.values(facts.faults))].join(" · ");
+  const fault = faultsShown(facts.faults);
   if (turn === "sending") {
-    return calm("Talking", fault || (facts.camera ? "The device hears and sees you." : "The device hears you."));
+    // Of himself nobody reads as of somebody else.
+    return calm("Talking", fault.replace(/^The talker is not heard/, "You are not heard") || (facts.camera ? "The device hears and sees you." : "The device hears you."));
   }
   if (turn === "microphone") return calm("Starting your microphone", "If the browser asks, allow it.");
   if (turn === "starting") return calm("Your turn", "Connecting your microphone to the device.");
@@ -131,6 +135,13 @@ function liveLine(facts: Facts): { headline: string; detail: string; warn: boole
     return calm("Busy: someone is talking", talk.waiting > 0 ? `${talk.waiting} in line.` : fault);
   }
   return fault ? warning("Live", fault) : calm("Live", "");
+}
+
+/** What is wrong with the talk first: it matters most to whoever talks. */
+function faultsShown(faults: Facts["faults"]): string {
+  const { talk, ...others } = faults;
+  const all = [...new Set([talk, ...Object.values(others)])].filter((one) => one !== undefined);
+  return all.map((one) => one.charAt(0).toUpperCase() + one.slice(1)).join(" · ");
 }
 
 function failureSentence(failure: CallFailure | null): string {

@@ -113,6 +113,13 @@ export class Turn {
     }
   }
 
+  /** The device's word on why it does not take our media; the end of the media itself may have come before it. */
+  failed(message: string): void {
+    const notice = { headline: "The talk was cut", detail: message };
+    if (this.wanted) this.#giveUp(notice);
+    else this.on.notice(notice);
+  }
+
   /** Signalling closed: the service has given the turn to somebody else. */
   lostSignalling(): void {
     this.peer = null;

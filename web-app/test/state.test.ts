@@ -57,6 +57,17 @@ test("talking is shown only once the device has the sound", () => {
   assert.equal(show(facts({ turn: "sending" })).talk, "talking");
 });
 
+test("only who waits for somebody else is in line", () => {
+  for (const turn of ["microphone", "asking", "starting"] as const) assert.equal(show(facts({ turn })).inLine, false);
+  assert.equal(show(facts({ turn: "waiting" })).inLine, true);
+});
+
+test("what is wrong with the talk is told to the talker as his own matter, and before all else", () => {
+  const faults = { recording: "the disk is full", talk: "the talker is not heard: no speaker" };
+  assert.equal(show(facts({ faults, turn: "sending" })).detail, "You are not heard: no speaker · The disk is full");
+  assert.equal(show(facts({ faults })).detail, "The talker is not heard: no speaker · The disk is full");
+});
+
 test("a viewer has no talk control and no camera", () => {
   const shown = show(facts({ status: status("viewer") }));
   assert.deepEqual([shown.watchOnly, shown.canTalk, shown.hasCamera], [true, false, false]);

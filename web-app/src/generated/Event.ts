@@ -40,6 +40,10 @@ recording: Recording, } | { "type": "callFailed",
 /**
  * A sentence that says what to look at.
  */
+message: string, } | { "type": "talkFailed", 
+/**
+ * A sentence that says why.
+ */
 message: string, } | { "type": "ended", 
 /**
  * A sentence that says whose.

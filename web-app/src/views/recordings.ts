@@ -59,7 +59,7 @@ export class Recordings {
   #item(entry: RecordingEntry): HTMLLIElement {
     const item = document.createElement("li");
     const when = made("p", "when", entry.began === null ? entry.name : WHEN.format(new Date(entry.began)));
-    const what = made("p", "what", [duration(entry.seconds), size(entry.bytes), entry.peer && `talker ${entry.peer}`].filter(Boolean).join(" · "));
+    const what = made("p", "what", [duration(entry.seconds), size(entry.bytes), entry.peer && "with a talker"].filter(Boolean).join(" · "));
     if (entry.recording) what.prepend(made("span", "live", "Recording now"), " · ");
     const acts = made("div", "acts", "");
     const play = act("Play", when.textContent);

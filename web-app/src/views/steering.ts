@@ -26,7 +26,8 @@ export class SteeringView {
   constructor(private readonly on: SteeringEvents) {
     for (const { place, select, row } of this.#choices()) {
       select.addEventListener("change", () => {
-        if (select.value === OTHER) this.#ask(place, row);
+        row.querySelector("form")?.remove();
+        if (select.value === OTHER) this.#ask(place, row, select);
         else void this.#steer({ [place]: select.value });
       });
     }
@@ -75,8 +76,7 @@ export class SteeringView {
   }
 
   /** A source that no list has: a file, an image, a text to speak. */
-  #ask(place: Place, row: HTMLElement): void {
-    row.querySelector("form")?.remove();
+  #ask(place: Place, row: HTMLElement, select: HTMLSelectElement): void {
     const form = document.createElement("form");
     const input = document.createElement("input");
     input.type = "text";
@@ -92,6 +92,14 @@ export class SteeringView {
       void this.#steer({ [place]: input.value.trim() }).then(() => {
         if (this.#error.textContent === "") form.remove();
       });
+    });
+    input.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation(); // the panel stays
+      form.remove();
+      this.#error.textContent = "";
+      if (this.#present) this.show(this.#present);
+      select.focus();
     });
     row.append(form);
     input.focus();
@@ -160,4 +168,4 @@ function words(value: string): string {
 }
 
 const OTHER = "\u0000other";
-const PLACEHOLDERS = { video: "file:/path or image:/path", audio: "file:/path or speech:words", sound: "file:/path.wav or speaker:NAME" } as const;
+const PLACEHOLDERS = { video: "camera:NAME, or file:/path of a clip", audio: "speech:words, or file:/path of a clip", sound: "speaker:NAME" } as const;

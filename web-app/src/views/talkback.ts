@@ -55,7 +55,7 @@ export class Talkback {
     this.#talk.disabled = !shown.canTalk && !wanted;
     this.#talk.hidden = shown.watchOnly;
     setPressed(this.#talk, wanted);
-    this.#label.textContent = LABELS[shown.talk];
+    this.#label.textContent = shown.talk === "waiting" && !shown.inLine ? "Starting" : LABELS[shown.talk];
     this.#showHint();
     this.#takeOver.hidden = !shown.canTakeOver;
     this.#camera.hidden = !shown.hasCamera;
@@ -126,7 +126,9 @@ export class Talkback {
       ? "You may watch and listen"
       : this.#press.holding(performance.now())
         ? "Let go to stop"
-        : HINTS[shown.talk];
+        : shown.talk === "waiting" && !shown.inLine
+          ? HINTS.talking
+          : HINTS[shown.talk];
   }
 }
 

@@ -154,7 +154,8 @@ export class Viewer {
   #setUpKeys(): void {
     const buttons: Record<string, HTMLButtonElement> = { m: this.#mute, f: this.#fullscreen };
     document.addEventListener("keydown", (event) => {
-      const button = buttons[event.key.toLowerCase()];
+      // A browser that fills in a form sends a key press without a key.
+      const button = buttons[(event.key as string | undefined)?.toLowerCase() ?? ""];
       const chord = event.ctrlKey || event.altKey || event.metaKey || event.repeat;
       if (button && !chord && !isField(event.target) && button.checkVisibility()) button.click();
     });
