@@ -11,6 +11,7 @@ let
       : >"$out"'';
   };
 in {
+  sandbox = check "sandbox" "Something can be built here at all" (select "nothing" [ "nix/checks.nix" ]) "test -e nix/checks.nix";
   locks = check "locks" "The locks are whole, sorted, and name neither a mirror nor a registry"
     (select "locks" [ "nix/debian" "nix/check-locks" "nix/sources.py" "Cargo.lock" "nix/simple-http-server" "web-app/package-lock.json" ]) "python3 nix/check-locks";
   secrets = check "secrets" "No private key or password is among the sources" (select "sources" [ "src" "pki" "web-app/src" "nix" "ci" ]) ''
