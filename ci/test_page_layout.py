@@ -77,7 +77,7 @@ def test_all_of_the_settings_can_be_reached(device: Start, tmp_path: Path) -> No
     """The sheet stays in the window; what does not fit is scrolled to."""
     clips = tmp_path / "clips"
     clips.mkdir()
-    (clips / "bell.wav").write_bytes(b"")
+    (clips / "bell.wav").write_bytes(b"only its name is shown")
     one = device("--clips", str(clips))
     with Chromium(tmp_path / "home", one.ca) as chromium:
         page, other = chromium.open(one.url), chromium.open(one.url)
