@@ -25,6 +25,8 @@ from test_clip import make_clip, onsets
 
 Start = Callable[..., Device]
 ALLOWED_MS = 40.0
+# A sender that is not ours: what is beyond its own inaccuracy.
+TALKER_MS = 120.0
 VOICE_HZ = 1000.0
 RATE = 48_000
 #: Flash and beep of a tenth of a second, each second.
@@ -191,9 +193,8 @@ def test_the_devices_clap_is_in_sync(device: Start, tmp_path: Path, codec: str) 
         assert abs(float(np.median(claps(file, 0, track, 1000)))) < ALLOWED_MS
 
 
-@pytest.mark.xfail(strict=False, reason="a stock sender's beep comes up to 68 ms after its flash: it reports when packets leave, not when they were made (reckoned)")
 def test_the_talkers_clap_is_in_sync(device: Start, launch: Callable[[str], Launch], tmp_path: Path) -> None:
-    """Flash and beep of a talker within 40 ms: in his own tracks, and his beep in the conversation with his flash in the device's picture.
+    """Flash and beep of a talker are together: in his own tracks, and his beep in the conversation with his flash in the device's picture.
 
     He sends what is encoded already: a stock webrtcsink reports when packets leave, and its picture would be late by its encoder's time.
     """
@@ -220,13 +221,15 @@ def test_the_talkers_clap_is_in_sync(device: Start, launch: Callable[[str], Laun
     # A sender's streams are put together by its first reports, seconds after the start: the later claps count.
     own = claps(file, 1, 2, 1000)[-5:]
     print(f"beep after flash in the talker's own tracks, ms: {[round(one) for one in own]}")
-    assert abs(float(np.median(own))) < ALLOWED_MS, own
     # The corner of the device's picture in which the talker stands.
     corner = tmp_path / "corner.mkv"
     subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(file), "-map", "0:v:0", "-map", "0:a:0", "-vf", "crop=in_w*0.4:in_h*0.4:in_w*0.55:in_h*0.55", "-fps_mode", "passthrough", "-c:v", "ffv1", "-c:a", "copy", "-copyts", str(corner)], check=True, timeout=120)
     seen = claps(corner, 0, 0, 1000)[-5:]
     print(f"beep in the conversation after the flash in the device's picture, ms: {[round(one) for one in seen]}")
-    assert abs(float(np.median(seen))) < ALLOWED_MS, seen
+    late = [abs(float(np.median(offsets))) for offsets in (own, seen)]
+    assert max(late) < TALKER_MS, (own, seen)
+    if max(late) > ALLOWED_MS:
+        pytest.xfail(f"a stock sender's beep comes up to 68 ms after its flash, as it reports it (reckoned); here {max(late):.0f} ms, asked for are {ALLOWED_MS:.0f}")
 
 
 # --- what happens to it ---

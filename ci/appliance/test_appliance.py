@@ -155,6 +155,25 @@ def test_stock_webrtcsrc_receives_picture_and_tone(serving, tmp_path: Path) -> N
         serving.ssh("duplex token revoke stock --state-dir /var/lib/duplex")
 
 
+def test_two_viewers_at_once(serving) -> None:  # type: ignore[no-untyped-def]
+    """The board encodes once, and both get pictures at the same time."""
+    token = serving.ssh("duplex token new stock --may watch --state-dir /var/lib/duplex")
+    words = signaller(serving.signalling, ca=serving.ca, token=token)
+    launches = [Launch(source(words)) for _ in range(2)]
+    try:
+        for launch in launches:
+            launch.wait_for_frames(20, 180)
+        before = [launch.frames() for launch in launches]
+        listed = serving.ssh("duplex sessions --state-dir /var/lib/duplex")
+        assert listed.count("watches") == 2, listed
+        for launch, count in zip(launches, before):
+            launch.wait_for_frames(count + 20, 120)
+    finally:
+        for launch in launches:
+            launch.stop()
+        serving.ssh("duplex token revoke stock --state-dir /var/lib/duplex")
+
+
 def pieces_of_tone(wav: Path, hz: float) -> int:
     """How many pieces of 20 ms are loud and of this tone: on a busy machine an emulated board's sound has gaps."""
     size, sound = RATE // 50, samples(wav)
