@@ -284,7 +284,7 @@ def test_a_full_disk_stops_the_recording_and_not_the_call(device: Start, tmp_pat
                     pass
             except OSError as error:
                 assert "No space left" in str(error)
-        page.wait("the reason on the page", "document.getElementById('detail').textContent.includes('recording stopped: the disk is full')")
+        page.wait("the reason on the page", "document.getElementById('detail').textContent.includes('Recording stopped: the disk is full')")
         page.wait("the sign to go", "document.getElementById('recording').textContent === ''")
         page.wait_frame()
         page.wait_tone(440)

@@ -9,6 +9,7 @@ import { Client } from "./client";
 import type { Status } from "./generated/Status";
 import type { TalkState } from "./generated/TalkState";
 import type { Owner } from "./owner";
+import { plain } from "./sentences";
 import { show, type Facts, type Notice } from "./state";
 import { Turn } from "./turn";
 import { Announce } from "./views/announce";
@@ -33,6 +34,7 @@ const facts: Facts = {
   online: navigator.onLine,
   signalling: false,
   unanswered: false,
+  turnedAway: null,
   call: "idle",
   failure: null,
   picture: false,
@@ -50,16 +52,18 @@ const client = new Client(`${scheme}://${location.host}/signalling`, {
   connected(peerId) {
     turn.peer = peerId;
     qualityAsked = false;
-    change({ signalling: true, unanswered: false });
+    change({ signalling: true, unanswered: false, turnedAway: null });
     listen(peerId);
   },
   disconnected() {
     stopListening();
     turn.lostSignalling();
-    change({ signalling: false, unanswered: true, talk: NOBODY });
+    change({ signalling: false, unanswered: true, turnedAway: null, talk: NOBODY, faults: {} });
     panel.showViewers(0);
+    recorder.show(false); // known no longer; the next connection says it anew
     void refresh();
   },
+  turnedAway: (words) => change({ turnedAway: words }),
   call: (call, failure) => change({ call, failure }),
   stream: (stream) => viewer.setStream(stream),
   talk: (phase) => turn.media(phase),
@@ -121,8 +125,8 @@ const recorder = new Recorder({
     try {
       recorder.show((await api.record(on)).on);
     } catch (error) {
-      const detail = error instanceof Error ? error.message : String(error);
-      showNotice({ headline: on ? "Not recording" : "Still recording", detail });
+      const detail = plain(error instanceof Error ? error.message : String(error));
+      showNotice({ headline: on ? "Nothing is recorded" : "Still recording", detail });
     }
   },
 });
@@ -278,6 +282,7 @@ async function refresh(): Promise<void> {
 
 function listen(peerId: string): void {
   stopListening();
+  change({ faults: {} }); // those that last are told again; the end of the others was not heard
   stopEvents = api.events(peerId, heard, () => {
     eventsTimer = setTimeout(() => listen(peerId), eventsBackoff.next());
     void refresh(); // the sign-in may have ended
