@@ -75,3 +75,64 @@ def test_who_takes_over_does_not_wait(device: Start, tmp_path: Path) -> None:
         owner.click("#take-over")
         owner.wait_data(talk="talking")
         assert "Starting" in labels() and "Waiting" not in labels(), labels()
+
+
+def test_what_is_too_long_to_say_is_not_cut_but_refused(device: Start, tmp_path: Path) -> None:
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url)
+        page.wait_data(state="live")
+        page.click("#settings-toggle")
+        asked: list[str] = []
+        page.page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/say") else None)
+        page.page.fill("#announce-text", "")
+        page.page.focus("#announce-text")
+        page.page.keyboard.insert_text("x" * 1005)
+        assert page.evaluate("document.getElementById('announce-text').value.length") == 1005
+        assert "5 characters too long" in page.evaluate("document.getElementById('announce-room').textContent")
+        page.click("#announce button[type=submit]")
+        page.page.keyboard.press("Enter")
+        page.page.focus("#announce-text")
+        for _ in range(5):
+            page.page.keyboard.press("Backspace")
+        assert page.evaluate("document.getElementById('announce-room').textContent") == "1000 of 1000 characters"
+        assert asked == []
+        page.click("#announce button[type=submit]")
+        page.wait("an answer", "document.getElementById('announce-note').textContent !== ''")
+        assert len(asked) == 1
+
+
+def test_a_double_click_on_record_is_one_and_the_sign_goes_with_the_device(device: Start, tmp_path: Path) -> None:
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url)
+        page.wait_data(state="live")
+        asked: list[str] = []
+        page.page.on("request", lambda request: asked.append(str(request.post_data)) if request.url.endswith("/api/v1/recording") else None)
+        # The second half of a double click comes after the answer to the first.
+        page.evaluate("""(() => {
+          window.seconds = 0;
+          const fetch = window.fetch;
+          window.fetch = async (address, options) => {
+            const answer = await fetch(address, options);
+            if (String(address).endsWith('/recording')) setTimeout(() => { document.getElementById('record').click(); seconds += 1; }, 100);
+            return answer;
+          };
+        })()""")
+        page.click("#record")
+        page.wait("the second half", "seconds === 1")
+        page.wait("the button again", "!document.getElementById('record').disabled")
+        page.wait("the sign", "document.getElementById('recording').textContent === 'Recording'")
+        assert page.evaluate("document.getElementById('recording').checkVisibility()")
+        page.click("#record")
+        page.wait("the second half", "seconds === 2")
+        page.wait("no sign", "document.getElementById('recording').textContent === ''")
+        page.wait("the button again", "!document.getElementById('record').disabled")
+        assert [("start" in body, "stop" in body) for body in asked] == [(True, False), (False, True)], asked
+        page.click("#record")
+        page.wait("the sign", "document.getElementById('recording').textContent === 'Recording'")
+        one.kill()
+        page.wait_data(state="reconnecting")
+        assert not page.evaluate("document.getElementById('recording').checkVisibility()")
+        page.wait("no sign left", "document.getElementById('recording').textContent === ''")
+        assert page.evaluate("document.getElementById('record').getAttribute('aria-pressed')") == "false"
