@@ -8,6 +8,7 @@ import * as capture from "./capture";
 import { Client } from "./client";
 import type { Status } from "./generated/Status";
 import type { TalkState } from "./generated/TalkState";
+import { isSame } from "./names";
 import type { Owner } from "./owner";
 import { plain } from "./sentences";
 import { show, type Facts, type Notice } from "./state";
@@ -135,6 +136,7 @@ const recordings = new Recordings({
   list: () => api.recordings(),
   remove: (name) => api.removeRecording(name),
   address: (name) => api.recordingAddress(name),
+  isHere: (peer) => isSame(turn.peer, peer),
 });
 
 const announce = new Announce({
@@ -149,7 +151,7 @@ ownerToggle.addEventListener("click", () => void toggleOwner());
 /** Most who open this page never see the panel: its code comes when it is opened. */
 async function toggleOwner(): Promise<void> {
   try {
-    owner ??= new (await import("./owner")).Owner(ownerToggle, () => turn.peer);
+    owner ??= new (await import("./owner")).Owner(ownerToggle, () => turn.peer, () => facts.status?.access.open ?? false);
     if (owner.isOpen) owner.close();
     else owner.open();
   } catch {
