@@ -52,7 +52,7 @@ def test_who_is_not_heard_and_only_while_somebody_talks(device: Start, tmp_path:
         for page in (talker, other):
             page.wait_data(state="live")
         talker.start_talk()
-        wait_for("the talker's warning", lambda: "You are not heard:" in talker.state_line())
+        wait_for("the talker's warning", lambda: "You are not heard" in talker.state_line())
         wait_for("the other's warning", lambda: "The talker is not heard:" in other.state_line())
         talker.end_talk()
         other.wait_data(talk="idle")

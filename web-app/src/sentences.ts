@@ -21,7 +21,9 @@ export function plain(words: string): string {
 export function sentence(words: string): string {
   const text = words.trim().replace(/\s*\n\s*/g, " ");
   if (text === "") return "";
-  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?…”]$/.test(text) ? "" : ".");
+  // A value such as camera:auto keeps its spelling.
+  const begin = /^[a-z]+:\S/.test(text) ? text.charAt(0) : text.charAt(0).toUpperCase();
+  return begin + text.slice(1) + (/[.!?…”]$/.test(text) ? "" : ".");
 }
 
 /** Why signalling started no call, or took no connection: what is at its limit, and that nobody has to do anything. */

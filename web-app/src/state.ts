@@ -145,7 +145,9 @@ function liveLine(facts: Facts): { headline: string; detail: string; warn: boole
   const { turn, talk, notice } = facts;
   const fault = faultLine(facts);
   if (turn === "sending") {
-    if (facts.faults["talk"] !== undefined) return warning("Talking", fault);
+    // In the headline: the detail is what narrow windows leave out.
+    const unheard = /^You are not heard: (.*)$/s.exec(fault)?.[1];
+    if (unheard !== undefined) return warning("You are not heard", sentence(unheard));
     return calm("Talking", fault || (facts.camera ? "The device hears and sees you." : "The device hears you."));
   }
   if (turn === "microphone") return calm("Starting your microphone", "If the browser asks, allow it.");
@@ -165,6 +167,7 @@ function liveLine(facts: Facts): { headline: string; detail: string; warn: boole
 function faultLine({ faults, turn, talk }: Facts): string {
   const talks = turn === "sending";
   const present = Object.entries(faults).filter(([part]) => part !== "talk" || talks || talk.busy);
+  present.sort(([one], [other]) => Number(other === "talk") - Number(one === "talk"));
   return [...new Set(present.map(([, words]) => fault(words, talks)))].join(" ");
 }
 

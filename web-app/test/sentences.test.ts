@@ -22,5 +22,6 @@ test("unknown words stay, as a sentence", () => {
 test("the fault names the person who talks", () => {
   assert.equal(fault("the talker is not heard: it was unplugged", true), "You are not heard: it was unplugged.");
   assert.equal(fault("the talker is not heard: it was unplugged", false), "The talker is not heard: it was unplugged.");
+  assert.equal(fault("camera:auto: it was unplugged", true), "camera:auto: it was unplugged.");
   assert.equal(fault("no camera is there", true), "No camera is there.");
 });

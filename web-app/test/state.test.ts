@@ -62,7 +62,9 @@ test("who starts to talk is not told to wait, who stands in line is", () => {
 test("the talker reads that it is about him, the others that it is about the talker", () => {
   const faults = { talk: "the talker is not heard: no speaker is connected" };
   const talker = show(facts({ turn: "sending", faults }));
-  assert.deepEqual([talker.headline, talker.detail, talker.warn], ["Talking", "You are not heard: no speaker is connected.", true]);
+  assert.deepEqual([talker.headline, talker.detail, talker.warn], ["You are not heard", "No speaker is connected.", true]);
+  const both = show(facts({ turn: "sending", faults: { video: "no camera is there", ...faults } }));
+  assert.deepEqual([both.headline, both.detail], ["You are not heard", "No speaker is connected. No camera is there."]);
   const busy = { you: "idle", busy: true, place: 0, waiting: 0, version: 0, revokedBy: null } as const;
   assert.equal(show(facts({ talk: busy, faults })).detail, "The talker is not heard: no speaker is connected.");
 });

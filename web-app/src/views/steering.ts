@@ -30,7 +30,7 @@ export class SteeringView {
     for (const { place, select, row } of this.#choices()) {
       select.addEventListener("change", () => {
         row.querySelector("form")?.remove();
-        if (select.value === OTHER) this.#ask(place, row, select);
+        if (select.value === OTHER) this.#ask(place, select);
         else void this.#steer({ [place]: select.value });
       });
     }
@@ -83,7 +83,7 @@ export class SteeringView {
   }
 
   /** A source that no list has. It is there as long as the list says "Other…"; a refused text comes back with the next one. */
-  #ask(place: Place, row: HTMLElement, select: HTMLSelectElement): void {
+  #ask(place: Place, select: HTMLSelectElement): void {
     const form = document.createElement("form");
     const input = document.createElement("input");
     input.type = "text";
@@ -118,7 +118,7 @@ export class SteeringView {
         if (done) this.#typed.delete(place);
       });
     });
-    row.append(form);
+    select.after(form);
     input.focus();
     input.select();
   }

@@ -119,14 +119,14 @@ export class Talkback {
     else this.on.begin();
   }
 
+  #hintOf(shown: Shown): string {
+    if (shown.watchOnly) return "You may watch and listen";
+    if (this.#talk.disabled) return "";
+    return this.#press.holding(performance.now()) ? "Let go to stop" : shown.press || HINT;
+  }
+
   #showHint(): void {
-    const shown = this.#shown;
-    if (!shown) return;
-    this.#hint.textContent = shown.watchOnly
-      ? "You may watch and listen"
-      : this.#press.holding(performance.now())
-        ? "Let go to stop"
-        : shown.press || HINT;
+    if (this.#shown) this.#hint.textContent = this.#hintOf(this.#shown);
   }
 }
 
