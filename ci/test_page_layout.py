@@ -129,3 +129,33 @@ def test_keys_that_tooltips_name_and_two_taps_on_the_camera(device: Start, tmp_p
         assert page.evaluate("document.getElementById('self').hidden")
         page.click("#camera")
         page.wait("the camera", "document.getElementById('camera').getAttribute('aria-pressed') === 'true'")
+
+
+def test_figures_leave_the_middle_of_the_picture_free(device: Start, tmp_path: Path) -> None:
+    """Alone, and beside the sign of a recording."""
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url)
+        page.wait_data(state="live")
+        page.click("#stats-toggle")
+        page.wait("figures", "document.querySelector('[data-stat=bitrate]').textContent.includes('kbit')")
+
+        def over() -> list[str]:
+            return list(page.evaluate("""(() => {
+              const [stage, figures, sign] = ['stage', 'stats', 'recording'].map((id) => document.getElementById(id).getBoundingClientRect());
+              const meets = (box, left, top, right, bottom) => box.left < right && box.right > left && box.top < bottom && box.bottom > top;
+              const third = (from, length, part) => from + length * part / 3;
+              const middle = [third(stage.left, stage.width, 1), third(stage.top, stage.height, 1), third(stage.left, stage.width, 2), third(stage.top, stage.height, 2)];
+              const wrong = [];
+              if (meets(figures, ...middle)) wrong.push('over the middle');
+              if (meets(figures, sign.left, sign.top, sign.right, sign.bottom)) wrong.push('over the sign');
+              if (figures.left < stage.left || figures.right > stage.right || figures.bottom > stage.bottom) wrong.push('outside');
+              if (figures.width * figures.height > stage.width * stage.height / 6) wrong.push('large');
+              return wrong;
+            })()"""))
+
+        assert not (wrong := {size: names for size, names in at_every_size(page, over).items() if names}), wrong
+        page.page.set_viewport_size({"width": 1280, "height": 800})
+        page.click("#record")
+        page.wait("the sign", "document.getElementById('recording').textContent === 'Recording'")
+        assert not (wrong := {size: names for size, names in at_every_size(page, over).items() if names}), wrong

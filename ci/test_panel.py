@@ -70,13 +70,26 @@ def test_source_and_volume_are_changed_while_the_call_goes_on(device: Start, tmp
         page.click("[data-steers=video] form button")
         page.wait("a refusal", "document.getElementById('steering-error').textContent.includes('nowhere')")
         assert get(one, "steering")["video"]["value"] == "test"
+        # The field goes with the choice; what was refused is there again to be mended.
+        assert page.evaluate("document.querySelector('[data-steers=video] form') === null && document.getElementById('steer-video').value === 'test'")
+        page.page.select_option("#steer-video", label="Other…")
+        assert page.evaluate("document.querySelector('[data-steers=video] form input').value") == "image:/nowhere.png"
+        page.page.fill("[data-steers=video] form input", "nothing")
+        page.page.keyboard.press("Enter")
+        page.wait("a plain sentence", "document.getElementById('steering-error').textContent.startsWith('“nothing” cannot be used: it must be ')")
+        said = page.evaluate("document.getElementById('steering-error').textContent")
+        assert "column" not in said and "body" not in said, said
+        page.page.select_option("#steer-video", label="Other…")
+        page.page.keyboard.press("Escape")
+        assert page.evaluate("document.querySelector('[data-steers=video] form') === null && document.getElementById('steer-video').value === 'test'")
+        assert not page.evaluate("document.getElementById('owner').hidden")
         page.click("[data-steers=video] small button")
         wait_for("blue again", lambda: page.colour(0.3, 0.3, 0.2, 0.2)[2] > 150 and page.frame() == -1)
 
         assert page.evaluate("document.getElementById('picture').srcObject.id") == stream
         assert begun(one) == 1 and page.evaluate("document.getElementById('app').dataset.state") == "live"
-        # The refused change is the one error that the browser itself writes.
-        assert [fault for fault in page.faults if "422" not in fault] == []
+        # The refused changes are the only errors, and the browser itself writes them.
+        assert [fault for fault in page.faults if "422" not in fault and "400" not in fault] == []
 
 
 def test_another_browsers_session_is_ended_and_says_so(device: Start, tmp_path: Path) -> None:
@@ -87,6 +100,8 @@ def test_another_browsers_session_is_ended_and_says_so(device: Start, tmp_path: 
         other.wait_frame()
         open_panel(owner)
         owner.wait("both in the list", "document.querySelectorAll('#people li').length === 2")
+        names = owner.evaluate("[...document.querySelectorAll('#people strong')].map((name) => name.textContent)")
+        assert names.count("You") == 1 and len(set(names)) == 2 and "Owner" not in names, names
         button = "#people li:not(:has(.chip)) button"
         owner.click(button)
         owner.wait("a question", f"document.querySelector('{button}').textContent === 'Really end?'")

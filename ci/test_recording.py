@@ -377,7 +377,7 @@ def test_the_owner_plays_and_deletes_recordings_in_the_page(device: Start, tmp_p
         page.click("#settings-toggle")
         page.click("#recordings-open")
         page.wait("the recording in the list", "document.querySelectorAll('#recordings-list li').length === 1")
-        assert page.evaluate("/^0:1\\d · [0-9.]+ MiB$/.test(document.querySelector('#recordings-list .what').textContent)")
+        assert page.evaluate("/^1\\d\\ss · [0-9.]+\\sMB$/.test(document.querySelector('#recordings-list .what').textContent)")
         page.click("#recordings-list button:has-text('Play')")
         player = "document.getElementById('recordings-player')"
         page.wait("it plays", f"{player}.currentTime > 1 && {player}.videoWidth === 640", 20)

@@ -27,20 +27,6 @@ def test_reload(device: Start, tmp_path: Path) -> None:
         wait_for("two viewers", lambda: "2" in other.evaluate("document.getElementById('viewers').textContent"), 10)
 
 
-def test_beyond_the_viewers_it_serves_the_page_says_so_and_waits(device: Start, tmp_path: Path) -> None:
-    """One viewer too many learns why there is no call, and gets one by itself when somebody leaves."""
-    one = device("--max-viewers", "1")
-    with Chromium(tmp_path / "home", one.ca) as chromium:
-        first = chromium.open(one.url)
-        first.wait_data(state="live")
-        second = chromium.open(one.url)
-        second.wait_data(state="failed")
-        assert "too many viewers (1)" in second.state_line(), second.state_line()
-        first.page.close()
-        second.wait_data(30, state="live")
-        second.wait_frame()
-
-
 def back_again(page: Page) -> None:
     """Live with a moving picture and sound."""
     page.wait_data(30, state="live")

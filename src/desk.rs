@@ -17,7 +17,6 @@ use crate::picture_slot::PictureSlot;
 use crate::recording::{self, Recorder};
 use crate::session::{Effect, TalkLock};
 use crate::signalling::hub::Hub;
-use crate::signalling::policy::{START_SESSION, UNKNOWN_PRODUCER};
 use crate::signalling::{Notice, PeerId};
 
 /// The service is stopping.
@@ -94,7 +93,6 @@ impl Desk {
             subscribers: HashMap::new(),
             viewers: 0,
             recorded: Recorded::default(),
-            refused: HashMap::new(),
             faults: BTreeMap::new(),
             fault_list,
         };
@@ -206,8 +204,6 @@ struct Task {
     subscribers: HashMap<PeerId, Vec<mpsc::Sender<Event>>>,
     viewers: u32,
     recorded: Recorded,
-    /// Why a page got no call; it may ask for its events only after that.
-    refused: HashMap<PeerId, String>,
     faults: BTreeMap<Part, String>,
     /// The same for those who ask.
     fault_list: watch::Sender<Vec<String>>,
@@ -297,8 +293,7 @@ impl Task {
                     .faults
                     .iter()
                     .map(|(part, message)| Event::Fault { part: *part, message: Some(message.clone()) });
-                let refused = self.refused.get(&peer).map(|message| Event::CallFailed { message: message.clone() });
-                for event in first.into_iter().chain(faults).chain(refused) {
+                for event in first.into_iter().chain(faults) {
                     tx.try_send(event).ok();
                 }
                 let senders = self.subscribers.entry(peer).or_default();
@@ -336,25 +331,12 @@ impl Task {
             Notice::PeerGone(peer) => {
                 let effects = self.lock.gone(&peer, now);
                 self.subscribers.remove(&peer);
-                self.refused.remove(&peer);
                 effects
             }
             // The hub has logged it.
-            Notice::Refused { peer, act, reason } => return self.refused(&peer, act, &reason),
+            Notice::Refused { .. } => return,
         };
         self.apply(effects).await;
-    }
-
-    /// A page whose call is refused learns why: too many watch, or it has too many calls itself.
-    fn refused(&mut self, peer: &str, act: &str, reason: &str) {
-        // It asks for the device before the device is there, and goes on when it comes.
-        if act != START_SESSION || reason.contains(UNKNOWN_PRODUCER) {
-            return;
-        }
-        let reason = reason.trim_start_matches(START_SESSION).trim_start_matches(": ");
-        let message = format!("The device refuses the call: {reason} This page tries again by itself.");
-        self.refused.insert(peer.to_owned(), message.clone());
-        self.tell(peer, Event::CallFailed { message });
     }
 
     fn outbound(&mut self, report: outbound::Report) {

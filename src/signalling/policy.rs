@@ -384,7 +384,7 @@ fn act(message: &IncomingMessage) -> &'static str {
     match message {
         IncomingMessage::NewPeer => "newPeer",
         IncomingMessage::SetPeerStatus(_) => "setPeerStatus",
-        IncomingMessage::StartSession(_) => START_SESSION,
+        IncomingMessage::StartSession(_) => "startSession",
         IncomingMessage::EndSession(_) => "endSession",
         IncomingMessage::Peer(_) => "peer",
         IncomingMessage::List => "list",
@@ -402,10 +402,7 @@ const ENDED_KEPT: usize = 64;
 const MAX_ROLES: usize = 3;
 /// The key in a producer's meta under which the device says that it is the device.
 pub const DEVICE_KEY: &str = "duplex";
-/// The type of the message that asks for a call, as on the wire.
-pub const START_SESSION: &str = "startSession";
-/// What a peer is told that asks for one that is not there, or that it may not see.
-pub const UNKNOWN_PRODUCER: &str = "there is no producer with this peer id.";
+const UNKNOWN_PRODUCER: &str = "there is no producer with this peer id.";
 const UNKNOWN_SESSION: &str = "you have no session with this id.";
 
 #[cfg(test)]

@@ -11,13 +11,19 @@ import { figures, receivedBytes, type Entry, type Figures, type Report } from ".
 /** `idle`: nothing to watch; `stalled`: media stopped, may come back; `lost`: ended, to be tried again. */
 export type CallPhase = "idle" | "starting" | "media" | "stalled" | "lost";
 
-export type CallFailure = { kind: "unreachable" | "silent" | "refused" } | { kind: "device"; message: string };
+/** `declined`: signalling starts no call and says why. */
+export type CallFailure =
+  | { kind: "unreachable" | "silent" | "refused" }
+  | { kind: "device"; message: string }
+  | { kind: "declined"; words: string };
 
 export interface ClientEvents {
   /** Signalling is open; the service knows this page by `peerId` until `disconnected`. */
   connected(peerId: string): void;
   /** Signalling closed, or could not be opened; comes once for every try. */
   disconnected(): void;
+  /** The service did not take the connection, which `disconnected` has just told, and says why. */
+  turnedAway(words: string): void;
   /** `failure`: why the last try brought no media; null once media flows. */
   call(phase: CallPhase, failure: CallFailure | null): void;
   /** Sound and picture in one stream, so that the browser keeps them in sync; null when the call ended. */
@@ -155,8 +161,27 @@ export class Client {
       this.#api.registerPeerListener({ producerAdded: (peer) => this.#deviceListed(peer.id) });
     }
     this.#opening = false;
+    this.#hearRefusals();
     // A network that swallows packets would keep the browser waiting for minutes.
     this.#reopen = setTimeout(() => this.#open(), OPEN_DEADLINE_MS);
+  }
+
+  /** The library writes them on the console only. */
+  #hearRefusals(): void {
+    const channel = this.#api?._channel ?? null;
+    channel?.addEventListener("error", (event) => {
+      const session = this.#session;
+      // An error names no session: before one has begun, it is the answer to our asking for it.
+      if (channel !== this.#api?._channel || this.#phase !== "starting" || !session || session.sessionId !== "") return;
+      // After the name of the message that it answers.
+      const words = String((event as ErrorEvent).error?.message ?? "").replace(/^startSession: /, "");
+      if (words.startsWith(UNKNOWN_PRODUCER)) return; // a device that starts anew: it is listed, or named, in a moment
+      this.#endCall({ kind: "declined", words });
+      this.#retryCall();
+    });
+    channel?._ws?.addEventListener("close", ({ code, reason }) => {
+      if (code === TRY_AGAIN_LATER && reason !== "" && this.#peerId === null) this.#on.turnedAway(reason);
+    });
   }
 
   #opened(peerId: string): void {
@@ -344,6 +369,9 @@ function warn(event: Event): void {
 
 type Timer = ReturnType<typeof setTimeout> | undefined;
 
+const UNKNOWN_PRODUCER = "there is no producer";
+/** WebSocket close code. */
+const TRY_AGAIN_LATER = 1013;
 const OPEN_DEADLINE_MS = 6000;
 const ANSWER_DEADLINE_MS = 4000;
 const MEDIA_DEADLINE_MS = 12000;

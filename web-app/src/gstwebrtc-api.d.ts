@@ -63,6 +63,9 @@ export default class GstWebRTCAPI {
   getAvailableProducers(): Peer[];
   createConsumerSession(producerId: string): ConsumerSession | null;
   createProducerSession(stream: MediaStream): ProducerSession | null;
-  /** Not public, but 3.0.0 has no other way to close the WebSocket for good. */
-  readonly _channel: { close(): void } | null;
+  /**
+   * Not public, but 3.0.0 has no other way to close the WebSocket for good, nor to learn what the server refuses: its
+   * `error` events (an ErrorEvent whose `error` carries the server's words), and the reason of the WebSocket's close.
+   */
+  readonly _channel: (EventTarget & { close(): void; readonly _ws: WebSocket | null }) | null;
 }

@@ -8,7 +8,9 @@ import * as capture from "./capture";
 import { Client } from "./client";
 import type { Status } from "./generated/Status";
 import type { TalkState } from "./generated/TalkState";
+import { isSame } from "./names";
 import type { Owner } from "./owner";
+import { plain } from "./sentences";
 import { show, type Facts, type Notice } from "./state";
 import { Turn } from "./turn";
 import { Announce } from "./views/announce";
@@ -33,6 +35,7 @@ const facts: Facts = {
   online: navigator.onLine,
   signalling: false,
   unanswered: false,
+  turnedAway: null,
   call: "idle",
   failure: null,
   picture: false,
@@ -50,18 +53,18 @@ const client = new Client(`${scheme}://${location.host}/signalling`, {
   connected(peerId) {
     turn.peer = peerId;
     qualityAsked = false;
-    change({ signalling: true, unanswered: false });
+    change({ signalling: true, unanswered: false, turnedAway: null });
     listen(peerId);
   },
   disconnected() {
     stopListening();
     turn.lostSignalling();
-    // Of faults and of a recording nothing is known now; the device tells them anew.
-    change({ signalling: false, unanswered: true, talk: NOBODY, faults: {} });
-    recorder.show(false);
+    change({ signalling: false, unanswered: true, turnedAway: null, talk: NOBODY, faults: {} });
     panel.showViewers(0);
+    recorder.show(false); // known no longer; the next connection says it anew
     void refresh();
   },
+  turnedAway: (words) => change({ turnedAway: words }),
   call: (call, failure) => change({ call, failure }),
   stream: (stream) => viewer.setStream(stream),
   talk: (phase) => turn.media(phase),
@@ -123,8 +126,8 @@ const recorder = new Recorder({
     try {
       recorder.show((await api.record(on)).on);
     } catch (error) {
-      const detail = error instanceof Error ? error.message : String(error);
-      showNotice({ headline: on ? "Not recording" : "Still recording", detail });
+      const detail = plain(error instanceof Error ? error.message : String(error));
+      showNotice({ headline: on ? "Nothing is recorded" : "Still recording", detail });
     }
   },
 });
@@ -133,6 +136,7 @@ const recordings = new Recordings({
   list: () => api.recordings(),
   remove: (name) => api.removeRecording(name),
   address: (name) => api.recordingAddress(name),
+  isHere: (peer) => isSame(turn.peer, peer),
 });
 
 const announce = new Announce({
@@ -147,7 +151,7 @@ ownerToggle.addEventListener("click", () => void toggleOwner());
 /** Most who open this page never see the panel: its code comes when it is opened. */
 async function toggleOwner(): Promise<void> {
   try {
-    owner ??= new (await import("./owner")).Owner(ownerToggle, () => turn.peer);
+    owner ??= new (await import("./owner")).Owner(ownerToggle, () => turn.peer, () => facts.status?.access.open ?? false);
     if (owner.isOpen) owner.close();
     else owner.open();
   } catch {
@@ -280,7 +284,7 @@ async function refresh(): Promise<void> {
 
 function listen(peerId: string): void {
   stopListening();
-  change({ faults: {} }); // those that there still are come first
+  change({ faults: {} }); // those that last are told again; the end of the others was not heard
   stopEvents = api.events(peerId, heard, () => {
     eventsTimer = setTimeout(() => listen(peerId), eventsBackoff.next());
     void refresh(); // the sign-in may have ended

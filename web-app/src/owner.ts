@@ -30,10 +30,12 @@ export class Owner {
   /**
    * @param opener gets the focus back
    * @param ownPeer the signalling peer of this page, if it has one
+   * @param signInLess nobody signs in on this device
    */
   constructor(
     private readonly opener: HTMLElement,
     private readonly ownPeer: () => string | null,
+    private readonly signInLess: () => boolean,
   ) {
     element("app", HTMLElement).insertAdjacentHTML("beforeend", markup);
     this.#panel = element("owner", HTMLElement);
@@ -111,7 +113,7 @@ export class Owner {
   }
 
   async #refreshPeople(): Promise<void> {
-    this.#people.show((await api.sessions()).sessions, this.ownPeer());
+    this.#people.show((await api.sessions()).sessions, this.ownPeer(), this.signInLess());
   }
 
   async #refreshDevice(): Promise<void> {

@@ -5,6 +5,7 @@
 import type { Status } from "./generated/Status";
 import type { TalkState } from "./generated/TalkState";
 import type { CallFailure, CallPhase } from "./client";
+import { declined, fault, sentence } from "./sentences";
 import type { TurnPhase } from "./turn";
 
 export interface Facts {
@@ -16,6 +17,8 @@ export interface Facts {
   signalling: boolean;
   /** The last try to open it failed. */
   unanswered: boolean;
+  /** Why the service did not take the last try, in its words; null: it did not say. */
+  turnedAway: string | null;
   call: CallPhase;
   /** Why the last attempt ended; stays until media flows. A sentence when the device said why. */
   failure: CallFailure | null;
@@ -46,13 +49,15 @@ export type TalkShown = "idle" | "waiting" | "talking" | "busy";
 export interface Shown {
   state: CallState;
   talk: TalkShown;
+  /** What stands on the Talk control. */
+  label: string;
+  /** What a press on it does now; empty where that depends on how it is pressed. */
+  press: string;
   headline: string;
   /** Empty when the headline says it all. */
   detail: string;
   /** Draws attention: something needs the person's eye. */
   warn: boolean;
-  /** Somebody else talks, and this page's turn is to come. */
-  inLine: boolean;
   /** The role does not allow talking. */
   watchOnly: boolean;
   /** Talking is possible now. */
@@ -72,8 +77,8 @@ export function show(facts: Facts): Shown {
   return {
     state,
     talk,
+    ...control(facts, talk),
     ...line(facts, state),
-    inLine: facts.turn === "waiting",
     watchOnly: role === "viewer",
     canTalk: mayTalk && state === "live",
     canTakeOver: role === "owner" && state === "live" && facts.talk.busy && facts.turn !== "sending",
@@ -97,9 +102,27 @@ function talkShown({ turn, talk }: Facts): TalkShown {
   return talk.busy ? "busy" : "idle";
 }
 
+/** Only who stands in line waits; whoever has the turn and is not heard yet starts. */
+function control({ turn }: Facts, talk: TalkShown): { label: string; press: string } {
+  switch (talk) {
+    case "idle":
+      return { label: "Talk", press: "" };
+    case "busy":
+      return { label: "Ask to talk", press: "Press to get in line" };
+    case "waiting":
+      return turn === "waiting" ? { label: "Waiting", press: "Press to leave the line" } : { label: "Starting", press: "Press to cancel" };
+    case "talking":
+      return { label: "Talking", press: "Press to stop" };
+  }
+}
+
 function line(facts: Facts, state: CallState): { headline: string; detail: string; warn: boolean } {
   if (!facts.online && state !== "live" && state !== "ended") {
     return warning("Reconnecting", "This computer is offline; the call comes back with the network.");
+  }
+  if (facts.turnedAway !== null && !facts.signalling && state !== "live" && state !== "ended") {
+    const { headline, detail } = declined(facts.turnedAway);
+    return warning(headline, detail);
   }
   switch (state) {
     case "connecting":
@@ -110,7 +133,7 @@ function line(facts: Facts, state: CallState): { headline: string; detail: strin
     case "reconnecting":
       return warning("Reconnecting", "The device or the network is gone for the moment; trying again.");
     case "failed":
-      return warning("No call possible", failureSentence(facts.failure));
+      return failureLine(facts.failure);
     case "ended":
       return warning("Call ended", facts.ended ?? "");
     case "live":
@@ -120,14 +143,17 @@ function line(facts: Facts, state: CallState): { headline: string; detail: strin
 
 function liveLine(facts: Facts): { headline: string; detail: string; warn: boolean } {
   const { turn, talk, notice } = facts;
-  const fault = faultsShown(facts.faults);
+  const fault = faultLine(facts);
   if (turn === "sending") {
-    // Of himself nobody reads as of somebody else.
-    return calm("Talking", fault.replace(/^The talker is not heard/, "You are not heard") || (facts.camera ? "The device hears and sees you." : "The device hears you."));
+    // In the headline: the detail is what narrow windows leave out.
+    const unheard = /^You are not heard: (.*)$/s.exec(fault)?.[1];
+    if (unheard !== undefined) return warning("You are not heard", sentence(unheard));
+    return calm("Talking", fault || (facts.camera ? "The device hears and sees you." : "The device hears you."));
   }
   if (turn === "microphone") return calm("Starting your microphone", "If the browser asks, allow it.");
   if (turn === "starting") return calm("Your turn", "Connecting your microphone to the device.");
-  if (turn === "asking" || turn === "waiting") {
+  if (turn === "asking") return calm("Asking for your turn", "");
+  if (turn === "waiting") {
     return calm("Waiting for your turn", talk.place > 1 ? `${talk.place - 1} before you.` : "You are next.");
   }
   if (notice) return { ...notice, warn: true };
@@ -137,26 +163,32 @@ function liveLine(facts: Facts): { headline: string; detail: string; warn: boole
   return fault ? warning("Live", fault) : calm("Live", "");
 }
 
-/** What is wrong with the talk first: it matters most to whoever talks. */
-function faultsShown(faults: Facts["faults"]): string {
-  const { talk, ...others } = faults;
-  const all = [...new Set([talk, ...Object.values(others)])].filter((one) => one !== undefined);
-  return all.map((one) => one.charAt(0).toUpperCase() + one.slice(1)).join(" · ");
+/** What fails at present. A fault of the talk is none while nobody talks, whatever the last talk left behind. */
+function faultLine({ faults, turn, talk }: Facts): string {
+  const talks = turn === "sending";
+  const present = Object.entries(faults).filter(([part]) => part !== "talk" || talks || talk.busy);
+  present.sort(([one], [other]) => Number(other === "talk") - Number(one === "talk"));
+  return [...new Set(present.map(([, words]) => fault(words, talks)))].join(" ");
 }
 
-function failureSentence(failure: CallFailure | null): string {
+function failureLine(failure: CallFailure | null): { headline: string; detail: string; warn: boolean } {
+  const failed = (detail: string) => warning("No call possible", detail);
   switch (failure?.kind) {
     case "unreachable":
-      return (
+      return failed(
         "No path to the device was found. Look whether this computer is on another subnet, on a VPN or behind " +
-        "a firewall that stops UDP; where that has to stay so, a TURN server helps. Trying again."
+          "a firewall that stops UDP; where that has to stay so, a TURN server helps. Trying again.",
       );
     case "silent":
-      return "The path to the device is open, but neither picture nor sound came in. Trying again.";
+      return failed("The path to the device is open, but neither picture nor sound came in. Trying again.");
     case "device":
-      return failure.message;
+      return failed(sentence(failure.message));
+    case "declined": {
+      const { headline, detail } = declined(failure.words);
+      return warning(headline, detail);
+    }
     default:
-      return "The call could not be started. Trying again.";
+      return failed("The call could not be started. Trying again.");
   }
 }
 

@@ -13,7 +13,7 @@ function status(role: Role | null, some: Partial<Status> = {}): Status {
 
 function facts(some: Partial<Facts> = {}): Facts {
   return {
-    status: status("talker"), online: true, signalling: true, unanswered: false, call: "media", failure: null, picture: true, wasLive: true,
+    status: status("talker"), online: true, signalling: true, unanswered: false, turnedAway: null, call: "media", failure: null, picture: true, wasLive: true,
     turn: "off", talk: { you: "idle", busy: false, place: 0, waiting: 0, version: 0, revokedBy: null }, camera: false, notice: null, ended: null, faults: {}, ...some,
   };
 }
@@ -43,6 +43,37 @@ test("without signalling a failed call is a missing service", () => {
   assert.equal(show(facts({ call: "idle", signalling: false, failure: { kind: "silent" } })).state, "reconnecting");
 });
 
+test("a device without a free place says so and that the call comes by itself", () => {
+  const failure = { kind: "declined", words: "too many viewers (2); try again when somebody has left." } as const;
+  const shown = show(facts({ call: "lost", picture: false, failure }));
+  assert.deepEqual([shown.state, shown.headline], ["failed", "No place free"]);
+  assert.match(shown.detail, /as many viewers as it serves \(2\).*by itself/);
+  const away = show(facts({ signalling: false, call: "idle", picture: false, wasLive: false, unanswered: true, turnedAway: "too many peers (64) are connected; try again when one has left" }));
+  assert.deepEqual([away.state, away.headline], ["connecting", "No place free"]);
+  assert.match(away.detail, /\(64\).*by itself/);
+});
+
+test("who starts to talk is not told to wait, who stands in line is", () => {
+  const label = (turn: Facts["turn"]) => show(facts({ turn })).label;
+  assert.deepEqual((["microphone", "asking", "waiting", "starting", "sending"] as const).map(label), ["Starting", "Starting", "Waiting", "Starting", "Talking"]);
+  assert.equal(show(facts({ turn: "starting" })).press, "Press to cancel");
+});
+
+test("the talker reads that it is about him, the others that it is about the talker", () => {
+  const faults = { talk: "the talker is not heard: no speaker is connected" };
+  const talker = show(facts({ turn: "sending", faults }));
+  assert.deepEqual([talker.headline, talker.detail, talker.warn], ["You are not heard", "No speaker is connected.", true]);
+  const both = show(facts({ turn: "sending", faults: { video: "no camera is there", ...faults } }));
+  assert.deepEqual([both.headline, both.detail], ["You are not heard", "No speaker is connected. No camera is there."]);
+  const busy = { you: "idle", busy: true, place: 0, waiting: 0, version: 0, revokedBy: null } as const;
+  assert.equal(show(facts({ talk: busy, faults })).detail, "The talker is not heard: no speaker is connected.");
+});
+
+test("a fault of the talk is none once nobody talks", () => {
+  const shown = show(facts({ faults: { talk: "the talker is not heard: no speaker is connected" } }));
+  assert.deepEqual([shown.headline, shown.detail, shown.warn], ["Live", "", false]);
+});
+
 test("busy names it, and only the owner may take over", () => {
   const talk = { you: "idle", busy: true, place: 0, waiting: 0, version: 0, revokedBy: null } as const;
   const talker = show(facts({ talk }));
@@ -55,17 +86,6 @@ test("busy names it, and only the owner may take over", () => {
 test("talking is shown only once the device has the sound", () => {
   assert.equal(show(facts({ turn: "starting" })).talk, "waiting");
   assert.equal(show(facts({ turn: "sending" })).talk, "talking");
-});
-
-test("only who waits for somebody else is in line", () => {
-  for (const turn of ["microphone", "asking", "starting"] as const) assert.equal(show(facts({ turn })).inLine, false);
-  assert.equal(show(facts({ turn: "waiting" })).inLine, true);
-});
-
-test("what is wrong with the talk is told to the talker as his own matter, and before all else", () => {
-  const faults = { recording: "the disk is full", talk: "the talker is not heard: no speaker" };
-  assert.equal(show(facts({ faults, turn: "sending" })).detail, "You are not heard: no speaker · The disk is full");
-  assert.equal(show(facts({ faults })).detail, "The talker is not heard: no speaker · The disk is full");
 });
 
 test("a viewer has no talk control and no camera", () => {

@@ -2,6 +2,7 @@
  * Who is connected. Enters: the sessions. Leaves: the wish to end one, after a second press. Never ends this page's own.
  */
 import type { SessionInfo } from "../generated/SessionInfo";
+import { shortName } from "../names";
 import { element } from "./elements";
 
 export interface PeopleEvents {
@@ -17,8 +18,11 @@ export class People {
 
   constructor(private readonly on: PeopleEvents) {}
 
-  /** Rows stay the same elements, so that a press on one of them is not lost. */
-  show(sessions: readonly SessionInfo[], ownPeer: string | null): void {
+  /**
+   * Rows stay the same elements, so that a press on one of them is not lost.
+   * @param open nobody signs in on this device: everybody has the same rights, and no role tells them apart
+   */
+  show(sessions: readonly SessionInfo[], ownPeer: string | null, open: boolean): void {
     this.#count.textContent = String(sessions.length);
     for (const id of [...this.#rows.keys()].filter((known) => !sessions.some((session) => session.id === known))) {
       this.#rows.get(id)?.item.remove();
@@ -26,7 +30,7 @@ export class People {
     }
     for (const session of sessions) {
       const row = this.#rows.get(session.id) ?? this.#add(session.id);
-      row.show(session, session.id === ownPeer);
+      row.show(session, session.id === ownPeer, open);
     }
   }
 
@@ -69,15 +73,15 @@ class Row {
     this.item.append(words, this.#end);
   }
 
-  show(session: SessionInfo, here: boolean): void {
-    const name = session.token === null ? ROLES[session.role ?? "none"] : `Program “${session.token}”`;
+  show(session: SessionInfo, here: boolean, open: boolean): void {
+    const name = called(session, here, open);
     this.#who.textContent = name;
     this.#what.textContent = here ? "this page" : "";
     this.#what.className = here ? "chip" : "";
     const does = session.talking ? "talking" : session.watching ? "watching" : "connected";
     this.item.dataset["does"] = does;
     const since = new Date(session.since * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }).replaceAll(" ", "\u00a0");
-    const parts = [does, session.address ?? "", `since\u00a0${since}`, session.sentBytes > 0 ? megabytes(session.sentBytes) : "", link(session)];
+    const parts = [open ? "" : ROLES[session.role ?? "none"], does, session.address ?? "", `since\u00a0${since}`, session.sentBytes > 0 ? megabytes(session.sentBytes) : "", link(session)];
     this.#detail.textContent = parts.filter((part) => part !== "").join(" · ");
     this.#end.hidden = here;
     this.#end.setAttribute("aria-label", `End the session of ${name}${session.address === null ? "" : ` from ${session.address}`}`);
@@ -95,6 +99,13 @@ class Row {
     this.#end.textContent = "End";
     this.#end.classList.remove("grave");
   }
+}
+
+/** Where nobody signs in, the same sign-in is no sign of the same person. */
+export function called(session: Pick<SessionInfo, "id" | "token" | "own">, here: boolean, open: boolean): string {
+  if (here) return "You";
+  if (session.token !== null) return `Program “${session.token}”`;
+  return session.own && !open ? "You, in another window" : shortName(session.id);
 }
 
 /** How the way to a viewer does; empty while nothing is reported. */

@@ -5,7 +5,7 @@
 import { element, setPressed } from "./elements";
 
 export interface RecorderEvents {
-  /** Resolves once the service has done it, rejects with a sentence. */
+  /** Resolves once the service has done it or has refused to. */
   record(on: boolean): Promise<void>;
 }
 
@@ -15,11 +15,7 @@ export class Recorder {
   #on = false;
 
   constructor(on: RecorderEvents) {
-    this.#button.addEventListener("click", () => {
-      if (this.#button.getAttribute("aria-busy") === "true") return;
-      this.#button.setAttribute("aria-busy", "true");
-      void on.record(!this.#on).finally(() => this.#button.removeAttribute("aria-busy"));
-    });
+    this.#button.addEventListener("click", () => void this.#ask(on));
   }
 
   show(on: boolean): void {
@@ -31,7 +27,22 @@ export class Recorder {
     this.#button.title = on ? "Stop recording" : "Record this call";
   }
 
+  /** One wish at a time, and a double click is one: its second half would end the recording before its first second. */
+  async #ask(on: RecorderEvents): Promise<void> {
+    const focused = document.activeElement === this.#button;
+    this.#button.disabled = true;
+    this.#button.setAttribute("aria-busy", "true");
+    await on.record(!this.#on);
+    await new Promise((done) => setTimeout(done, DOUBLE_CLICK_MS));
+    this.#button.disabled = false;
+    this.#button.removeAttribute("aria-busy");
+    if (focused && document.activeElement === document.body) this.#button.focus();
+  }
+
   showOwner(owner: boolean): void {
     this.#button.hidden = !owner;
   }
 }
+
+/** Longest pause between two clicks that are one, with what slow hands need. */
+const DOUBLE_CLICK_MS = 800;

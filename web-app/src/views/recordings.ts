@@ -3,6 +3,7 @@
  * wish to have it, to delete one. Never fetches anything itself but by the addresses it is given.
  */
 import type { RecordingEntry } from "../generated/RecordingEntry";
+import { shortName } from "../names";
 import { element } from "./elements";
 
 export interface RecordingsEvents {
@@ -10,6 +11,8 @@ export interface RecordingsEvents {
   remove(name: string): Promise<void>;
   /** Where the file of that name is. */
   address(name: string): string;
+  /** Whether that peer is this page. */
+  isHere(peer: string): boolean;
 }
 
 export class Recordings {
@@ -58,8 +61,9 @@ export class Recordings {
 
   #item(entry: RecordingEntry): HTMLLIElement {
     const item = document.createElement("li");
-    const when = made("p", "when", entry.began === null ? entry.name : WHEN.format(new Date(entry.began)));
-    const what = made("p", "what", [duration(entry.seconds), size(entry.bytes), entry.peer && "with a talker"].filter(Boolean).join(" · "));
+    const when = made("p", "when", entry.began === null ? "At an unknown time" : WHEN.format(new Date(entry.began)));
+    when.title = entry.name;
+    const what = made("p", "what", summary(entry, entry.peer !== null && this.on.isHere(entry.peer)));
     if (entry.recording) what.prepend(made("span", "live", "Recording now"), " · ");
     const acts = made("div", "acts", "");
     const play = act("Play", when.textContent);
@@ -144,17 +148,22 @@ function sentence(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** @param here this page's person talked */
+export function summary({ seconds, bytes, peer }: Pick<RecordingEntry, "seconds" | "bytes" | "peer">, here: boolean): string {
+  const who = peer === null ? "" : `${here ? "you" : shortName(peer)} talked`;
+  return [duration(seconds), size(bytes), who].filter((part) => part !== "").join(" · ");
+}
+
 function duration(seconds: number | null): string {
   if (seconds === null) return "length unknown";
   const whole = Math.round(seconds);
   const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  const two = (value: number) => String(value).padStart(2, "0");
-  return hours > 0 ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
+  if (hours > 0) return `${hours}\u00a0h ${minutes}\u00a0min`;
+  return minutes > 0 ? `${minutes}\u00a0min ${rest}\u00a0s` : `${rest}\u00a0s`;
 }
 
 function size(bytes: number): string {
-  const mebi = bytes / 2 ** 20;
-  return mebi >= 1024 ? `${(mebi / 1024).toFixed(1)} GiB` : `${mebi.toFixed(mebi < 10 ? 1 : 0)} MiB`;
+  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)}\u00a0GB` : `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)}\u00a0MB`;
 }
 
 const WHEN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });

@@ -6,6 +6,7 @@ import type { Changes } from "../generated/Changes";
 import type { DeviceChoice } from "../generated/DeviceChoice";
 import type { Devices } from "../generated/Devices";
 import type { Present } from "../generated/Present";
+import { plain } from "../sentences";
 import { element, setPressed } from "./elements";
 
 export interface SteeringEvents {
@@ -22,12 +23,14 @@ export class SteeringView {
   readonly #error = element("steering-error", HTMLElement);
   #devices: Devices = { cameras: [], microphones: [], speakers: [] };
   #present: Present | null = null;
+  // What was refused of each place, to be mended.
+  readonly #typed = new Map<Place, string>();
 
   constructor(private readonly on: SteeringEvents) {
     for (const { place, select, row } of this.#choices()) {
       select.addEventListener("change", () => {
         row.querySelector("form")?.remove();
-        if (select.value === OTHER) this.#ask(place, row, select);
+        if (select.value === OTHER) this.#ask(place, select);
         else void this.#steer({ [place]: select.value });
       });
     }
@@ -47,7 +50,7 @@ export class SteeringView {
     this.#present = present;
     for (const { place, select, row } of this.#choices()) {
       const setting = present[place];
-      fill(select, options(place, this.#devices), [setting.value, setting.configured], setting.value);
+      fill(select, options(place, this.#devices), [setting.value, setting.configured], row.querySelector("form") ? OTHER : setting.value);
       select.title = setting.value;
       this.#note(row, setting.changed ? setting.configured : null, () => this.#steer({ [place]: setting.configured }));
     }
@@ -62,51 +65,66 @@ export class SteeringView {
     }
   }
 
-  async #steer(changes: Changes): Promise<void> {
+  /** @returns whether it was done */
+  async #steer(changes: Changes): Promise<boolean> {
     this.#error.textContent = "";
     this.#root.setAttribute("aria-busy", "true");
     try {
       this.show(await this.on.steer(changes));
+      return true;
     } catch (error) {
-      this.#error.textContent = error instanceof Error ? error.message : String(error);
+      this.#error.textContent = plain(error instanceof Error ? error.message : String(error));
+      this.#error.scrollIntoView({ block: "nearest" });
       if (this.#present) this.show(this.#present);
+      return false;
     } finally {
       this.#root.removeAttribute("aria-busy");
     }
   }
 
-  /** A source that no list has: a file, an image, a text to speak. */
-  #ask(place: Place, row: HTMLElement, select: HTMLSelectElement): void {
+  /** A source that no list has. It is there as long as the list says "Other…"; a refused text comes back with the next one. */
+  #ask(place: Place, select: HTMLSelectElement): void {
     const form = document.createElement("form");
     const input = document.createElement("input");
     input.type = "text";
     input.required = true;
-    input.placeholder = PLACEHOLDERS[place];
+    input.value = this.#typed.get(place) ?? "";
+    input.placeholder = OTHERS[place].example;
     input.setAttribute("aria-label", `Other ${place}`);
     const button = document.createElement("button");
     button.className = "quiet";
     button.textContent = "Set";
-    form.append(input, button);
+    const hint = document.createElement("p");
+    hint.id = `steer-${place}-hint`;
+    hint.textContent = OTHERS[place].hint;
+    input.setAttribute("aria-describedby", hint.id);
+    form.append(input, button, hint);
+    const leave = () => {
+      form.remove();
+      select.focus();
+    };
+    form.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation(); // closes the field, not the panel
+      leave();
+      if (this.#present) this.show(this.#present);
+    });
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      void this.#steer({ [place]: input.value.trim() }).then(() => {
-        if (this.#error.textContent === "") form.remove();
+      const wanted = input.value.trim();
+      this.#typed.set(place, wanted);
+      leave();
+      void this.#steer({ [place]: wanted }).then((done) => {
+        if (done) this.#typed.delete(place);
       });
     });
-    input.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape") return;
-      event.stopPropagation(); // the panel stays
-      form.remove();
-      this.#error.textContent = "";
-      if (this.#present) this.show(this.#present);
-      select.focus();
-    });
-    row.append(form);
+    select.after(form);
     input.focus();
+    input.select();
   }
 
   /** What the configuration says, and the way back to it. */
-  #note(row: HTMLElement, configured: string | null, undo: () => Promise<void>): void {
+  #note(row: HTMLElement, configured: string | null, undo: () => Promise<boolean>): void {
     row.querySelector("small")?.remove();
     if (configured === null) return;
     const note = document.createElement("small");
@@ -164,8 +182,14 @@ function fill(select: HTMLSelectElement, known: readonly [string, string][], als
 function words(value: string): string {
   const [kind, rest] = [value.slice(0, value.indexOf(":")), value.slice(value.indexOf(":") + 1)];
   if (kind === "file" || kind === "image") return `${kind === "file" ? "File" : "Image"} ${rest.slice(rest.lastIndexOf("/") + 1)}`;
-  return kind === "speech" ? `Speech “${rest}”` : value;
+  if (kind === "speech") return `Speech “${rest}”`;
+  return rest === "auto" ? `Any ${kind}` : value;
 }
 
 const OTHER = "\u0000other";
-const PLACEHOLDERS = { video: "camera:NAME, or file:/path of a clip", audio: "speech:words, or file:/path of a clip", sound: "speaker:NAME" } as const;
+/** From here only those files are taken that the configuration names, and the clips. */
+const OTHERS = {
+  video: { example: "camera:NAME", hint: "A camera by its name. Of files only clips, as file:/PATH; others are set on the device, with “duplex source set”." },
+  audio: { example: "speech:words to say", hint: "A text to say, or a microphone by its name. Of files only clips, as file:/PATH; others are set on the device, with “duplex source set”." },
+  sound: { example: "speaker:NAME", hint: "A speaker by its name. Files are set on the device, with “duplex sound set”." },
+} as const;

@@ -55,7 +55,7 @@ export class Talkback {
     this.#talk.disabled = !shown.canTalk && !wanted;
     this.#talk.hidden = shown.watchOnly;
     setPressed(this.#talk, wanted);
-    this.#label.textContent = shown.talk === "waiting" && !shown.inLine ? "Starting" : LABELS[shown.talk];
+    this.#label.textContent = shown.label;
     this.#showHint();
     this.#takeOver.hidden = !shown.canTakeOver;
     this.#camera.hidden = !shown.hasCamera;
@@ -119,16 +119,14 @@ export class Talkback {
     else this.on.begin();
   }
 
+  #hintOf(shown: Shown): string {
+    if (shown.watchOnly) return "You may watch and listen";
+    if (this.#talk.disabled) return "";
+    return this.#press.holding(performance.now()) ? "Let go to stop" : shown.press || HINT;
+  }
+
   #showHint(): void {
-    const shown = this.#shown;
-    if (!shown) return;
-    this.#hint.textContent = shown.watchOnly
-      ? "You may watch and listen"
-      : this.#press.holding(performance.now())
-        ? "Let go to stop"
-        : shown.talk === "waiting" && !shown.inLine
-          ? HINTS.talking
-          : HINTS[shown.talk];
+    if (this.#shown) this.#hint.textContent = this.#hintOf(this.#shown);
   }
 }
 
@@ -142,13 +140,5 @@ function fill(select: HTMLSelectElement, devices: readonly MediaDeviceInfo[]): v
   select.value = options.some((option) => option.value === chosen) ? chosen : "";
 }
 
-const LABELS = { idle: "Talk", busy: "Ask to talk", waiting: "Waiting", talking: "Talking" } as const;
-
-const HINTS = {
-  idle: matchMedia("(any-pointer: fine)").matches ? "Click to talk, or hold. Space works too." : "Tap to talk, or hold.",
-  busy: "Press to get in line",
-  waiting: "Press to leave the line",
-  talking: "Press to stop",
-} as const;
-
+const HINT = matchMedia("(any-pointer: fine)").matches ? "Click to talk, or hold. Space works too." : "Tap to talk, or hold.";
 const HINT_DELAY_MS = 400;

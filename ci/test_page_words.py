@@ -1,0 +1,138 @@
+"""What the page tells people: why there is no call, who is not heard, what a press does, who is who."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable
+
+from browser import Chromium, ChromiumPage
+from device import Device, wait_for
+
+Start = Callable[..., Device]
+#: Keeps every text that ever stood in the element, from now on.
+KEEP = """(id) => {
+  const element = document.getElementById(id), texts = (window.kept ??= {})[id] = [element.textContent];
+  new MutationObserver(() => texts.push(element.textContent)).observe(element, { childList: true, characterData: true, subtree: true });
+}"""
+
+
+def keep(page: ChromiumPage, id: str) -> Callable[[], list[str]]:
+    page.page.evaluate(KEEP, id)
+    return lambda: list(page.evaluate(f"kept['{id}']"))
+
+
+def test_a_page_without_a_place_says_why_and_comes_by_itself(device: Start, tmp_path: Path) -> None:
+    one = device("--max-viewers", "1")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        first = chromium.open(one.url)
+        first.wait_data(state="live")
+        second = chromium.open(one.url)
+        second.wait_data(state="failed")
+        wait_for("the reason", lambda: "as many viewers as it serves (1)" in second.state_line())
+        first.page.context.close()
+        second.wait_data(state="live")
+        second.wait_frame()
+
+
+def test_a_page_without_a_connection_says_why_and_comes_by_itself(device: Start, tmp_path: Path) -> None:
+    one = device("--max-viewers", "1", "--max-peers", "1")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        first = chromium.open(one.url)
+        first.wait_data(state="live")
+        second = chromium.open(one.url)
+        wait_for("the reason", lambda: "as many connections as it takes (1)" in second.state_line())
+        first.page.context.close()
+        second.wait_data(state="live")
+
+
+def test_who_is_not_heard_and_only_while_somebody_talks(device: Start, tmp_path: Path) -> None:
+    one = device("--sound", "speaker:none-of-this-name")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        talker, other = chromium.open(one.url), chromium.open(one.url)
+        for page in (talker, other):
+            page.wait_data(state="live")
+        talker.start_talk()
+        wait_for("the talker's warning", lambda: "You are not heard" in talker.state_line())
+        wait_for("the other's warning", lambda: "The talker is not heard:" in other.state_line())
+        talker.end_talk()
+        other.wait_data(talk="idle")
+        late = chromium.open(one.url)
+        late.wait_data(state="live")
+        for page in (talker, other, late):
+            wait_for("no warning", lambda page=page: page.state_line() == "Live")
+            assert page.evaluate("document.getElementById('state').dataset.warn") == "false"
+
+
+def test_who_takes_over_does_not_wait(device: Start, tmp_path: Path) -> None:
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        owner, talker = chromium.open(one.url), chromium.open(one.url)
+        for page in (owner, talker):
+            page.wait_data(state="live")
+        talker.start_talk()
+        owner.wait_data(talk="busy")
+        labels = keep(owner, "talk-label")
+        owner.click("#take-over")
+        owner.wait_data(talk="talking")
+        assert "Starting" in labels() and "Waiting" not in labels(), labels()
+
+
+def test_what_is_too_long_to_say_is_not_cut_but_refused(device: Start, tmp_path: Path) -> None:
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url)
+        page.wait_data(state="live")
+        page.click("#settings-toggle")
+        asked: list[str] = []
+        page.page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/say") else None)
+        page.page.fill("#announce-text", "")
+        page.page.focus("#announce-text")
+        page.page.keyboard.insert_text("x" * 1005)
+        assert page.evaluate("document.getElementById('announce-text').value.length") == 1005
+        assert "5 characters too long" in page.evaluate("document.getElementById('announce-room').textContent")
+        page.click("#announce button[type=submit]")
+        page.page.keyboard.press("Enter")
+        page.page.focus("#announce-text")
+        for _ in range(5):
+            page.page.keyboard.press("Backspace")
+        assert page.evaluate("document.getElementById('announce-room').textContent") == "1000 of 1000 characters"
+        assert asked == []
+        page.click("#announce button[type=submit]")
+        page.wait("an answer", "document.getElementById('announce-note').textContent !== ''")
+        assert len(asked) == 1
+
+
+def test_a_double_click_on_record_is_one_and_the_sign_goes_with_the_device(device: Start, tmp_path: Path) -> None:
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url)
+        page.wait_data(state="live")
+        asked: list[str] = []
+        page.page.on("request", lambda request: asked.append(str(request.post_data)) if request.url.endswith("/api/v1/recording") else None)
+        # The second half of a double click comes after the answer to the first.
+        page.evaluate("""(() => {
+          window.seconds = 0;
+          const fetch = window.fetch;
+          window.fetch = async (address, options) => {
+            const answer = await fetch(address, options);
+            if (String(address).endsWith('/recording')) setTimeout(() => { document.getElementById('record').click(); seconds += 1; }, 100);
+            return answer;
+          };
+        })()""")
+        page.click("#record")
+        page.wait("the second half", "seconds === 1")
+        page.wait("the button again", "!document.getElementById('record').disabled")
+        page.wait("the sign", "document.getElementById('recording').textContent === 'Recording'")
+        assert page.evaluate("document.getElementById('recording').checkVisibility()")
+        page.click("#record")
+        page.wait("the second half", "seconds === 2")
+        page.wait("no sign", "document.getElementById('recording').textContent === ''")
+        page.wait("the button again", "!document.getElementById('record').disabled")
+        assert [("start" in body, "stop" in body) for body in asked] == [(True, False), (False, True)], asked
+        page.click("#record")
+        page.wait("the sign", "document.getElementById('recording').textContent === 'Recording'")
+        one.kill()
+        page.wait_data(state="reconnecting")
+        assert not page.evaluate("document.getElementById('recording').checkVisibility()")
+        page.wait("no sign left", "document.getElementById('recording').textContent === ''")
+        assert page.evaluate("document.getElementById('record').getAttribute('aria-pressed')") == "false"

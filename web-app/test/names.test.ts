@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { isSame, shortName } from "../src/names";
+import { called } from "../src/views/people";
+import { summary } from "../src/views/recordings";
+
+const ID = "766f68f7-05c2-4d5d-9d0a-8f3b5d1f6a10";
+
+test("a peer has one name, in the list of people and in that of recordings", () => {
+  assert.match(shortName(ID), /^[A-Z][a-z]+ [A-Z][a-z]+$/);
+  assert.equal(shortName(ID), shortName("766f68f7"));
+  const names = new Set(Array.from({ length: 64 }, (_, at) => shortName((at * 0x3a9f1c7).toString(16).padStart(8, "0"))));
+  assert.ok(names.size > 50, `${names.size} of 64 differ`);
+});
+
+test("only this page's own peer is you", () => {
+  assert.equal(isSame(ID, "766f68f7"), true);
+  assert.equal(isSame(ID, "766f68f8"), false);
+  assert.equal(isSame(null, "766f68f7"), false);
+});
+
+test("people are called by what tells them apart", () => {
+  const session = { id: ID, token: null, own: true };
+  assert.equal(called(session, true, true), "You");
+  assert.equal(called(session, false, true), shortName(ID));
+  assert.equal(called(session, false, false), "You, in another window");
+  assert.equal(called({ ...session, own: false }, false, false), shortName(ID));
+  assert.equal(called({ ...session, token: "camera wall" }, false, false), "Program “camera wall”");
+});
+
+test("a recording says how long, how large and who, in words", () => {
+  const words = (seconds: number | null, bytes: number, peer: string | null, here = false) => summary({ seconds, bytes, peer }, here).replaceAll("\u00a0", " ");
+  assert.equal(words(6.2, 734_003, null), "6 s · 0.7 MB");
+  assert.equal(words(83, 12_400_000, "766f68f7"), `1 min 23 s · 12 MB · ${shortName(ID)} talked`);
+  assert.equal(words(3900, 2_100_000_000, "766f68f7", true), "1 h 5 min · 2.1 GB · you talked");
+  assert.equal(words(null, 0, null), "length unknown · 0.0 MB");
+});
