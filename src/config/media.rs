@@ -55,7 +55,7 @@ impl FromStr for VideoSource {
             ("test", None) => Ok(Self::Test),
             ("file", Some(path)) if !path.is_empty() => Ok(Self::File(path.into())),
             ("image", Some(path)) if !path.is_empty() => Ok(Self::Image(path.into())),
-            ("camera", Some(name)) => Ok(Self::Camera(device(name))),
+            ("camera", Some(name)) if is_printable(name) => Ok(Self::Camera(device(name))),
             _ => Err(RuleError(Self::RULE)),
         }
     }
@@ -167,7 +167,7 @@ impl FromStr for AudioSource {
                 }
                 Ok(Self::Speech(words.to_owned()))
             }
-            ("microphone", Some(name)) => Ok(Self::Microphone(device(name))),
+            ("microphone", Some(name)) if is_printable(name) => Ok(Self::Microphone(device(name))),
             _ => Err(RuleError(Self::RULE)),
         }
     }
@@ -212,7 +212,7 @@ impl FromStr for SoundSink {
 
     fn from_str(text: &str) -> Result<Self, RuleError> {
         match kind_and_rest(text) {
-            ("speaker", Some(name)) => Ok(Self::Speaker(device(name))),
+            ("speaker", Some(name)) if is_printable(name) => Ok(Self::Speaker(device(name))),
             ("file", Some(path)) if Path::new(path).extension().is_some_and(|end| end.eq_ignore_ascii_case("wav")) => {
                 Ok(Self::File(path.into()))
             }
@@ -490,6 +490,11 @@ pub(super) fn is_host(text: &str) -> bool {
 
 /// The device name that stands for "whichever there is".
 const AUTO: &str = "auto";
+
+/// Names are shown in the picture and on terminals.
+fn is_printable(name: &str) -> bool {
+    !name.chars().any(char::is_control)
+}
 
 fn device(name: &str) -> Option<String> {
     (!name.is_empty() && name != AUTO).then(|| name.to_owned())

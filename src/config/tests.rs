@@ -513,6 +513,7 @@ fn kinds_round_trip() {
     assert_eq!("camera:".parse(), Ok(VideoSource::Camera(None)));
     assert_eq!("microphone:".parse(), Ok(AudioSource::Microphone(None)));
     assert_eq!("speaker:".parse(), Ok(SoundSink::Speaker(None)));
+    assert!("camera:\u{7}".parse::<VideoSource>().is_err() && "speaker:a\nb".parse::<SoundSink>().is_err());
 }
 
 #[test]
