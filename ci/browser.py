@@ -91,6 +91,14 @@ PROBE = r"""
 })()
 """
 
+# Keeps every peer connection of the page within reach.
+KEEP_CONNECTIONS = """
+window.connections = [];
+window.RTCPeerConnection = class extends RTCPeerConnection {
+  constructor(...given) { super(...given); window.connections.push(this); }
+};
+"""
+
 
 class Page(ABC):
     """One page of one browser, looked at as a test needs it."""

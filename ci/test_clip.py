@@ -19,19 +19,11 @@ from typing import Any, Callable
 
 import numpy as np
 
-from browser import Chromium, ChromiumPage
+from browser import KEEP_CONNECTIONS, Chromium, ChromiumPage
 from device import Device, wait_for
 
 Start = Callable[..., Device]
 ALLOWED_MS = 80.0
-
-# Keeps every peer connection of the page within reach.
-KEEP_CONNECTIONS = """
-window.connections = [];
-window.RTCPeerConnection = class extends RTCPeerConnection {
-  constructor(...given) { super(...given); window.connections.push(this); }
-};
-"""
 
 # Notes each displayed frame (time, media time, mean luma, fingerprint) and each 5 ms of sound (time, loudest sample).
 OBSERVE = """(async () => {

@@ -16,6 +16,8 @@ export interface Figures {
   loss: number | null;
   /** Mean time a frame spent in the jitter buffer since the earlier report, milliseconds. */
   jitter: number | null;
+  /** From capture to screen, milliseconds; null where the browser does not say which moment it shows, or the device has not yet. */
+  latency: number | null;
   /** Codec names, picture first, such as `VP8, opus`. */
   codec: string | null;
 }
@@ -52,8 +54,25 @@ export function figures(now: Report, before: Report | null): Figures {
     rtt: roundTrip === null ? null : roundTrip * 1000,
     loss: packets > 0 ? (100 * lost) / packets : null,
     jitter: buffered && emitted > 0 ? (1000 * gained(buffered, "jitterBufferDelay")) / emitted : null,
+    latency: video ? latency(now, video, roundTrip ?? 0) : null,
     codec: streams.map((entry) => codecName(now, entry)).filter(Boolean).join(", ") || null,
   };
+}
+
+/**
+ * The device's sender reports put its clock beside the capture time of each frame; the browser knows which frame it shows.
+ * The device's clock at this moment is that of the last report, plus the time since, plus what the report was under way:
+ * half a round trip. So much the figure can be wrong where one direction is slower than the other.
+ */
+function latency(report: Report, video: Entry, roundTripSeconds: number): number | null {
+  const sent = [...report.values()].find((entry) => entry["type"] === "remote-outbound-rtp" && entry["kind"] === "video");
+  const shown = number(video, "estimatedPlayoutTimestamp");
+  const [now, arrived, said] = [number(video, "timestamp"), sent && number(sent, "timestamp"), sent && number(sent, "remoteTimestamp")];
+  if (!shown || !now || !arrived || !said) return null;
+  const deviceNow = said + (now - arrived) + (roundTripSeconds * 1000) / 2;
+  // The one counts from 1900, the other from 1970.
+  const result = deviceNow - (shown > SINCE_1900_MS ? shown - SINCE_1900_MS : shown);
+  return result >= 0 && result < PLAUSIBLE_MS ? result : null;
 }
 
 /** All media received so far, bytes: stands still when nothing comes. */
@@ -85,6 +104,11 @@ function codecName(report: Report, stream: Entry): string {
   const mime = report.get(String(stream["codecId"]))?.["mimeType"];
   return typeof mime === "string" ? (mime.split("/")[1] ?? "") : "";
 }
+
+/** From 1900 to 1970. */
+const SINCE_1900_MS = 2_208_988_800_000;
+/** What is later than that is no figure but a clock that was set. */
+const PLAUSIBLE_MS = 60_000;
 
 function number(entry: Entry, key: string): number | null {
   const value = entry[key];

@@ -29,6 +29,7 @@ test("rates are over the time between two reports", () => {
     rtt: 12,
     loss: 3,
     jitter: 20,
+    latency: null,
     codec: "VP8, opus",
   });
 });
@@ -36,6 +37,19 @@ test("rates are over the time between two reports", () => {
 test("the first report has no bitrate, and an empty one has nothing", () => {
   assert.equal(figures(report(1, { bytesReceived: 5000 }), null).bitrate, null);
   assert.deepEqual(new Set(Object.values(figures(new Map(), null))), new Set([null]));
+});
+
+test("capture to screen is told by the device's clock, whatever this computer's says", () => {
+  const local = 50_000; // the browser's clock
+  const device = 1_795_000_000_000; // the device's, when its report left
+  const shown = device + 500 - 80 + 2_208_988_800_000;
+  const now = new Map(report(local / 1000, { estimatedPlayoutTimestamp: shown }));
+  assert.equal(figures(now, null).latency, null);
+  // It was 6 ms under way and came 494 ms ago.
+  now.set("r", { id: "r", type: "remote-outbound-rtp", kind: "video", timestamp: local - 494, remoteTimestamp: device });
+  assert.equal(figures(now, null).latency, 80);
+  now.set("r", { id: "r", type: "remote-outbound-rtp", kind: "video", timestamp: local - 494, remoteTimestamp: device - 3_600_000 });
+  assert.equal(figures(now, null).latency, null);
 });
 
 test("received bytes are those of both streams", () => {
