@@ -144,7 +144,7 @@ def test_a_source_that_fails_is_told_to_the_owner_until_it_works(device: Start, 
         (fault,) = wait_for("the fault", lambda: get(one, "device")["faults"])
         assert fault.startswith("The picture fails: ") and "camera:nope" in fault
         status = one.command("status")
-        assert status.returncode == 1 and "service        well" in status.stdout and f"fault          {fault}" in status.stdout, status
+        assert status.returncode == 1 and "service        runs" in status.stdout and f"fault          {fault}" in status.stdout, status
         assert call(one, "GET", "/healthz")[0] == 200
         assert one.command("source", "set", "video", "test").returncode == 0
         wait_for("no fault", lambda: get(one, "device")["faults"] == [])

@@ -346,7 +346,9 @@ def test_nobody_watches_and_nothing_runs_after_a_recording(device: Start) -> Non
     one.wait_for_log("the device can be called")
     assert one.command("record", "start").returncode == 0
     wait_seconds(2)
-    assert one.command("record", "stop").returncode == 0
+    stopped = one.command("record", "stop")
+    assert stopped.returncode == 0 and stopped.stdout.startswith("recorded 20"), stopped
+    assert one.command("record", "stop").stdout == "there was no recording to end\n"
     one.wait_for_log("capture and encoder stop")
     (file,) = files(one)
     assert [title for _, title in titles(file)] == ["Device", "Conversation", "Device alone"]

@@ -55,7 +55,12 @@ pub fn status(health: &DeviceHealth) -> String {
         // Writing to a String cannot fail.
         writeln!(text, "{what:<14} {value}").ok();
     };
-    line("service", if health.problems.is_empty() { "well".to_owned() } else { health.problems.join(" ") });
+    let service = match (health.problems.is_empty(), health.faults.is_empty()) {
+        (false, _) => health.problems.join(" "),
+        (true, false) => "runs".to_owned(),
+        (true, true) => "well".to_owned(),
+    };
+    line("service", service);
     health.faults.iter().for_each(|fault| line("fault", fault.clone()));
     line("version", health.version.clone());
     line("running", span(health.service_uptime));

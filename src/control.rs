@@ -246,7 +246,10 @@ async fn obey(request: Request, parts: &Parts) -> Result<Told, String> {
         Request::Present => return Ok(Told::Present(Box::new(parts.steering.present()))),
         Request::Record { on } => {
             let refused = |reason| format!("nothing is recorded: {reason}");
-            return parts.recorder.record(on).await.map(|()| Told::Done).map_err(refused);
+            let file = parts.recorder.open_file();
+            parts.recorder.record(on).await.map_err(refused)?;
+            // Which recording it was that a stop has ended; null: there was none.
+            return Ok(if on { Told::Done } else { Told::Owner(file.into()) });
         }
         Request::Owner { question } => return http::local::answer(&parts.state, question).await.map(Told::Owner),
     };

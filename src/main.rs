@@ -250,10 +250,13 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Mute { direction, place } => ask(&place, &direction.mute(true))?,
         Command::Unmute { direction, place } => ask(&place, &direction.mute(false))?,
         Command::Record { action, place } => {
-            ask(&place, &control::Request::Record { on: action == RecordAction::Start })?;
-            print(match action {
-                RecordAction::Start => "the call is being recorded; `duplex record stop` ends it\n",
-                RecordAction::Stop => "nothing is being recorded\n",
+            let told = put(&place, &control::Request::Record { on: action == RecordAction::Start })?;
+            print(&match (action, told) {
+                (RecordAction::Start, _) => "the call is being recorded; `duplex record stop` ends it\n".to_owned(),
+                (RecordAction::Stop, control::Told::Owner(serde_json::Value::String(file))) => {
+                    format!("recorded {file}\n")
+                }
+                (RecordAction::Stop, _) => "there was no recording to end\n".to_owned(),
             })?;
         }
         Command::Pki { command, place } => {

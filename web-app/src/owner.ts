@@ -119,7 +119,8 @@ export class Owner {
   async #refreshDevice(): Promise<void> {
     const health = await api.device();
     this.#device.show(health);
-    this.#say(health.problems.length === 0 ? "All is well" : "Needs attention", health.problems.length > 0);
+    const wrong = health.problems.length + health.faults.length;
+    this.#say(wrong === 0 ? "All is well" : wrong === 1 ? "One thing fails" : `${wrong} things fail`, wrong > 0);
   }
 
   async #refreshChoices(): Promise<void> {
