@@ -5,7 +5,7 @@
 //! Never: takes a password as an argument, shows a token twice.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
@@ -13,7 +13,9 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::api::Role;
-use crate::config::{self, Flags};
+use crate::cli_place::Place;
+use crate::config;
+use crate::control;
 use crate::http::auth::{self, Auth, Scope};
 
 /// The two commands; goes into the program's own set with `#[command(flatten)]`.
@@ -76,17 +78,6 @@ enum TokenCommand {
     },
 }
 
-/// Where the running service keeps its state.
-#[derive(Debug, clap::Args)]
-struct Place {
-    /// Configuration file of the service [variable: DUPLEX_CONFIG]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// State folder of the service, if its configuration does not name it
-    #[arg(long, value_name = "FOLDER")]
-    state_dir: Option<String>,
-}
-
 /// Why a command failed; nothing was changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -129,27 +120,37 @@ struct Terminal<'a> {
 impl Terminal<'_> {
     fn run(&mut self, command: &AuthCommand, env: &dyn Fn(&str) -> Option<String>) -> Result<(), Error> {
         match command {
-            AuthCommand::Passwd(args) => self.passwd(args, &args.place.open(env)?),
+            AuthCommand::Passwd(args) => {
+                let state = config::state_dir(&args.place.flags(), env)?;
+                self.passwd(args, &state, &Auth::open(&state)?)
+            }
             AuthCommand::Token(TokenArgs { command }) => match command {
                 TokenCommand::New { name, may, expires, place } => {
-                    self.token_new(name, may, *expires, &place.open(env)?)
+                    self.token_new(name, may, *expires, &open(place, env)?)
                 }
-                TokenCommand::List { place } => self.token_list(&place.open(env)?),
+                TokenCommand::List { place } => self.token_list(&open(place, env)?),
                 TokenCommand::Revoke { name, place } => {
-                    place.open(env)?.token_revoke(name)?;
+                    open(place, env)?.token_revoke(name)?;
                     self.note(&format!("The token {name} is revoked."))
                 }
             },
         }
     }
 
-    fn passwd(&mut self, args: &PasswdArgs, auth: &Auth) -> Result<(), Error> {
+    fn passwd(&mut self, args: &PasswdArgs, state: &Path, auth: &Auth) -> Result<(), Error> {
         let role = role_name(args.role);
         if !args.remove {
             let password = (self.ask)(args.role)?;
             auth.set_password(args.role, &password)?;
-            return self
-                .note(&format!("The {role}'s password is set. Whoever was signed in as {role} must sign in again."));
+            // Set in another folder than the service's, it would protect nothing.
+            let used = match control::refuse_a_second(state) {
+                Ok(()) => "no service runs with it now",
+                Err(_) => "the running service uses it at once",
+            };
+            return self.note(&format!(
+                "The {role}'s password is set. Whoever was signed in as {role} must sign in again. It is kept in {}: {used}.",
+                state.display()
+            ));
         }
         auth.remove_password(args.role)?;
         self.note(&match args.role {
@@ -199,15 +200,8 @@ impl Terminal<'_> {
     }
 }
 
-impl Place {
-    fn open(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<Auth, Error> {
-        let mut flags = Flags::default();
-        flags.config.clone_from(&self.config);
-        if let Some(folder) = &self.state_dir {
-            flags = flags.with("state-dir", folder);
-        }
-        Ok(Auth::open(&config::state_dir(&flags, env)?)?)
-    }
+fn open(place: &Place, env: &dyn Fn(&str) -> Option<String>) -> Result<Auth, Error> {
+    Ok(Auth::open(&config::state_dir(&place.flags(), env)?)?)
 }
 
 /// Twice from the terminal without echo, or the first line of standard input.

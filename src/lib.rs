@@ -17,6 +17,7 @@ pub mod bridge;
 pub mod certificate;
 pub mod cli_auth;
 pub mod cli_owner;
+pub mod cli_place;
 pub mod cli_steering;
 pub mod clips;
 pub mod config;

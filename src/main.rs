@@ -12,6 +12,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use duplex::api::panel::{DeviceHealth, Log, Sessions};
 use duplex::cli_owner::{self, Question};
+use duplex::cli_place::Place;
 use duplex::config::{self, Config, Flags, LogFormat};
 use duplex::log_tail::LogTail;
 use duplex::{appliance, cli_auth, cli_steering, control, devices, doctor, health};
@@ -153,28 +154,6 @@ enum RecordAction {
     Start,
     /// Complete the file
     Stop,
-}
-
-/// Where the running service keeps its state.
-#[derive(clap::Args)]
-struct Place {
-    /// State folder of the service, if it is not the usual one
-    #[arg(long, value_name = "FOLDER", global = true)]
-    state_dir: Option<String>,
-    /// Configuration file of the service
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<std::path::PathBuf>,
-}
-
-impl Place {
-    fn flags(&self) -> Flags {
-        let mut flags = Flags::default();
-        flags.config.clone_from(&self.config);
-        match &self.state_dir {
-            Some(folder) => flags.with("state-dir", folder),
-            None => flags,
-        }
-    }
 }
 
 fn main() -> ExitCode {
