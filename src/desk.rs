@@ -42,7 +42,7 @@ pub struct Desk {
     asks: mpsc::Sender<Ask>,
     status: watch::Receiver<Status>,
     talker: watch::Receiver<Option<PeerId>>,
-    faults: watch::Receiver<Vec<String>>,
+    faults: watch::Receiver<BTreeMap<Part, String>>,
 }
 
 /// Everything the desk listens to.
@@ -82,7 +82,7 @@ impl Desk {
         let (status, shown) = watch::channel(status);
         let (reports, inbound) = mpsc::unbounded_channel();
         let (holder, talker) = watch::channel(None);
-        let (fault_list, faults) = watch::channel(Vec::new());
+        let (faulty, faults) = watch::channel(BTreeMap::new());
         let task = Task {
             status,
             holder,
@@ -93,8 +93,7 @@ impl Desk {
             subscribers: HashMap::new(),
             viewers: 0,
             recorded: Recorded::default(),
-            faults: BTreeMap::new(),
-            fault_list,
+            faults: faulty,
         };
         tokio::spawn(task.run(inbox, inputs, inbound));
         Self { asks, status: shown, talker, faults }
@@ -143,7 +142,7 @@ impl Desk {
 
     /// What does not work just now though the service goes on, a sentence each: a source, the speaker, a recording.
     pub fn faults(&self) -> Vec<String> {
-        self.faults.borrow().clone()
+        self.faults.borrow().iter().map(|(part, message)| sentence(*part, message)).collect()
     }
 
     /// Gives one peer's page an event; nothing happens when it does not listen.
@@ -204,9 +203,7 @@ struct Task {
     subscribers: HashMap<PeerId, Vec<mpsc::Sender<Event>>>,
     viewers: u32,
     recorded: Recorded,
-    faults: BTreeMap<Part, String>,
-    /// The same for those who ask.
-    fault_list: watch::Sender<Vec<String>>,
+    faults: watch::Sender<BTreeMap<Part, String>>,
 }
 
 /// Who records at present.
@@ -289,12 +286,11 @@ impl Task {
                     Event::Viewers { count: self.viewers },
                     Event::Recording { recording: self.recorded.state() },
                 ];
-                let faults = self
-                    .faults
-                    .iter()
-                    .map(|(part, message)| Event::Fault { part: *part, message: Some(message.clone()) });
-                for event in first.into_iter().chain(faults) {
+                for event in first {
                     tx.try_send(event).ok();
+                }
+                for (part, message) in self.faults.borrow().iter() {
+                    tx.try_send(Event::Fault { part: *part, message: Some(message.clone()) }).ok();
                 }
                 let senders = self.subscribers.entry(peer).or_default();
                 senders.retain(|sender| !sender.is_closed());
@@ -454,15 +450,17 @@ impl Task {
     }
 
     fn fault(&mut self, part: Part, message: Option<String>) {
-        let before = match &message {
-            Some(message) => self.faults.insert(part, message.clone()),
-            None => self.faults.remove(&part),
-        };
+        let mut before = None;
+        self.faults.send_modify(|faults| {
+            before = match &message {
+                Some(message) => faults.insert(part, message.clone()),
+                None => faults.remove(&part),
+            };
+        });
         if before.is_some() != message.is_some() {
             self.parts.metrics.fault(part.word(), message.is_some());
         }
         if before != message {
-            self.fault_list.send_replace(self.faults.iter().map(|(part, words)| sentence(*part, words)).collect());
             self.tell_all(&Event::Fault { part, message });
         }
     }
@@ -493,17 +491,14 @@ impl Task {
 
 /// A fault as a sentence of its own.
 fn sentence(part: Part, message: &str) -> String {
-    let opening = match part {
-        Part::Video => "The picture fails: ",
-        Part::Audio => "The sound fails: ",
-        Part::Talk => "",
-        Part::Recording => "",
-    };
-    let mut letters = message.chars();
-    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-    match opening {
-        "" => format!("{first}{}.", letters.as_str()),
-        _ => format!("{opening}{message}."),
+    match part {
+        Part::Video => format!("The picture fails: {message}."),
+        Part::Audio => format!("The sound fails: {message}."),
+        Part::Talk | Part::Recording => {
+            let mut letters = message.chars();
+            let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+            format!("{first}{}.", letters.as_str())
+        }
     }
 }
 
