@@ -20,13 +20,3 @@ sandbox = true'
   if [ "$(id -u)" = 0 ] && ! getent group nixbld >/dev/null; then settings+=$'\nbuild-users-group ='; fi
   export NIX_CONFIG="$settings${NIX_CONFIG:+$'\n'$NIX_CONFIG}"
 }
-
-# Whether what takes long is in the store already: the dependencies of the service, compiled for the board.
-dependencies_built() {
-  local image derivation outputs
-  image=$(nix path-info --derivation .#image 2>/dev/null) || return 1
-  derivation=$(nix-store --query --requisites "$image" | grep -- '-duplex-dependencies-aarch64\.drv$') || return 1
-  outputs=$(nix-store --query --outputs "$derivation") || return 1
-  # shellcheck disable=SC2086  # several paths
-  nix-store --check-validity $outputs 2>/dev/null
-}
