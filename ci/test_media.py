@@ -77,8 +77,7 @@ def test_text_and_clips_from_the_page(device: Start, tmp_path: Path) -> None:
     for name in ("../gong.wav", "/etc/passwd", "", "missing.wav"):
         assert code(call(one, "POST", "/api/v1/clips/play", {"name": name})) == (404, "notFound"), name
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         page.click("#settings-toggle")
         page.wait("the clips", "document.getElementById('clip').options.length === 2")
         page.sound()  # a first look, which takes a busy browser seconds
@@ -97,6 +96,14 @@ def test_text_and_clips_from_the_page(device: Start, tmp_path: Path) -> None:
         page.page.select_option("#clip", "noise.wav")
         page.click("#clip-play")
         page.wait("the reason", "document.getElementById('announce-note').textContent.includes('noise.wav')")
+        # What plays is ended by whoever wants it to end: here the page, what the command line began.
+        long = tmp_path / "long.wav"
+        subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=frequency=2000:duration=120", str(long)], check=True, timeout=30)
+        for stop in (lambda: page.click("#announce-stop"), lambda: one.command("play", "--stop")):
+            assert one.command("play", str(long)).returncode == 0
+            page.wait_tone(2000)
+            stop()
+            wait_for("silence", lambda: page.sound()[1] < -60, 15)
         assert page.faults == [] or all("409" in fault for fault in page.faults), page.faults
     status, _, body = call(one, "POST", "/api/v1/say", {"text": "x" * 1001})
     assert status == 409 and "1001" in json.loads(body)["error"]["message"]

@@ -24,8 +24,7 @@ def keep(page: ChromiumPage, id: str) -> Callable[[], list[str]]:
 def test_a_page_without_a_place_says_why_and_comes_by_itself(device: Start, tmp_path: Path) -> None:
     one = device("--max-viewers", "1")
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        first = chromium.open(one.url)
-        first.wait_data(state="live")
+        first = chromium.live(one.url)
         second = chromium.open(one.url)
         second.wait_data(state="failed")
         wait_for("the reason", lambda: "as many viewers as it serves (1)" in second.state_line())
@@ -37,8 +36,7 @@ def test_a_page_without_a_place_says_why_and_comes_by_itself(device: Start, tmp_
 def test_a_page_without_a_connection_says_why_and_comes_by_itself(device: Start, tmp_path: Path) -> None:
     one = device("--max-viewers", "1", "--max-peers", "1")
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        first = chromium.open(one.url)
-        first.wait_data(state="live")
+        first = chromium.live(one.url)
         second = chromium.open(one.url)
         wait_for("the reason", lambda: "as many connections as it takes (1)" in second.state_line())
         first.page.context.close()
@@ -48,27 +46,41 @@ def test_a_page_without_a_connection_says_why_and_comes_by_itself(device: Start,
 def test_who_is_not_heard_and_only_while_somebody_talks(device: Start, tmp_path: Path) -> None:
     one = device("--sound", "speaker:none-of-this-name")
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        talker, other = chromium.open(one.url), chromium.open(one.url)
-        for page in (talker, other):
-            page.wait_data(state="live")
+        talker, other = chromium.live(one.url), chromium.live(one.url)
         talker.start_talk()
         wait_for("the talker's warning", lambda: "You are not heard" in talker.state_line())
         wait_for("the other's warning", lambda: "The talker is not heard:" in other.state_line())
         talker.end_talk()
         other.wait_data(talk="idle")
-        late = chromium.open(one.url)
-        late.wait_data(state="live")
+        late = chromium.live(one.url)
         for page in (talker, other, late):
             wait_for("no warning", lambda page=page: page.state_line() == "Live")
             assert page.evaluate("document.getElementById('state').dataset.warn") == "false"
 
 
+def test_who_is_muted_is_told_and_told_again_when_he_is_heard(device: Start, tmp_path: Path) -> None:
+    one = device("--sound", f"file:{tmp_path / 'talk.wav'}")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url)
+        page.start_talk()
+        for command, words in ((("mute", "talk"), "muted talkers"), (("unmute", "talk"), "hears you"), (("volume", "talk", "0"), "muted talkers"),
+                               (("sound", "set", "discard"), "plays no sound")):
+            assert one.command(*command).returncode == 0
+            wait_for(words, lambda words=words: words in page.state_line())
+
+
+def test_volume_and_mute_stay_where_the_source_is_silent(device: Start, tmp_path: Path) -> None:
+    """Announcements are heard there all the same."""
+    one = device("--audio", "silence")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url)
+        assert page.evaluate("['mute', 'volume'].every((id) => document.getElementById(id).checkVisibility())")
+
+
 def test_who_takes_over_does_not_wait(device: Start, tmp_path: Path) -> None:
     one = device()
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        owner, talker = chromium.open(one.url), chromium.open(one.url)
-        for page in (owner, talker):
-            page.wait_data(state="live")
+        owner, talker = chromium.live(one.url), chromium.live(one.url)
         talker.start_talk()
         owner.wait_data(talk="busy")
         labels = keep(owner, "talk-label")
@@ -80,8 +92,7 @@ def test_who_takes_over_does_not_wait(device: Start, tmp_path: Path) -> None:
 def test_what_is_too_long_to_say_is_not_cut_but_refused(device: Start, tmp_path: Path) -> None:
     one = device()
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         page.click("#settings-toggle")
         asked: list[str] = []
         page.page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/say") else None)
@@ -105,8 +116,7 @@ def test_what_is_too_long_to_say_is_not_cut_but_refused(device: Start, tmp_path:
 def test_a_double_click_on_record_is_one_and_the_sign_goes_with_the_device(device: Start, tmp_path: Path) -> None:
     one = device()
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         asked: list[str] = []
         page.page.on("request", lambda request: asked.append(str(request.post_data)) if request.url.endswith("/api/v1/recording") else None)
         # The second half of a double click comes after the answer to the first.

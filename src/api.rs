@@ -73,6 +73,21 @@ pub struct Status {
     pub audio: bool,
     /// The device has a use for the browser's camera.
     pub inbound_video: bool,
+    /// What becomes of a talker's sound.
+    pub talk_sound: TalkSound,
+}
+
+/// What becomes of a talker's sound by the owner's will; a speaker that fails is a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum TalkSound {
+    /// It is played, or written into a file.
+    Played,
+    /// It is muted, or its volume is 0.
+    Muted,
+    /// It goes nowhere (`sound = "discard"`).
+    Discarded,
 }
 
 /// One's own place in the talk lock.

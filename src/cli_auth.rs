@@ -291,6 +291,7 @@ mod tests {
         let state = dir.path().join("state");
         let (out, notes) = duplex(&state, &["passwd"], "the owner's password").unwrap();
         assert_eq!((out.as_str(), notes.starts_with("The owner's password is set.")), ("", true), "{notes}");
+        assert!(notes.contains(&format!("{}: no service runs with it now", state.display())), "{notes}");
         duplex(&state, &["passwd", "--role", "viewer"], "the viewer's password").unwrap();
         let auth = Auth::open(&state).unwrap();
         assert_eq!(auth.sign_in("the owner's password").unwrap().0, Role::Owner);

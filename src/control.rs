@@ -38,6 +38,8 @@ pub enum Request {
         /// Absolute path.
         path: PathBuf,
     },
+    /// End whatever is being said or played.
+    EndAnnouncements,
     /// Change sources, speaker or volumes.
     Change {
         /// What shall be other than it is.
@@ -238,6 +240,10 @@ async fn obey(request: Request, parts: &Parts) -> Result<Told, String> {
                 return Err(format!("{} is not a file", path.display()));
             }
             Sound::File(path)
+        }
+        Request::EndAnnouncements => {
+            parts.outbound.end_announcements();
+            return Ok(Told::Done);
         }
         Request::Change { changes } => {
             let changed = parts.steering.change(changes).await.map_err(|error| error.to_string())?;

@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::api::{Access, Event, Part, Quality, Recording, Status, TalkState};
+use crate::api::{Access, Event, Part, Quality, Recording, Status, TalkSound, TalkState};
 use crate::inbound::{self, Talk};
 use crate::metrics::Metrics;
 use crate::outbound::{self, Outbound};
@@ -30,7 +30,7 @@ enum Ask {
     Release { peer: PeerId, reply: oneshot::Sender<TalkState> },
     Quality { peer: PeerId, quality: Quality },
     Subscribe { peer: PeerId, reply: oneshot::Sender<mpsc::Receiver<Event>> },
-    SendsSound(bool),
+    Sound { sent: bool, talk: TalkSound },
     Tell { peer: PeerId, event: Box<Event> },
     Pulse(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
@@ -173,10 +173,12 @@ impl Desk {
         self.put(|reply| Ask::Subscribe { peer: peer.to_owned(), reply }).await
     }
 
-    /// The device sends sound now, or no longer does.
-    pub fn sends_sound(&self, audio: bool) {
-        // Full or gone: the page then offers a volume for silence, which harms nobody.
-        self.asks.try_send(Ask::SendsSound(audio)).ok();
+    /// Whether the device sends sound from now on, and what becomes of the talker's.
+    ///
+    /// # Errors
+    /// The service is stopping.
+    pub async fn sound(&self, sent: bool, talk: TalkSound) -> Result<(), DeskClosed> {
+        self.asks.send(Ask::Sound { sent, talk }).await.map_err(|_| DeskClosed)
     }
 
     /// Ends the talk and closes its files.
@@ -297,17 +299,22 @@ impl Task {
                 senders.push(tx);
                 reply.send(rx).ok();
             }
-            Ask::SendsSound(audio) if self.status.borrow().audio != audio => {
-                self.status.send_modify(|status| status.audio = audio);
-                let status = self.status.borrow().clone();
-                self.tell_all(&Event::Status { status });
+            Ask::Sound { sent, talk } => {
+                let changed = self.status.send_if_modified(|status| {
+                    let before = std::mem::replace(&mut status.audio, sent) != sent;
+                    std::mem::replace(&mut status.talk_sound, talk) != talk || before
+                });
+                if changed {
+                    let status = self.status.borrow().clone();
+                    self.tell_all(&Event::Status { status });
+                }
             }
             Ask::Tell { peer, event } => self.tell(&peer, *event),
             // Nobody waits any more only when it took too long.
             Ask::Pulse(reply) => {
                 reply.send(()).ok();
             }
-            Ask::SendsSound(_) | Ask::Stop(_) => {}
+            Ask::Stop(_) => {}
         }
     }
 

@@ -447,6 +447,7 @@ fn status(config: &Config) -> Result<api::Status, Error> {
         video: true,
         audio: config.audio != AudioSource::Silence,
         inbound_video: config.picture.iter().any(|sink| *sink != PictureSink::Discard),
+        talk_sound: inbound::Playback::of(config).outcome(),
     })
 }
 

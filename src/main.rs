@@ -82,7 +82,11 @@ enum Command {
     /// Play a sound file into the running device's outgoing sound
     Play {
         /// Anything GStreamer can decode
-        file: std::path::PathBuf,
+        #[arg(required_unless_present = "stop")]
+        file: Option<std::path::PathBuf>,
+        /// End whatever is being played or said, from wherever it was started
+        #[arg(long, conflicts_with = "file")]
+        stop: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -218,7 +222,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             ask(&place, &control::Request::Say { text })?;
             print("the device speaks\n")?;
         }
-        Command::Play { file, place } => {
+        Command::Play { file: None, place, .. } => ask(&place, &control::Request::EndAnnouncements)?,
+        Command::Play { file: Some(file), place, .. } => {
             let path = file.canonicalize().with_context(|| format!("cannot play {}", file.display()))?;
             ask(&place, &control::Request::Play { path })?;
             print(&format!("playing {}\n", file.display()))?;

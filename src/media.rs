@@ -81,6 +81,11 @@ impl Media {
         self.announce(Sound::File(path.ok_or(Refusal::Unknown)?)).await
     }
 
+    /// Ends whatever is being said or played.
+    pub fn end_announcements(&self) {
+        self.outbound.end_announcements();
+    }
+
     async fn announce(&self, sound: Sound) -> Result<(), Refusal> {
         {
             let mut last = self.announced.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,7 +12,7 @@ use crate::api::{ApiError, ClipRequest, SayRequest};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 
 /// The routes under `/api/v1`.
@@ -22,6 +22,7 @@ pub fn routes() -> Router<AppState> {
         .route("/say", post(say))
         .route("/clips", get(clips))
         .route("/clips/play", post(play_clip))
+        .route("/announcements", delete(end_announcements))
 }
 
 /// The picture of this moment, without a call.
@@ -82,5 +83,13 @@ pub(super) async fn play_clip(
 ) -> Result<StatusCode, Denied> {
     caller.must_talk()?;
     state.media.play(&request.name).await.map_err(refused)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends whatever is being said or played, whoever began it; for talkers and owners.
+#[utoipa::path(delete, path = "/api/v1/announcements", tag = "call", responses((status = 204)))]
+pub(super) async fn end_announcements(State(state): State<AppState>, caller: Caller) -> Result<StatusCode, Denied> {
+    caller.must_talk()?;
+    state.media.end_announcements();
     Ok(StatusCode::NO_CONTENT)
 }

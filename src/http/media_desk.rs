@@ -18,6 +18,8 @@ pub trait MediaDesk: Send + Sync + 'static {
     fn clips(&self) -> Vec<String>;
     /// Plays a sound file.
     fn play<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), Refusal>>;
+    /// Ends whatever is being said or played.
+    fn end_announcements(&self);
     /// Starts or stops to record.
     fn record(&self, on: bool) -> BoxFuture<'_, Result<(), String>>;
     /// Whether the call is recorded.
@@ -45,6 +47,10 @@ impl MediaDesk for Media {
 
     fn play<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), Refusal>> {
         Box::pin(Media::play(self, name))
+    }
+
+    fn end_announcements(&self) {
+        Media::end_announcements(self);
     }
 
     fn record(&self, on: bool) -> BoxFuture<'_, Result<(), String>> {

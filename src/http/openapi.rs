@@ -70,6 +70,7 @@ pub(super) async fn document() -> Response {
         media::say,
         media::clips,
         media::play_clip,
+        media::end_announcements,
         recordings::recording,
         recordings::record,
         recordings::list_recordings,

@@ -15,6 +15,7 @@ use gst::prelude::*;
 use tokio::sync::watch;
 
 use super::webrtc_src::branch;
+use crate::api::TalkSound;
 use crate::bridge;
 use crate::config::{Config, SoundSink};
 use crate::devices::{self, Class, Device};
@@ -35,6 +36,15 @@ impl Playback {
     pub fn of(config: &Config) -> Self {
         let volume = if config.sound_mute { 0.0 } else { config.sound_volume };
         Self { sink: config.sound.clone(), volume }
+    }
+
+    /// What becomes of the sound then.
+    pub fn outcome(&self) -> TalkSound {
+        match &self.sink {
+            SoundSink::Discard => TalkSound::Discarded,
+            _ if self.volume == 0.0 => TalkSound::Muted,
+            _ => TalkSound::Played,
+        }
     }
 }
 

@@ -197,6 +197,15 @@ impl Active {
             self.mixer.remove(announcement);
         }
     }
+
+    /// Takes all announcements out, heard or not.
+    pub fn end_announcements(&mut self) {
+        for (_, (announcement, task)) in self.announcements.drain() {
+            // Its source goes with it.
+            task.abort();
+            self.mixer.remove(announcement);
+        }
+    }
 }
 
 impl Drop for Active {

@@ -212,4 +212,13 @@ mod tests {
         }
         assert_eq!(link.reading(now + EPOCH * 2).expect("reported").queue, Duration::ZERO);
     }
+
+    #[test]
+    fn the_same_packets_reported_for_ever_take_no_more_room() {
+        let (mut link, now) = (Link::default(), Instant::now());
+        for _ in 0..200 {
+            link.report(packets(0, 90, |_| Some(5)), now);
+        }
+        assert_eq!(link.packets.len(), MOST);
+    }
 }

@@ -134,6 +134,7 @@ enum Command {
     Volume(f64),
     Announce(Source, oneshot::Sender<Result<(), Error>>),
     Announced(u64),
+    EndAnnouncements,
     Hold(Purpose),
     Release(Purpose),
     Frame(snapshot::Wish),
@@ -186,6 +187,11 @@ impl Outbound {
         let (reply, answer) = oneshot::channel();
         self.tell(Command::Announce(source, reply));
         answer.await.unwrap_or_else(|_| Err(Error::Input("the service is stopping".into())))
+    }
+
+    /// Ends whatever is announced at the moment.
+    pub fn end_announcements(&self) {
+        self.tell(Command::EndAnnouncements);
     }
 
     /// Keeps capture and encoder running, with or without viewers, as long as the value lives.

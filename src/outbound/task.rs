@@ -318,6 +318,11 @@ impl Task {
                     active.announced(id);
                 }
             }
+            Command::EndAnnouncements => {
+                if let Some(active) = &mut self.active {
+                    active.end_announcements();
+                }
+            }
             Command::Hold(purpose) => {
                 self.holders.add(purpose);
                 self.wake().await;

@@ -193,13 +193,13 @@ impl Steering {
         tracing::info!(changes = %serde_json::to_string(&changes).unwrap_or_default(), "changed while running");
         if before != after {
             inner.parts.outbound.set_sources(after);
-            inner.parts.desk.sends_sound(next.audio != AudioSource::Silence);
+        }
+        let playback = Playback::of(&next);
+        if inner.parts.desk.sound(next.audio != AudioSource::Silence, playback.outcome()).await.is_err() {
+            tracing::debug!("the desk has stopped");
         }
         inner.parts.outbound.set_volume(device_volume(&next));
-        inner.parts.playback.send_if_modified(|playback| {
-            let other = Playback::of(&next);
-            std::mem::replace(playback, other.clone()) != other
-        });
+        inner.parts.playback.send_if_modified(|before| std::mem::replace(before, playback.clone()) != playback);
         *in_force = next;
         let present = Present::of(&in_force, &inner.configured);
         inner.present.send_replace(present.clone());

@@ -82,6 +82,11 @@ export function playClip(name: string): Promise<void> {
   return call<void>("POST", "clips/play", { name });
 }
 
+/** Talkers and owners; whoever began it. */
+export function endAnnouncements(): Promise<void> {
+  return call<void>("DELETE", "announcements");
+}
+
 /** Where the viewer then stands comes as an event. */
 export function chooseQuality(peer: string, quality: Quality): Promise<void> {
   return call<void>("POST", "quality", { peer, quality });

@@ -142,6 +142,7 @@ const recordings = new Recordings({
 const announce = new Announce({
   say: (text) => api.say(text),
   play: (clip) => api.playClip(clip),
+  stop: () => api.endAnnouncements(),
 });
 
 const ownerToggle = element("owner-toggle", HTMLButtonElement);

@@ -146,8 +146,8 @@ function liveLine(facts: Facts): { headline: string; detail: string; warn: boole
   const fault = faultLine(facts);
   if (turn === "sending") {
     // In the headline: the detail is what narrow windows leave out.
-    const unheard = /^You are not heard: (.*)$/s.exec(fault)?.[1];
-    if (unheard !== undefined) return warning("You are not heard", sentence(unheard));
+    const unheard = /^You are not heard: (.*)$/s.exec(fault)?.[1] ?? UNHEARD[facts.status?.talkSound ?? "played"];
+    if (unheard) return warning("You are not heard", `${sentence(unheard)}${facts.camera ? " It sees you." : ""}`);
     return calm("Talking", fault || (facts.camera ? "The device hears and sees you." : "The device hears you."));
   }
   if (turn === "microphone") return calm("Starting your microphone", "If the browser asks, allow it.");
@@ -162,6 +162,9 @@ function liveLine(facts: Facts): { headline: string; detail: string; warn: boole
   }
   return fault ? warning("Live", fault) : calm("Live", "");
 }
+
+/** By the owner's will. */
+const UNHEARD = { played: "", muted: "the device's owner has muted talkers", discarded: "this device plays no sound" } as const;
 
 /** What fails at present. A fault of the talk is none while nobody talks, whatever the last talk left behind. */
 function faultLine({ faults, turn, talk }: Facts): string {

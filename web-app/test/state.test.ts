@@ -7,7 +7,7 @@ import { show, type Facts } from "../src/state";
 function status(role: Role | null, some: Partial<Status> = {}): Status {
   return {
     version: "1", name: "Door", access: { role, open: false, needsSetup: false }, deviceId: "device", iceServers: [],
-    video: true, audio: true, inboundVideo: true, ...some,
+    video: true, audio: true, inboundVideo: true, talkSound: "played", ...some,
   };
 }
 
@@ -67,6 +67,13 @@ test("the talker reads that it is about him, the others that it is about the tal
   assert.deepEqual([both.headline, both.detail], ["You are not heard", "No speaker is connected. No camera is there."]);
   const busy = { you: "idle", busy: true, place: 0, waiting: 0, version: 0, revokedBy: null } as const;
   assert.equal(show(facts({ talk: busy, faults })).detail, "The talker is not heard: no speaker is connected.");
+});
+
+test("who is muted by the owner, or played nowhere, is not told that he is heard", () => {
+  const talking = (talkSound: Status["talkSound"], camera = false) => show(facts({ turn: "sending", camera, status: status("talker", { talkSound }) }));
+  assert.deepEqual([talking("muted").headline, talking("muted").detail, talking("muted").warn], ["You are not heard", "The device's owner has muted talkers.", true]);
+  assert.equal(talking("discarded", true).detail, "This device plays no sound. It sees you.");
+  assert.equal(talking("played").detail, "The device hears you.");
 });
 
 test("a fault of the talk is none once nobody talks", () => {

@@ -340,6 +340,7 @@ impl TalkDesk for FakeDesk {
             video: true,
             audio: true,
             inbound_video: true,
+            talk_sound: crate::api::TalkSound::Played,
         }
     }
 
@@ -414,6 +415,10 @@ impl MediaDesk for FakeMedia {
     fn play<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), Refusal>> {
         self.note(format!("play {name}"));
         Box::pin(async move { if name == "gong.wav" { Ok(()) } else { Err(Refusal::Unknown) } })
+    }
+
+    fn end_announcements(&self) {
+        self.note("end announcements");
     }
 
     fn record(&self, on: bool) -> BoxFuture<'_, Result<(), String>> {

@@ -6,9 +6,11 @@ import { plain } from "../sentences";
 import { element } from "./elements";
 
 export interface AnnounceEvents {
-  /** Both reject with a sentence. */
+  /** All reject with a sentence. */
   say(text: string): Promise<void>;
   play(clip: string): Promise<void>;
+  /** Ends what anybody began. */
+  stop(): Promise<void>;
 }
 
 export class Announce {
@@ -32,6 +34,7 @@ export class Announce {
         this.#measure();
       });
     });
+    element("announce-stop", HTMLButtonElement).addEventListener("click", () => void this.#do(on.stop(), "It has stopped."));
     this.#play.addEventListener("click", () => void this.#do(on.play(this.#clip.value), "It is being played."));
   }
 

@@ -28,7 +28,6 @@ export class Viewer {
   readonly #mute = element("mute", HTMLButtonElement);
   readonly #volume = element("volume", HTMLInputElement);
   readonly #fullscreen = element("fullscreen", HTMLButtonElement);
-  readonly #soundGroup = element("sound", HTMLElement);
 
   #wantsSound = localStorage.getItem(MUTED_KEY) !== "yes";
   #sound: Sound = "muted";
@@ -69,7 +68,6 @@ export class Viewer {
     this.#state.dataset["warn"] = String(shown.warn);
     if (this.#hasSound !== shown.hasSound) {
       this.#hasSound = shown.hasSound;
-      this.#soundGroup.hidden = !shown.hasSound;
       this.#tap.hidden = !shown.hasSound || this.#sound !== "blocked";
     }
   }
