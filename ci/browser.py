@@ -267,6 +267,12 @@ class Chromium:
         page.goto(url)
         return page
 
+    def live(self, url: str, first_script: str = "", **options: Any) -> ChromiumPage:
+        """The same, with the device's picture on it."""
+        page = self.open(url, first_script, **options)
+        page.wait_data(state="live")
+        return page
+
 
 def trust(database: Path, ca: Path) -> None:
     """Makes the CA a trusted one in an NSS database, as a person does in the browser's settings."""

@@ -79,8 +79,7 @@ def test_talk_is_heard_and_ducks(device: Start, tmp_path: Path) -> None:
     heard = tmp_path / "heard.wav"
     one = device("--sound", f"file:{heard}", "--echo", "duck")
     with Chromium(tmp_path / "home", one.ca, microphone=write_tone(tmp_path / "voice.wav", VOICE_HZ)) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         page.wait_tone(440)
         before = page.level()
         page.start_talk()
@@ -96,8 +95,7 @@ def test_camera_in_overlay_and_recording(device: Start, tmp_path: Path) -> None:
     folder = tmp_path / "recordings"
     one = device("--picture", f"overlay,record:{folder}")
     with Chromium(tmp_path / "home", one.ca, microphone=write_tone(tmp_path / "voice.wav", VOICE_HZ)) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         page.wait_frame()
         background = page.colour(0.02, 0.5, 0.05, 0.05)
         wait_corner(page, False, background)
@@ -129,8 +127,7 @@ def test_recording_survives_a_power_cut(device: Start, tmp_path: Path) -> None:
     folder = tmp_path / "recordings"
     one = device("--picture", f"record:{folder}")
     with Chromium(tmp_path / "home", one.ca, microphone=write_tone(tmp_path / "voice.wav", VOICE_HZ)) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         page.click("#camera")
         page.start_talk()
         one.wait_for_log("recording the talker")
@@ -151,8 +148,7 @@ def test_recordings_keep_to_their_space_during_a_talk(device: Start, tmp_path: P
     folder = tmp_path / "recordings"
     one = device("--picture", f"record:{folder}", "--record-max-size", "1")
     with Chromium(tmp_path / "home", one.ca, microphone=write_tone(tmp_path / "voice.wav", VOICE_HZ)) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         page.click("#camera")
         page.start_talk()
         one.wait_for_log("removed an old recording", 90)

@@ -35,8 +35,7 @@ def settled(page: ChromiumPage) -> float:
 def test_capture_to_screen_is_told_and_follows_what_is_shown(device: Callable[..., Device], tmp_path: Path) -> None:
     one = device()
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(one.url, KEEP_CONNECTIONS)
-        page.wait_data(state="live")
+        page = chromium.live(one.url, KEEP_CONNECTIONS)
         page.click("#stats-toggle")
         usual = settled(page)
         page.evaluate(HOLD_BACK)

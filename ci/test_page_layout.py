@@ -135,8 +135,7 @@ def test_figures_leave_the_middle_of_the_picture_free(device: Start, tmp_path: P
     """Alone, and beside the sign of a recording."""
     one = device()
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         page.click("#stats-toggle")
         page.wait("figures", "document.querySelector('[data-stat=bitrate]').textContent.includes('kbit')")
 

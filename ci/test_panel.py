@@ -40,8 +40,7 @@ def test_source_and_volume_are_changed_while_the_call_goes_on(device: Start, tmp
     blue = picture(tmp_path / "blue.png", "blue")
     one = device("--video", f"image:{blue}", "--audio", "test")
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         assert page.colour(0.3, 0.3, 0.2, 0.2)[2] > 150, "blue"
         loud = wait_for("a tone", lambda: (level := page.level()) > -60 and level)
         open_panel(page)
@@ -120,8 +119,7 @@ def test_another_browsers_session_is_ended_and_says_so(device: Start, tmp_path: 
 def test_the_panel_with_the_keyboard_and_on_a_phone(device: Start, tmp_path: Path) -> None:
     one = device()
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(one.url, viewport={"width": 360, "height": 740})
-        page.wait_data(state="live")
+        page = chromium.live(one.url, viewport={"width": 360, "height": 740})
         page.page.focus("#owner-toggle")
         page.page.keyboard.press("Enter")
         page.wait("the panel with sources", "document.querySelectorAll('#steer-video option').length > 1")

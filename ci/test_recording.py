@@ -142,8 +142,7 @@ def test_both_directions_are_in_one_file(device: Start, tmp_path: Path) -> None:
     with Chromium(tmp_path / "home", one.ca, microphone=write_tone(tmp_path / "voice.wav", VOICE_HZ)) as chromium:
         # Nobody watches yet: recording starts capture by itself.
         record(one, "start")
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         page.wait("the sign that the call is recorded", "document.getElementById('recording').textContent === 'Recording'")
         wait_seconds(3)
         page.click("#camera")
@@ -276,8 +275,7 @@ def test_a_full_disk_stops_the_recording_and_not_the_call(device: Start, tmp_pat
     """The disk is filled to its last byte: everybody sees why recording stopped, the call goes on, the file plays."""
     one = device("--record-dir", str(small_disk / "recordings"), "--record-min-free", "0")
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         record(one, "start")
         page.wait("the sign that the call is recorded", "document.getElementById('recording').textContent === 'Recording'")
         wait_seconds(3)
@@ -322,8 +320,7 @@ def test_rules_sizes_and_ages(device: Start, tmp_path: Path) -> None:
     os.utime(other, (1_577_836_800, 1_577_836_800))
     one = device("--record", "talk", "--record-dir", str(folder), "--record-max-size", "1", "--record-max-age", "1")
     with Chromium(tmp_path / "home", one.ca, microphone=write_tone(tmp_path / "voice.wav", VOICE_HZ)) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         assert page.evaluate("document.getElementById('recording').textContent") == ""
         page.start_talk()
         page.wait("the sign that the call is recorded", "document.getElementById('recording').textContent === 'Recording'")
@@ -367,8 +364,7 @@ def test_the_owner_plays_and_deletes_recordings_in_the_page(device: Start, tmp_p
     """The button starts and stops it; the list shows it; the browser plays it, seeks in it, and deletes it after a second press."""
     one = device()
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         page.click("#record")
         page.wait("the sign that the call is recorded", "document.getElementById('recording').textContent === 'Recording'")
         assert page.evaluate("document.getElementById('record').getAttribute('aria-pressed')") == "true"
@@ -427,6 +423,7 @@ def test_viewers_see_that_they_are_recorded_and_nothing_more(device: Start, tmp_
     for method, path, sent in (
         ("GET", "/api/v1/recordings", None), ("GET", f"/api/v1/recordings/{name}", None), ("DELETE", f"/api/v1/recordings/{name}", None),
         ("POST", "/api/v1/recording", {"action": "stop"}), ("POST", "/api/v1/say", {"text": "boo"}), ("GET", "/api/v1/clips", None),
+        ("DELETE", "/api/v1/announcements", None),
     ):
         assert code(call(one, method, path, sent, headers=guest)) == (403, "notAllowed"), path
         assert call(one, method, path, sent)[0] == 401, path

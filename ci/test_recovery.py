@@ -22,8 +22,7 @@ def test_reload(device: Start, tmp_path: Path) -> None:
             page.wait_data(state="live", sound="on")
         page.wait_frame()
         page.wait_tone(440)
-        other = chromium.open(one.url)
-        other.wait_data(state="live")
+        other = chromium.live(one.url)
         wait_for("two viewers", lambda: "2" in other.evaluate("document.getElementById('viewers').textContent"), 10)
 
 
@@ -38,8 +37,7 @@ def test_service_restarts(device: Start, tmp_path: Path) -> None:
     """The page comes back by itself after a restart, can talk again, and says meanwhile that it waits."""
     one = device()
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         page.start_talk()
         port = one.port
         one.stop()
@@ -55,8 +53,7 @@ def test_power_cut(device: Start, tmp_path: Path) -> None:
     """The same when the service had no time to say farewell."""
     one = device()
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         port = one.port
         one.kill()
         page.wait_data(10, state="reconnecting")
@@ -69,8 +66,7 @@ def test_network_gone_for_a_while(device: Start, tmp_path: Path) -> None:
     """An offline browser says so and is back with the network."""
     one = device()
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         context = page.page.context
         context.set_offline(True)
         one.stop()

@@ -160,8 +160,7 @@ def test_foreign_origin(device: Start, tmp_path: Path) -> None:
     plain = device("--plain=true")
     with foreign_site() as elsewhere, Chromium(tmp_path / "home", one.ca) as chromium:
         for target in (one, plain):
-            page = chromium.open(target.url)
-            page.wait_data(state="live")
+            page = chromium.live(target.url)
             stranger = ChromiumPage(page.page.context.new_page())
             stranger.goto(elsewhere)
             before = len(target.lines)

@@ -32,8 +32,7 @@ def test_still_image(device: Start, tmp_path: Path, name: str) -> None:
     """The picture of a file is what a browser shows: its colours, at their places."""
     one = device("--video", f"image:{write_image(tmp_path / name)}", "--audio", "silence")
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
 
         def shown() -> bool:
             # The image is 16:9 too: no border.
@@ -65,15 +64,13 @@ def test_h264(device: Start, launch: Callable[[str], Launch], tmp_path: Path) ->
     """H.264 by choice: Chromium shows it moving, a second viewer that comes later and a stock client get it as well."""
     one = device("--video-codec", "h264")
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(one.url)
-        page.wait_data(state="live")
+        page = chromium.live(one.url)
         first = wait_for("a frame with a number", lambda: n if (n := page.frame()) and n > 0 else None)
         wait_for("the counter 20 frames on", lambda: (page.frame() or 0) >= first + 20, 10)
         page.wait_tone(440)
         page.click("#stats-toggle")
         wait_for("the codec in the statistics", lambda: "h264" in page.evaluate("document.querySelector('[data-stat=codec]').textContent").lower())
-        later = chromium.open(one.url)
-        later.wait_data(state="live")
+        later = chromium.live(one.url)
         wait_for("a frame at the second viewer", lambda: (later.frame() or 0) > 0)
         launch(source(signaller(one.signalling, ca=one.ca))).wait_for_frames(30)
 

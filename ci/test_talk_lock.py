@@ -47,9 +47,7 @@ def test_the_turn_is_free_when_its_talker_is_gone(device: Start, tmp_path: Path)
     """A closed page gives the turn to the next in line."""
     one = device()
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        first, second = chromium.open(one.url), chromium.open(one.url)
-        for page in (first, second):
-            page.wait_data(state="live")
+        first, second = chromium.live(one.url), chromium.live(one.url)
         first.start_talk()
         second.click("#talk")
         second.wait_data(talk="waiting")
