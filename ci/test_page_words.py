@@ -146,3 +146,50 @@ def test_a_double_click_on_record_is_one_and_the_sign_goes_with_the_device(devic
         assert not page.evaluate("document.getElementById('recording').checkVisibility()")
         page.wait("no sign left", "document.getElementById('recording').textContent === ''")
         assert page.evaluate("document.getElementById('record').getAttribute('aria-pressed')") == "false"
+
+
+def test_a_password_set_in_mid_call_is_told_to_whom_it_puts_out(device: Start, tmp_path: Path) -> None:
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url)
+        assert one.command("passwd", text="a horse, a battery\n").returncode == 0
+        page.wait_data(view="sign-in")
+        assert "has a password from now on" in page.page.text_content("#sign-in-error")
+        page.page.fill("#password", "a horse, a battery")
+        assert page.page.text_content("#sign-in-error") == ""
+        page.click("#sign-in")
+        page.wait_data(view="call", state="live")
+        page.click("#settings-toggle")
+        page.click("#sign-out")
+        page.wait_data(view="sign-in")
+        assert page.page.text_content("#sign-in-error") == ""
+
+
+def test_a_chosen_quality_outlives_a_reload(device: Start, tmp_path: Path) -> None:
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url)
+        page.click("#settings-toggle")
+        page.page.select_option("#quality", "low")
+        present = lambda: page.page.text_content("#quality-present")  # noqa: E731
+        wait_for("the small picture", lambda: present() == "Low")
+        page.page.reload()
+        page.wait_data(state="live")
+        wait_for("the small picture again", lambda: present() == "Low")
+        assert page.page.input_value("#quality") == "low"
+
+
+def test_a_long_name_leaves_room_for_what_is_wrong_on_a_phone_on_its_side(device: Start, tmp_path: Path) -> None:
+    one = device("--name", "The door behind the garden of the house at the end of a street", "--sound", "speaker:none-of-this-name")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url, viewport={"width": 740, "height": 360})
+        page.start_talk()
+        wait_for("the warning", lambda: "You are not heard" in page.state_line())
+        boxes = page.evaluate("""['name', 'headline', 'detail', 'talk', 'fullscreen'].map((id) => {
+          const { left, right, top, bottom } = document.getElementById(id).parentElement.getBoundingClientRect();
+          return left >= 0 && right <= innerWidth && top >= 0 && bottom <= innerHeight && right - left > 40;
+        })""")
+        assert boxes == [True] * 5
+        shown = page.evaluate("document.getElementById('detail').checkVisibility() && document.getElementById('detail').getBoundingClientRect().left < innerWidth - 100")
+        assert shown and "not heard" in page.state_line()
+        page.page.screenshot(path=str(tmp_path / "low.png"))

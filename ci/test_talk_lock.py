@@ -35,7 +35,7 @@ def test_the_second_waits_and_gets_the_turn(device: Start, tmp_path: Path) -> No
         second.wait_data(talk="busy")
         second.click("#talk")
         second.wait_data(talk="waiting")
-        wait_for("the first knows who waits", lambda: first.evaluate("document.getElementById('app').dataset.talk") == "talking")
+        wait_for("the first knows who waits", lambda: "One person waits for the turn." in first.state_line())
         first.click("#talk")
         second.wait_data(talk="talking")
         first.wait_data(talk="busy")

@@ -11,7 +11,7 @@ import type { TalkState } from "./generated/TalkState";
 import { isSame } from "./names";
 import type { Owner } from "./owner";
 import { plain } from "./sentences";
-import { show, type Facts, type Notice } from "./state";
+import { putOut, show, type Facts, type Notice } from "./state";
 import { Turn } from "./turn";
 import { Announce } from "./views/announce";
 import { element } from "./views/elements";
@@ -107,16 +107,21 @@ const talkback = new Talkback({
 const panel = new Panel({
   figures: () => client.stats(),
   settingsOpened() {
+    announce.opened();
     void showChoices();
     void showClips();
   },
   async signOut() {
+    leaving = true;
     turn.end();
     client.close();
     try {
       await api.signOut();
+    } catch (error) {
+      leaving = false; // the device did not answer: the page goes on as it was
+      throw error;
     } finally {
-      void refresh(); // also when the device did not answer: then the page goes on as it was
+      void refresh();
     }
   },
 });
@@ -207,6 +212,7 @@ function useStatus(status: Status): void {
   if (facts.status && facts.status.version !== status.version && !turn.wanted) return location.reload();
 
   const { access } = status;
+  const before = facts.status?.access ?? null;
   turn.hasCamera = status.inboundVideo;
   change({ status });
   document.title = status.name;
@@ -223,7 +229,8 @@ function useStatus(status: Status): void {
   if (app.dataset["view"] !== view) {
     app.dataset["view"] = view;
     element("call", HTMLElement).hidden = view !== "call";
-    signIn.show(view, facts.ended);
+    signIn.show(view, facts.ended ?? (leaving ? null : putOut(before)));
+    leaving = false;
     if (view !== "call") change({ ended: null });
   }
   if (view === "call") {
@@ -240,6 +247,8 @@ function useStatus(status: Status): void {
 
 let noticeTimer: ReturnType<typeof setTimeout> | undefined;
 let started = false;
+// The person signs out: nobody has to say why the call ends.
+let leaving = false;
 // Whether this connection has been told the person's choice.
 let qualityAsked = false;
 // Counts the statuses that came as events: an answer asked for before one of them is older than it.

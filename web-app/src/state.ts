@@ -2,6 +2,7 @@
  * The one state line. Enters: every fact the page knows. Leaves: what it tells the person and which
  * controls make sense. Pure: no DOM, no clock, no network; whoever changes a fact asks again.
  */
+import type { Access } from "./generated/Access";
 import type { Status } from "./generated/Status";
 import type { TalkState } from "./generated/TalkState";
 import type { CallFailure, CallPhase } from "./client";
@@ -147,8 +148,10 @@ function liveLine(facts: Facts): { headline: string; detail: string; warn: boole
   if (turn === "sending") {
     // In the headline: the detail is what narrow windows leave out.
     const unheard = /^You are not heard: (.*)$/s.exec(fault)?.[1] ?? UNHEARD[facts.status?.talkSound ?? "played"];
-    if (unheard) return warning("You are not heard", `${sentence(unheard)}${facts.camera ? " It sees you." : ""}`);
-    return calm("Talking", fault || (facts.camera ? "The device hears and sees you." : "The device hears you."));
+    const others = waiters(talk.waiting);
+    if (unheard) return warning("You are not heard", sentences(sentence(unheard), facts.camera ? "It sees you." : "", others));
+    const told = fault || (facts.camera ? "The device hears and sees you." : "The device hears you.");
+    return calm("Talking", sentences(others, told));
   }
   if (turn === "microphone") return calm("Starting your microphone", "If the browser asks, allow it.");
   if (turn === "starting") return calm("Your turn", "Connecting your microphone to the device.");
@@ -161,6 +164,16 @@ function liveLine(facts: Facts): { headline: string; detail: string; warn: boole
     return calm("Busy: someone is talking", talk.waiting > 0 ? `${talk.waiting} in line.` : fault);
   }
   return fault ? warning("Live", fault) : calm("Live", "");
+}
+
+function sentences(...parts: string[]): string {
+  return parts.filter((part) => part !== "").join(" ");
+}
+
+/** For whoever talks: others would like to. */
+function waiters(count: number): string {
+  if (count === 0) return "";
+  return count === 1 ? "One person waits for the turn." : `${count} people wait for the turn.`;
 }
 
 /** By the owner's will. */
@@ -193,6 +206,12 @@ function failureLine(failure: CallFailure | null): { headline: string; detail: s
     default:
       return failed("The call could not be started. Trying again.");
   }
+}
+
+/** Why a page that could call stands before the sign-in now; null: it could not, or does not know. */
+export function putOut(before: Access | null): string | null {
+  if (before === null || before.role === null) return null;
+  return before.open ? "This device has a password from now on. Sign in to go on." : "Your sign-in has ended. Sign in to go on.";
 }
 
 function calm(headline: string, detail: string) {

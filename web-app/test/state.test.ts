@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Role } from "../src/generated/Role";
 import type { Status } from "../src/generated/Status";
-import { show, type Facts } from "../src/state";
+import { putOut, show, type Facts } from "../src/state";
 
 function status(role: Role | null, some: Partial<Status> = {}): Status {
   return {
@@ -105,4 +105,18 @@ test("a notice and a fault show only while the call is live", () => {
   assert.equal(show(facts({ notice })).headline, "Microphone not allowed");
   assert.equal(show(facts({ notice, call: "stalled" })).headline, "Reconnecting");
   assert.equal(show(facts({ faults: { video: "No camera." } })).detail, "No camera.");
+});
+
+test("who talks is told that others would like to", () => {
+  const detail = (waiting: number) => show(facts({ turn: "sending", talk: { you: "talking", busy: false, place: 0, waiting, version: 1, revokedBy: null } })).detail;
+  assert.equal(detail(0), "The device hears you.");
+  assert.equal(detail(1), "One person waits for the turn. The device hears you.");
+  assert.match(detail(2), /^2 people wait/);
+});
+
+test("who is put before the sign-in is told why, who was there already is not", () => {
+  assert.match(putOut({ role: "owner", open: true, needsSetup: false }) ?? "", /has a password from now on/);
+  assert.match(putOut({ role: "talker", open: false, needsSetup: false }) ?? "", /sign-in has ended/);
+  assert.equal(putOut({ role: null, open: false, needsSetup: false }), null);
+  assert.equal(putOut(null), null);
 });

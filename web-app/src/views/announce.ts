@@ -23,7 +23,10 @@ export class Announce {
   readonly #note = element("announce-note", HTMLElement);
 
   constructor(on: AnnounceEvents) {
-    this.#text.addEventListener("input", () => this.#measure());
+    this.#text.addEventListener("input", () => {
+      this.#note.textContent = ""; // it was about the last text
+      this.#measure();
+    });
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       const text = this.#text.value.trim();
@@ -47,6 +50,11 @@ export class Announce {
     this.#clip.replaceChildren(...names.map((name) => new Option(name.replace(/\.[a-z0-9]+$/i, ""), name)));
     if (names.includes(chosen)) this.#clip.value = chosen;
     this.#clips.hidden = names.length === 0;
+  }
+
+  /** The settings were opened: an answer from before is old. */
+  opened(): void {
+    this.#note.textContent = "";
   }
 
   /** @returns whether the text is too long */

@@ -13,10 +13,15 @@ export class QualityChoice {
   readonly #present = element("quality-present", HTMLElement);
 
   constructor(choose: (quality: Quality) => void) {
-    this.#select.addEventListener("change", () => choose(this.wanted));
+    const kept = sessionStorage.getItem(KEPT);
+    if ([...this.#select.options].some((option) => option.value === kept)) this.#select.value = kept ?? "";
+    this.#select.addEventListener("change", () => {
+      sessionStorage.setItem(KEPT, this.wanted);
+      choose(this.wanted);
+    });
   }
 
-  /** What the person chose; it outlives the connection. */
+  /** What the person chose; it outlives the connection, and a reload of the page in this tab. */
   get wanted(): Quality {
     return this.#select.value as Quality;
   }
@@ -29,6 +34,8 @@ export class QualityChoice {
 }
 
 export function words(state: QualityState): string {
-  const rung = state.rung === 0 ? "Full" : state.rung === state.rungs - 1 ? "Low" : "Medium";
+  const rung = state.rung === 0 ? "High" : state.rung === state.rungs - 1 ? "Low" : "Medium";
   return state.choice === "auto" && state.rungs > 1 ? `${rung}, automatic` : rung;
 }
+
+const KEPT = "duplex.quality";

@@ -97,6 +97,7 @@ export class Recordings {
     if (!button.classList.contains("sure")) {
       button.classList.add("sure");
       button.textContent = "Delete it?";
+      setTimeout(() => unsure(button), SURE_MS); // a finger's press gives no focus that could be lost
       return;
     }
     unsure(button);
@@ -166,4 +167,6 @@ function size(bytes: number): string {
   return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)}\u00a0GB` : `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)}\u00a0MB`;
 }
 
+/** A question that nobody answers is taken back. */
+const SURE_MS = 6000;
 const WHEN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });

@@ -26,6 +26,7 @@ export class SignIn {
   /** @param reason why the person is here, if there is something to say about it */
   show(view: "call" | "sign-in" | "setup", reason: string | null): void {
     element("sign-in-error", HTMLElement).textContent = reason ?? "";
+    element("setup-error", HTMLElement).textContent = "";
     this.#door.hidden = view === "call";
     this.#signInForm.hidden = view !== "sign-in";
     this.#setupForm.hidden = view !== "setup";
@@ -37,6 +38,7 @@ export class SignIn {
 function submit(form: HTMLFormElement, buttonId: string, errorId: string, first: HTMLInputElement, send: () => Promise<void>): void {
   const button = element(buttonId, HTMLButtonElement);
   const error = element(errorId, HTMLElement);
+  form.addEventListener("input", () => (error.textContent = "")); // it was about what stood there before
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     button.disabled = true;
