@@ -14,18 +14,12 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out" "$work/slot"
 
+# Everything that is Debian's, by the table `slot` of rootfs/kernel.toml: what is listed there, the list of packages counts.
 # shellcheck disable=SC2086
-python3 "$here/extract.py" "$work/kernel" $kernel_debs $firmware_debs
-modules=$(echo "$work"/kernel/usr/lib/modules/*)
-gzip -9nc "$modules/vmlinuz" >"$work/slot/kernel.img"
+python3 "$here/extract.py" "$work/slot" $kernel_debs $firmware_debs
+gzip -9nc "$work/slot/vmlinuz" >"$work/slot/kernel.img"
+rm "$work/slot/vmlinuz"
 cp "$initramfs" "$work/slot/initramfs.img"
-cp "$work"/kernel/usr/lib/raspi-firmware/{start4.elf,fixup4.dat} "$work/slot/"
-for tree in bcm2711-rpi-4-b bcm2711-rpi-400 bcm2711-rpi-cm4-io bcm2712-rpi-5-b; do cp "$modules/dtb/broadcom/$tree.dtb" "$work/slot/"; done
-# Boards with the D0 step of the chip: firmware asks for one name, Debian has the other.
-cp "$modules/dtb/broadcom/bcm2712-d-rpi-5-b.dtb" "$work/slot/bcm2712-d-rpi-5-b.dtb"
-cp "$modules/dtb/broadcom/bcm2712-d-rpi-5-b.dtb" "$work/slot/bcm2712d0-rpi-5-b.dtb"
-# bcm2711-rpi-cm4.dtb is what firmware asks for on a compute module.
-mv "$work/slot/bcm2711-rpi-cm4-io.dtb" "$work/slot/bcm2711-rpi-cm4.dtb"
 cp "$here/config.txt" "$work/slot/config.txt"
 # No console=: the board's tree names its serial port, and what a person must see is written to the screen as well.
 printf 'duplex.disk=%s duplex.verity=%s panic=10 quiet loglevel=4 lsm=landlock,yama net.ifnames=0 systemd.show_status=0\n' \

@@ -3,7 +3,7 @@
 In (environment): `debs`, `kernel_debs`, `firmware_debs` (files, separated by spaces), `duplex` (folder with bin/duplex),
 `overlay` (folder with files of the project), `version`, `SOURCE_DATE_EPOCH`, `out` (folder); for a larger image `additions` (a table like
 prune.toml whose lists are added to it) and `extra` (folders whose files are added).
-Out: root.tar, packages.json (what is in it, and from where), dropped.txt.
+Out: root.tar, packages.json (which packages have something in the root or in the boot slot), dropped.txt (which have nothing in either).
 Never: runs a program or a maintainer script of the image; reads the clock, the network or the machine's own configuration.
 """
 
@@ -24,6 +24,7 @@ import elf
 import kernel
 import prune
 import scripts
+import slot
 from effects import apply
 from tree import Entry, Tree
 
@@ -37,8 +38,8 @@ def main() -> None:
     packages = [debs.read(Path(name)) for name in sorted(variable("debs").split(), key=lambda name: Path(name).name)]
     packages.sort(key=lambda package: package.name)
     patterns = table("kernel.toml")["packages"]
-    kernel_packages = [debs.read(Path(name)) for name in variable("kernel_debs").split()]
-    kernel_packages = [package for package in kernel_packages if any(fnmatch.fnmatch(package.name, pattern) for pattern in patterns)]
+    kernel_all = [debs.read(Path(name)) for name in variable("kernel_debs").split()]
+    kernel_packages = [package for package in kernel_all if any(fnmatch.fnmatch(package.name, pattern) for pattern in patterns)]
     firmware = [debs.read(Path(name)) for name in variable("firmware_debs").split()]
     scripts.check([*packages, *kernel_packages, *firmware], HERE / "scripts.json")
 
@@ -59,7 +60,7 @@ def main() -> None:
         tree.add_folder(Path(folder))
     prune.libraries(tree, rules)
     accounts.write(tree, table("accounts.toml"))
-    sources = apply(tree, variable("version"), [*packages, *firmware], rules)
+    apply(tree, variable("version"), [*packages, *firmware], rules)
     tree.add_folder(Path(variable("overlay")))
     stamp(tree, variable("version"))
     prune.links(tree)
@@ -71,7 +72,9 @@ def main() -> None:
     no_secret(tree)
     with (out / "root.tar").open("wb") as file:
         tree.write_tar(file, epoch)
-    report(tree, [*packages, *kernel_packages, *firmware], version, out, sources)
+    # image/extract.py takes the same files by the same table.
+    in_slot = slot.files([*kernel_all, *firmware], table("kernel.toml")["slot"])
+    report(tree, [*packages, *kernel_all, *firmware], in_slot, version, out)
 
 
 #: Folders that are there empty: mount points, and what is bound from the data partition.
@@ -95,23 +98,24 @@ def stamp(tree: Tree, version: str) -> None:
         tree[path].data = tree[path].data.replace(b"@VERSION@", version.encode())
 
 
-def report(tree: Tree, packages: list[debs.Deb], version: str, out: Path, sources: dict) -> None:
-    """Says which packages have something in the tree, and how much."""
-    sizes: dict[str, int] = {}
-    files: dict[str, int] = {}
-    for path, entry in tree.entries.items():
+def report(tree: Tree, packages: list[debs.Deb], in_slot: list[slot.File], version: str, out: Path) -> None:
+    """Says which packages have something in the tree or in the boot slot, and how much."""
+    places: dict[str, dict[str, list[int]]] = {}  # package -> root or boot -> sizes of its files
+    for entry in tree.entries.values():
         if entry.kind != "d" and entry.package:
-            sizes[entry.package] = sizes.get(entry.package, 0) + len(entry.data)
-            files[entry.package] = files.get(entry.package, 0) + 1
+            places.setdefault(entry.package, {}).setdefault("root", []).append(len(entry.data))
+    for file in in_slot:
+        places.setdefault(file.package, {}).setdefault("boot", []).append(len(file.data))
     stays = [
-        {"package": package.name, "version": package.version, "architecture": package.architecture, "source": sources.get(package.name, ""),
-         "files": files[package.name], "size": sizes[package.name]}
-        for package in packages if package.name in files
+        {"package": package.name, "version": package.version, "architecture": package.architecture,
+         "source": package.fields.get("Source", package.name).split()[0]}
+        | {place: {"files": len(sizes), "size": sum(sizes)} for place, sizes in places[package.name].items()}
+        for package in packages if package.name in places
     ]
     (out / "packages.json").write_text(json.dumps({"kernel": version, "packages": stays}, indent=1) + "\n")
-    (out / "dropped.txt").write_text("".join(f"{package.name}\n" for package in packages if package.name not in files))
+    (out / "dropped.txt").write_text("".join(f"{package.name}\n" for package in packages if package.name not in places))
     total = sum(len(entry.data) for entry in tree.entries.values())
-    print(f"root: {len(stays)} packages of {len(packages)}, {len(tree.entries)} entries, {total / 1e6:.1f} MB, kernel {version}")
+    print(f"image: {len(stays)} packages of {len(packages)}, {len(tree.entries)} entries, {total / 1e6:.1f} MB, kernel {version}")
 
 
 def joined(rules: dict) -> dict:

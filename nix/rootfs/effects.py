@@ -11,12 +11,11 @@ from prune import Rules
 from tree import Entry, Tree
 
 
-def apply(tree: Tree, version: str, packages: list[Deb], rules: Rules) -> dict[str, str]:
-    """Applies all steps; package to the source package it was built from."""
+def apply(tree: Tree, version: str, packages: list[Deb], rules: Rules) -> None:
+    """Applies all steps."""
     ca_bundle(tree, packages)
     dpkg_status(tree, packages, rules)
     links(tree)
-    return {package.name: package.fields.get("Source", package.name).split()[0] for package in packages}
 
 
 def ca_bundle(tree: Tree, packages: list[Deb]) -> None:
