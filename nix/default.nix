@@ -28,6 +28,7 @@ let
   };
   workspace = select "duplex-source" [ "src" "pki/src" "pki/Cargo.toml" "build.rs" "Cargo.toml" "Cargo.lock" "ci/loopback.rs" "ci/receivers.rs" "ci/stock_sink.rs" ];
   duplexCrates = crates { name = "duplex"; lock = ../Cargo.lock; };
+  serverSource = select "simple-http-server-source" [ "nix/simple-http-server" ] + "/nix/simple-http-server";
   serverLock = ./simple-http-server/Cargo.lock;
   serverCrates = crates { name = "simple-http-server"; lock = serverLock; };
   serverVersion = (builtins.head (builtins.filter (package: package.name == "simple-http-server") (builtins.fromTOML (builtins.readFile serverLock)).package)).version;
@@ -49,7 +50,7 @@ let
     };
   in rec {
     all = cargo.all;
-    duplex = pick "duplex" "The service" [ "bin/duplex" "share/duplex/crates.txt" ];
+    duplex = pick "duplex" "The service" [ "bin/duplex" ];
     gst-plugin-webrtc = pick "gst-plugin-webrtc" "GStreamer plugin with webrtcsink and webrtcsrc" [ "lib/gstreamer-1.0/libgstrswebrtc.so" ];
     gst-plugin-rtp = pick "gst-plugin-rtp" "GStreamer plugin with RTP payloaders" [ "lib/gstreamer-1.0/libgstrsrtp.so" ];
     gst-webrtc-signalling-server = pick "gst-webrtc-signalling-server" "The stock signalling server" [ "bin/gst-webrtc-signalling-server" ];
@@ -72,7 +73,20 @@ let
       version = serverVersion;
       root = toolchain.rust;
       crates = serverCrates;
-      source = select "simple-http-server-source" [ "nix/simple-http-server" ] + "/nix/simple-http-server";
+      source = serverSource;
+    };
+    # What cargo linked into the programs of each image.
+    linkedCrates = {
+      service = [ "${cargo.linkedCrates}/duplex.txt" ];
+      workbench = map (name: "${cargo.linkedCrates}/${name}.txt") [ "gst-plugin-webrtc" "gst-plugin-rtp" "gst-plugin-webrtc-signalling" ] ++ [ "${serverLinked}/simple-http-server.txt" ];
+    };
+    serverLinked = import ./packages/linked-crates.nix {
+      inherit inRoot architecture;
+      name = "simple-http-server";
+      programs = [ "simple-http-server" ];
+      root = toolchain.rust;
+      crates = serverCrates;
+      manifests = serverSource;
     };
   };
   aarch64 = forArchitecture toolchain.architectures.aarch64;
@@ -84,7 +98,8 @@ let
     inherit (lock) debs;
     inherit (aarch64) duplex;
     inherit (lock) snapshot;
-    cargoLock = ../Cargo.lock;
+    linkedCrates = aarch64.linkedCrates.service;
+    cargoLocks = [ ../Cargo.lock ];
     npmLock = ../web-app/package-lock.json;
     debianLock = ./debian/lock.json;
   } // settings)).image;
@@ -95,6 +110,8 @@ in {
     image-workbench = image {
       name = "duplex-workbench";
       extra = [ aarch64.workbench ];
+      linkedCrates = aarch64.linkedCrates.service ++ aarch64.linkedCrates.workbench;
+      cargoLocks = [ ../Cargo.lock serverLock ];
       additions = ./rootfs/workbench.toml;
     };
   };

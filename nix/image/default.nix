@@ -1,10 +1,10 @@
 # The card's image, step by step; each step is a script that runs the same outside Nix.
 #
 # In: inRoot (nix/sandbox.nix: runs a script in a Debian tree), tools (that tree), debs (set -> list of packages), duplex (the
-# cross-built service), version, snapshot (the lock's date, which is the image's), the locks; for the workbench image also extra (folders with files) and additions (a list of what is
-# kept besides). Out: rootfs, initramfs, root, boot, sbom, and image, which has all that is handed out.
+# cross-built service), version, snapshot (the lock's date, which is the image's), the locks, linkedCrates (lists of the crates in each program of the
+# image); for the workbench image also name, extra (folders with files) and additions (a list of what is kept besides). Out: rootfs, initramfs, root, boot, sbom, and image, which has all that is handed out.
 # Never: a step that looks at the network, the clock or the machine.
-{ inRoot, tools, debs, duplex, version, snapshot, cargoLock, npmLock, debianLock, name ? "duplex", extra ? [ ], additions ? null }:
+{ inRoot, tools, debs, duplex, version, snapshot, linkedCrates, cargoLocks, npmLock, debianLock, name ? "duplex", extra ? [ ], additions ? null }:
 let
   wanted = [ "rootfs" "initramfs" "image" "sbom" ];
   here = toString ./..;
@@ -46,10 +46,13 @@ in rec {
   sbom = step "sbom" {
     packages = "${rootfs}/packages.json";
     verity = "${root}/verity";
-    crates = "${duplex}/share/duplex/crates.txt";
+    crates = linkedCrates;
+    # Rust's standard library is linked into every program, in the form that this package has.
+    linked = [ "libstd-rust-web-dev:arm64" ];
     debian_lock = debianLock;
-    cargo_lock = cargoLock;
+    cargo_locks = cargoLocks;
     npm_lock = npmLock;
+    product = name;
   } "sbom/build.sh";
 
   image = step "image" {

@@ -2,8 +2,8 @@
 # are picked from it, so that what they share is compiled once; and dependencies are compiled apart from our own sources, so that a
 # changed line of ours does not compile them again.
 #
-# In: sources, manifests, vendored crates, the built page, the tree with Rust, an architecture of nix/toolchain.nix. Out: all (what was built) and
-# pick (a part of it as an output of its own). Never: the network, or a path or date of the machine in a binary.
+# In: sources, manifests, vendored crates, the built page, the tree with Rust, an architecture of nix/toolchain.nix. Out: all (what was built),
+# pick (a part of it as an output of its own), linkedCrates (which crates are in what was built). Never: the network, or a path or date of the machine in a binary.
 { inRoot, root, crates, source, manifests, webApp, architecture }:
 rec {
   # The same command with the same environment in both steps: only then does cargo take the first one's work as its own.
@@ -19,8 +19,14 @@ rec {
     export CFLAGS="-ffile-prefix-map=$crates=/crates -ffile-prefix-map=/build/target=/target"
     cd /build/source
     cargo build --release --locked --offline --jobs "''${NIX_BUILD_CORES:-2}" --target "$triple" \
-      -p duplex -p duplex-pki -p gst-plugin-webrtc -p gst-plugin-rtp -p gst-plugin-webrtc-signalling
+      ${builtins.concatStringsSep " " (map (program: "-p ${program}") programs)}
   '';
+  programs = [ "duplex" "duplex-pki" "gst-plugin-webrtc" "gst-plugin-rtp" "gst-plugin-webrtc-signalling" ];
+  # Our own crates, empty: for what depends on the manifests alone.
+  skeleton = ''
+    mkdir -p /build/source/src /build/source/pki/src /build/source/ci
+    for file in src/lib.rs pki/src/lib.rs; do : >"/build/source/$file"; done
+    for file in src/main.rs pki/src/main.rs build.rs ci/loopback.rs ci/receivers.rs ci/stock_sink.rs; do echo 'fn main() {}' >"/build/source/$file"; done'';
   env = architecture.env // {
     inherit crates;
     inherit (architecture) triple gnu;
@@ -35,9 +41,7 @@ rec {
     script = ''
       cp -r --no-preserve=mode "$manifests" /build/source
       # Our own crates, empty: what is compiled of them is thrown away.
-      mkdir -p /build/source/src /build/source/pki/src /build/source/ci
-      for file in src/lib.rs pki/src/lib.rs; do : >"/build/source/$file"; done
-      for file in src/main.rs pki/src/main.rs build.rs ci/loopback.rs ci/receivers.rs ci/stock_sink.rs; do echo 'fn main() {}' >"/build/source/$file"; done
+      ${skeleton}
       ${build}
       find /build/target \( -name 'duplex*' -o -name 'libduplex*' \) -prune -exec rm -rf {} +
       mkdir "$out"
@@ -59,17 +63,21 @@ rec {
       cp -r --no-preserve=all "$webApp/share/duplex/web-app" /build/source/web-app/dist
       ${build}
       built=/build/target/$triple/release
-      mkdir -p "$out/bin" "$out/lib/gstreamer-1.0" "$out/share/duplex"
+      mkdir -p "$out/bin" "$out/lib/gstreamer-1.0"
       cp "$built/duplex" "$built/duplex-pki" "$built/gst-webrtc-signalling-server" "$out/bin/"
       cp "$built/libgstrswebrtc.so" "$built/libgstrsrtp.so" "$out/lib/gstreamer-1.0/"
       chmod 755 "$out"/bin/*
       "$gnu-strip" --strip-unneeded "$out"/bin/* "$out"/lib/gstreamer-1.0/*
-      cargo tree --offline --locked --target "$triple" --edges normal --prefix none --format '{p}' -p duplex |
-        sed 's/ (.*//; /^$/d' | LC_ALL=C sort -u >"$out/share/duplex/crates.txt"
       if grep -rlF "$crates" "$out" || grep -rlF /build/ "$out"; then
         echo "error: the files above have paths of the build in them" >&2; exit 1
       fi
     '';
+  };
+
+  linkedCrates = import ./linked-crates.nix {
+    inherit inRoot root crates manifests architecture programs;
+    name = "duplex";
+    prepare = skeleton;
   };
 
   pick = { name, description, paths }: inRoot {
