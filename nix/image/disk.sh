@@ -4,8 +4,8 @@
 #   root_image=FILE boot=FILE card=FOLDER version=X SOURCE_DATE_EPOCH=N out=FOLDER nix/image/disk.sh
 #
 # In: these variables (card: the files of the first partition; sbom, if set: a folder with bills of materials; product: another name
-# than duplex). Out: PRODUCT-VERSION-arm64.img.zst, .bmap, .sha256, and the
-# manifest for Raspberry Pi Imager in $out; with keep_raw=1 also the .img. Needs sfdisk, mkfs.fat, mtools, mke2fs, zstd, python3.
+# than duplex). Out: PRODUCT-VERSION-arm64.img.zst, .bmap, .sha256, and
+# PRODUCT-VERSION.rpi-imager-manifest for Raspberry Pi Imager in $out; with keep_raw=1 also the .img. Needs sfdisk, mkfs.fat, mtools, mke2fs, zstd, python3.
 case ${1-} in -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 set -euo pipefail
 export LC_ALL=C TZ=UTC PYTHONDONTWRITEBYTECODE=1

@@ -1,7 +1,7 @@
-"""What goes with the image: `manifest.py IMAGE PACKED VERSION FOLDER`.
+"""What goes with the image: `manifest.py IMAGE PACKED VERSION FOLDER`; PACKED is called PRODUCT-VERSION-arm64.img.zst.
 
 In: the raw and the packed image. Out: .bmap (which blocks hold data, as bmaptool reads it), .sha256, and the list for Raspberry Pi
-Imager. Never: a date or a path of the machine that builds.
+Imager, PRODUCT-VERSION.rpi-imager-manifest. Never: a date or a path of the machine that builds.
 """
 
 import datetime
@@ -19,16 +19,17 @@ def main() -> None:
     raw_hash, ranges = read(image)
     packed_hash = hashlib.sha256(packed.read_bytes()).hexdigest()
     name = packed.name
+    product = name.removesuffix(f"-{version}-arm64.img.zst")
     (folder / f"{name}.sha256").write_text(f"{packed_hash}  {name}\n")
     (folder / f"{image.name}.bmap").write_text(bmap(image.stat().st_size, ranges))
     date = datetime.datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), datetime.timezone.utc).date().isoformat()
     entry = {
-        "name": f"Duplex {version}", "description": "Two-way audio and video appliance", "url": name, "release_date": date,
+        "name": f"{product.replace('-', ' ').capitalize()} {version}", "description": "Two-way audio and video appliance", "url": name, "release_date": date,
         "extract_size": image.stat().st_size, "extract_sha256": raw_hash,
         "image_download_size": packed.stat().st_size, "image_download_sha256": packed_hash,
         "devices": ["pi5-64bit", "pi4-64bit"], "init_format": "none",
     }
-    (folder / f"duplex-{version}.rpi-imager-manifest").write_text(json.dumps({"os_list": [entry]}, indent=2) + "\n")
+    (folder / f"{product}-{version}.rpi-imager-manifest").write_text(json.dumps({"os_list": [entry]}, indent=2) + "\n")
 
 
 def read(image: Path) -> tuple[str, list[tuple[int, int, str]]]:
