@@ -1,7 +1,8 @@
-"""Fixtures of the acceptance tests."""
+"""Fixtures of the acceptance tests; a log of each test in ci/out/tests, figures that tests measured in ci/out/figures.txt."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,35 @@ from clip import fetch_clip
 from device import TOP, Device
 from room import Room, available
 from stock import Launch, Program
+
+
+OUT = TOP / "ci/out"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """What was measured before is of another run, unless this one only tries again what failed."""
+    OUT.mkdir(exist_ok=True)
+    if not session.config.getoption("last_failed", False):
+        (OUT / "figures.txt").unlink(missing_ok=True)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Keeps what a test printed, passed or not."""
+    file = OUT / "tests" / (re.sub(r"[^\w.-]+", "_", report.nodeid.removeprefix("ci/").replace("::", ".")) + ".log")
+    file.parent.mkdir(exist_ok=True)
+    parts = [report.longreprtext, *(f"--- {title}\n{text}" for title, text in report.sections if title.endswith(report.when) or "Captured" not in title)]
+    with file.open("w" if report.when == "setup" else "a") as log:
+        log.write(f"=== {report.when}: {report.outcome}, {report.duration:.1f} s\n" + "\n".join(part for part in parts if part) + "\n")
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Prints what was measured, and keeps it for the end of the run."""
+    def keep(text: str) -> None:
+        print(text)
+        with (OUT / "figures.txt").open("a") as file:
+            file.write(f"{request.node.name}: {text}\n")
+    return keep
 
 
 @pytest.fixture

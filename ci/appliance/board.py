@@ -54,8 +54,8 @@ class Board:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(self.key)], check=True)
 
     # --- power ---------------------------------------------------------------------------------------------------------
-    def on(self, append: str = "", trial: bool = False) -> None:
-        """Switches it on: the firmware's steps, then the kernel."""
+    def on(self, append: str = "", trial: bool = False, clock: str = "utc") -> None:
+        """Switches it on: the firmware's steps, then the kernel. ``clock``: what its clock chip says, such as ``2001-01-01``."""
         found = boot.start(self.card, trial)
         self.starts += 1
         (self.folder / "kernel").write_bytes(found.kernel)
@@ -64,7 +64,7 @@ class Board:
             "qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "1024", "-accel", "tcg,thread=multi", "-nodefaults",
             "-display", "none", "-no-reboot", "-kernel", str(self.folder / "kernel"), "-initrd", str(self.folder / "initramfs"),
             "-append", f"{found.cmdline} duplex.partition={found.slot} {append}",
-            "-drive", f"file={self.card},format=raw,if=none,id=card,cache=unsafe", "-device", "virtio-blk-pci,drive=card",
+            "-rtc", f"base={clock}", "-drive", f"file={self.card},format=raw,if=none,id=card,cache=unsafe", "-device", "virtio-blk-pci,drive=card",
             *self.port.words, "-device", "virtio-rng-pci", "-serial", f"file:{self.console_file}",
             "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off", "-device", "qemu-xhci,id=usb",
             "-audiodev", f"wav,id=speaker,path={self.speaker_file},out.frequency=48000", *(["-device", USB_SPEAKER] if self.speaker else []),

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import re
 import ssl
+import subprocess
 import urllib.error
 import urllib.request
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from strategy import PASSWORD
 from test_appliance import sign_in
+
+from device import TOP
 
 pytestmark = pytest.mark.lg_feature(["appliance", "card"])
 
@@ -32,13 +37,26 @@ def set_up(board, code: str, password: str) -> int:  # type: ignore[no-untyped-d
         return refused.code
 
 
+def made(certificate: Path) -> datetime:
+    """When it was made: authorities are valid from a day before that."""
+    shown = subprocess.run(["openssl", "x509", "-noout", "-startdate", "-dateopt", "iso_8601", "-in", certificate], check=True, capture_output=True, text=True)
+    return datetime.fromisoformat(shown.stdout.strip().removeprefix("notBefore=").removesuffix("Z") + "+00:00") + timedelta(days=1, minutes=5)
+
+
+def image_made() -> datetime:
+    """The date of the packages in it, which is the date of its files."""
+    lock = json.loads((TOP / "nix/debian/lock.json").read_text())
+    return datetime.strptime(lock["snapshot"] + "+0000", "%Y%m%dT%H%M%SZ%z")
+
+
 def test_a_fresh_card_to_a_factory_reset(fresh, serving) -> None:  # type: ignore[no-untyped-def]
     """One card, three starts: a setup code; the password forgotten; everything erased, from the other slot."""
     shared = serving.ca.read_bytes()
     board = fresh("second")
-    board.on()
+    board.on(clock="2001-01-01")
     board.wait_ready()
     code, own = setup_code(board), board.ca.read_bytes()
+    assert made(board.ca) > image_made(), "a board that does not know the time takes the image's date for a beginning"
     assert own != shared, "two boards from one image have different authorities"
     with pytest.raises(AssertionError):
         board.ssh("true")

@@ -39,13 +39,13 @@ def page(serving, tmp_path: Path) -> Iterator[ChromiumPage]:  # type: ignore[no-
         yield page
 
 
-def test_the_call(page: ChromiumPage, serving) -> None:  # type: ignore[no-untyped-def]
+def test_the_call(page: ChromiumPage, serving, figure) -> None:  # type: ignore[no-untyped-def]
     """One call for all of it, for each step is slow on an emulated board: picture, tone, memory, voice, camera in the picture."""
     first = wait_for("a frame with a number", lambda: number if (number := page.frame()) and number > 0 else None, PATIENCE)
     wait_for("the counter 20 frames on", lambda: (page.frame() or 0) >= first + 20, PATIENCE)
     level = page.wait_tone(440, 15, PATIENCE)
     print(f"picture moves, tone of 440 Hz at {level:.0f} dB")
-    print(memory(serving))
+    figure(memory(serving))
 
     background = page.colour(0.02, 0.5, 0.05, 0.05)
     wait_for("an empty corner", lambda: difference(page, background) < 40, PATIENCE)

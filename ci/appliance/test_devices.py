@@ -13,7 +13,7 @@ import numpy
 import pytest
 
 from device import wait_for
-from stock import RATE, Launch, samples, signaller, sink, source, tone
+from stock import RATE, Launch, amplitude, samples, signaller, sink, source, tone
 
 pytestmark = pytest.mark.lg_feature(["appliance", "usb"])
 
@@ -149,7 +149,7 @@ def test_devices_have_names_that_stay_and_auto_picks_usb(board) -> None:  # type
 
 # --- camera --------------------------------------------------------------------------------------------------------------
 
-def test_camera_seen_pulled_and_put_back_while_the_viewer_stays(board, viewer, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_camera_seen_pulled_and_put_back_while_the_viewer_stays(board, viewer, figure, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     gray = tmp_path / "seen.gray"
     take(board, "source set video camera:auto")
     launch = viewer()
@@ -161,13 +161,13 @@ def test_camera_seen_pulled_and_put_back_while_the_viewer_stays(board, viewer, t
     pulled = now(board)
     board.unbind("vivid", "vivid.0")
     missed = told(board, pulled, "source failed")
-    print(f"missed {missed:.2f} s after it was pulled out")
+    figure(f"missed {missed:.2f} s after it was pulled out")
     launch.wait_for_frames(launch.frames() + 10, PATIENCE)
     wait_for("something else than the camera's last picture", lambda: not bars(gray), PATIENCE)
     back = now(board)
     board.bind("vivid", "vivid.0")
     taken = told(board, back, "source works again")
-    print(f"taken again {taken:.2f} s after it was put back")
+    figure(f"taken again {taken:.2f} s after it was put back")
     assert missed < SLOW and taken < 3 * SLOW
     launch.wait_for_frames(launch.frames() + 15, PATIENCE)
     assert launch.process.poll() is None and joins(board) == before
@@ -175,7 +175,7 @@ def test_camera_seen_pulled_and_put_back_while_the_viewer_stays(board, viewer, t
 
 # --- speaker -------------------------------------------------------------------------------------------------------------
 
-def test_talk_heard_at_a_volume_from_a_usb_speaker_that_is_pulled_in_mid_talk(board, talker) -> None:  # type: ignore[no-untyped-def]
+def test_talk_heard_at_a_volume_from_a_usb_speaker_that_is_pulled_in_mid_talk(board, talker, figure) -> None:  # type: ignore[no-untyped-def]
     """By its name: the loopback card is a speaker as well, to which `auto` would go over."""
     take(board, "sound set speaker:plughw:CARD=Audio,DEV=0")
     talk = talker(1000)
@@ -192,14 +192,59 @@ def test_talk_heard_at_a_volume_from_a_usb_speaker_that_is_pulled_in_mid_talk(bo
     pulled = now(board)
     board.pull_speaker()
     missed = told(board, pulled, "not heard")
-    print(f"missed {missed:.2f} s after it was pulled out")
+    figure(f"missed {missed:.2f} s after it was pulled out")
     wait_for("no USB speaker", lambda: "USB" not in board.ssh("cat /proc/asound/cards"), PATIENCE, every=1)
     written = board.speaker_file.stat().st_size if board.speaker_file.exists() else 0
     back = now(board)
     board.plug_speaker()
     taken = told(board, back, "the talker is heard again")
-    print(f"taken again {taken:.2f} s after it was put back")
+    figure(f"taken again {taken:.2f} s after it was put back")
     wait_for("the voice again", lambda: board.speaker_file.stat().st_size != written and level() > 0.1, PATIENCE, every=0.5)
     assert missed < SLOW and taken < 3 * SLOW
     assert talk.process.poll() is None, "the same talk all the time"
     assert "a talk ended early" not in board.ssh("journalctl -u duplex -b --no-pager -n 60")
+
+
+# --- microphone ----------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def echo(board) -> Iterator[Callable[[str], None]]:  # type: ignore[no-untyped-def]
+    """Restarts the service with another ``echo``; afterwards it runs as it was configured."""
+    folder = "/run/systemd/system/duplex.service.d"
+
+    def restart() -> None:
+        board.ssh("systemctl daemon-reload && systemctl restart duplex.service")
+        wait_for("the page", lambda: board.get("/") is not None, PATIENCE, every=1)
+
+    def choose(how: str) -> None:
+        board.ssh(f"mkdir -p {folder} && printf '[Service]\\nEnvironment=DUPLEX_ECHO={how}\\n' > {folder}/echo.conf")
+        restart()
+
+    yield choose
+    board.ssh(f"rm -r {folder}", check=False)
+    restart()
+
+
+def test_microphone_hears_what_comes_out_of_the_speaker_unless_it_is_cancelled(board, viewer, talker, echo, figure, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """The card that loops is a room without walls: what is played on its one end is recorded on the other."""
+    def heard(seconds: int = 1) -> numpy.ndarray:
+        return samples(tmp_path / "heard.wav")[-seconds * RATE:]
+
+    take(board, "sound set speaker:plughw:CARD=Loopback,DEV=0")
+    take(board, "source set audio microphone:plughw:CARD=Loopback,DEV=1")
+    loud = {}
+    for how in ("off", "cancel"):
+        echo(how)
+        watching, talking = viewer(), talker(700)
+        wait_for("the talk", lambda: "talks" in board.ssh(f"duplex sessions {STATE}"), PATIENCE, every=1)
+        if how == "off":
+            wait_for("the talker's tone from the microphone", lambda: abs(tone(heard())[0] - 700) < 15 and amplitude(heard(), 700) > 0.01, PATIENCE, every=0.5)
+        # The canceller learns the room; the speaker's latency in emulation is seconds.
+        written = len(samples(tmp_path / "heard.wav"))
+        wait_for("ten seconds more", lambda: len(samples(tmp_path / "heard.wav")) > written + 10 * RATE, PATIENCE, every=1)
+        loud[how] = max(amplitude(heard(5), 700), 1e-5)
+        watching.stop()
+        talking.stop()
+    figure(f"the talker's tone comes back at {loud['off']:.3f}, with cancellation at {loud['cancel']:.5f}: "
+          f"{20 * numpy.log10(loud['off'] / loud['cancel']):.0f} dB less")
+    assert loud["cancel"] < loud["off"] / 2
