@@ -1,4 +1,4 @@
-//! What the service does at start and every hour: have a server certificate that fits, without a person.
+//! What the service does at start and again and again: have a server certificate that fits, without a person.
 //!
 //! What enters: the names the machine answers to now, and the time. What leaves: an [`Ensured`] with the
 //! certificate to serve and a sentence about what was done and why. What it never does: touch a disk when
@@ -127,7 +127,7 @@ enum Finding {
 
 impl Store {
     /// Sees to it that there is a root and a server certificate by it for exactly `names`, with at least a third of
-    /// its life left, and returns it. Cheap when nothing has to change, so it can be called every hour. Addresses that
+    /// its life left, and returns it. Cheap when nothing has to change, so it can be called often. Addresses that
     /// change often (IPv6 privacy addresses) are better left out of `names`: each change makes a new certificate.
     ///
     /// # Errors

@@ -6,8 +6,8 @@
 //! What it never does: replace or print a private key, open a socket, read the clock outside [`cli`],
 //! or hand out a certificate that is not valid at the time it was asked for.
 //!
-//! The service needs three calls: [`Store::open`], [`Store::ensure_server`] at start and then every
-//! hour, and [`Store::ca`] for the page that explains how to trust the root. A certificate the owner
+//! The service needs three calls: [`Store::open`], [`Store::ensure_server`] at start and then again and
+//! again, and [`Store::ca`] for the page that explains how to trust the root. A certificate the owner
 //! brings along instead is read with [`Identity::load`].
 
 mod ca;
