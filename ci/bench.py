@@ -18,17 +18,18 @@ import time
 from pathlib import Path
 from typing import Any, Iterator
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from websockets.sync.client import connect
 
 from clip import fetch_clip
 from device import TOP, Device, wait_for
 
 EXAMPLES = TOP / "target/release/examples"
-CHROMIUM = ("--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
-            "--disable-sync --autoplay-policy=no-user-gesture-required").split()
+CHROMIUM = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync".split()
+#: A browser that plays sound without a tap.
+AUTOPLAY = "--autoplay-policy=no-user-gesture-required"
 #: How many watch.
-VIEWERS = (0, 1, 8)
+VIEWERS = (0, 1, 4, 8)
 #: kbit/s of the picture, Duplex's default.
 BITRATE = 2000
 # Notes when the first frame was shown and when the first sound came out of the decoder.
@@ -46,18 +47,55 @@ window.RTCPeerConnection = class extends Stock { constructor(...a) { super(...a)
     if (samples.some((s) => Math.abs(s) > 0.003)) { bench.sound = performance.now(); clearInterval(timer); } }, 4); }); } };
 """
 
+# Notes how long after the tap for sound the first sound came out of the decoder.
+TAPPED = """
+const tracks = [];
+const Stock = RTCPeerConnection;
+window.RTCPeerConnection = class extends Stock { constructor(...a) { super(...a); this.addEventListener('track', (e) => {
+  if (e.track.kind === 'audio') tracks.push(e.track); }); } };
+document.addEventListener('click', () => {
+  const began = performance.now(), context = new AudioContext(), analyser = context.createAnalyser(); analyser.fftSize = 256;
+  context.createMediaStreamSource(new MediaStream([tracks.at(-1)])).connect(analyser);
+  const samples = new Float32Array(256), video = document.querySelector('#picture');
+  const timer = setInterval(() => { analyser.getFloatTimeDomainData(samples);
+    if (!video.muted && samples.some((s) => Math.abs(s) > 0.003)) { window.tapped = performance.now() - began; clearInterval(timer); } }, 2);
+}, true);
+"""
 
-def joins(browser: Browser, device: Device, producer: str | None, count: int) -> dict[str, list[float]]:
-    """Opens the page so often; milliseconds from navigation to first frame and first sound."""
+
+def taps(browser: Browser, device: Device, producer: str | None, count: int) -> list[float]:
+    """Opens the page so often where sound needs a tap; milliseconds from the tap to the first sound."""
+    context, page = opened(browser, device, producer, TAPPED)
+    found = []
+    for number in range(count + 1):
+        page.goto(device.url)
+        page.click("#tap-for-sound", timeout=20_000)
+        page.wait_for_function("() => window.tapped", timeout=20_000)
+        if number:
+            found.append(page.evaluate("() => tapped"))
+        page.goto("about:blank")
+        time.sleep(0.7)
+    context.close()
+    return found
+
+
+def opened(browser: Browser, device: Device, producer: str | None, script: str) -> tuple[BrowserContext, Page]:
+    """A page that is told to watch this producer; without one, the device."""
     context = browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 800})
     page = context.new_page()
-    page.add_init_script(PROBE)
+    page.add_init_script(script)
     if producer:
         def answer(route: Any) -> None:
             reply = route.fetch()
             route.fulfill(response=reply, json={**reply.json(), "deviceId": producer})
         page.route("**/api/v1/status", answer)
         page.route("**/api/v1/events*", lambda route: route.abort())
+    return context, page
+
+
+def joins(browser: Browser, device: Device, producer: str | None, count: int) -> dict[str, list[float]]:
+    """Opens the page so often; milliseconds from navigation to first frame and first sound."""
+    context, page = opened(browser, device, producer, PROBE)
     frames, sounds = [], []
     for number in range(count + 1):
         page.goto(device.url)
@@ -152,18 +190,20 @@ def main() -> None:
                 say("processor time of stock webrtcsink with encoded input")
                 encoded = {str(n): load(process.pid, signalling, other, n, seconds) for n in VIEWERS}
             with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+                browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=[*CHROMIUM, AUTOPLAY])
+                silent = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
                 with stock(signalling, own, clip, BITRATE) as (process, other):
                     say("processor time of stock webrtcsink, VP8 at the same bit rate")
                     theirs = {str(n): load(process.pid, signalling, other, n, seconds) for n in VIEWERS}
                     say("joins of stock webrtcsink, VP8 only")
-                    vp8_joins = joins(browser, device, other, count)
+                    vp8_joins = joins(browser, device, other, count) | {"tap": taps(silent, device, other, count)}
                 with stock(signalling, own, clip) as (_, other):
                     say("joins of stock webrtcsink as delivered")
-                    their_joins = joins(browser, device, other, count)
+                    their_joins = joins(browser, device, other, count) | {"tap": taps(silent, device, other, count)}
                 say("joins of Duplex")
-                our_joins = joins(browser, device, None, count)
+                our_joins = joins(browser, device, None, count) | {"tap": taps(silent, device, None, count)}
                 browser.close()
+                silent.close()
     result |= {"load": {"duplex": ours, "stock": theirs, "stock, encoded input": encoded},
                "joins_ms": {"duplex": our_joins, "stock": their_joins, "stock, VP8 only": vp8_joins}}
     out = TOP / "ci/out/bench.json"
@@ -183,7 +223,7 @@ def processor() -> str:
 
 def table(result: dict[str, Any]) -> None:
     rows = []
-    for what, name in (("frame", "navigation to first frame"), ("sound", "navigation to first sound")):
+    for what, name in (("frame", "navigation to first frame"), ("sound", "navigation to first sound"), ("tap", "tap for sound to first sound")):
         ours = result["joins_ms"]["duplex"][what]
         for who, how in (("stock", ""), ("stock, VP8 only", ", VP8 only")):
             theirs = result["joins_ms"][who][what]

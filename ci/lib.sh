@@ -45,16 +45,31 @@ install_packages() {
   command -v apt-get >/dev/null || fail "this is not Debian; install by hand: ${missing[*]}"
   say "installing ${#missing[@]} packages: ${missing[*]}"
   as_root apt-get update -qq
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >&2
+}
+
+# Debian's Rust of the security updates: that of the release itself is too old, and may be there already.
+install_rust() {
+  install_packages "${rust_packages[@]}"
+  hash -r
+  at_least "$(rustc --version | cut -d' ' -f2)" "$rust_oldest" && return
+  case $(command -v rustc) in
+    /usr/bin/*) ;;
+    *) fail "$(command -v rustc) is older than $rust_oldest and stands before Debian's; remove it from PATH" ;;
+  esac
+  say "bringing Debian's Rust up to date"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${rust_packages[@]}" >&2
+  hash -r
+  at_least "$(rustc --version | cut -d' ' -f2)" "$rust_oldest" ||
+    fail "Rust $rust_oldest is needed, and apt knows only $(rustc --version | cut -d' ' -f2): it comes with Debian's security updates; add the suite $(
+      . /etc/os-release; printf '%s' "$VERSION_CODENAME")-security to apt's sources"
 }
 
 install_for_build() {
   install_packages "${build_packages[@]}" "${run_packages[@]}"
   if ! { command -v cargo && command -v rustc; } >/dev/null || ! at_least "$(rustc --version | cut -d' ' -f2)" "$rust_oldest"; then
-    install_packages "${rust_packages[@]}"
-    hash -r
-    at_least "$(rustc --version | cut -d' ' -f2)" "$rust_oldest" ||
-      fail "$(command -v rustc) is older than $rust_oldest and stands before Debian's; remove it from PATH"
+    install_rust
   fi
   if ! { command -v node && command -v npm; } >/dev/null || ! at_least "$(node --version | tr -d v)" "$node_oldest"; then
     install_packages "${node_packages[@]}"
@@ -69,7 +84,7 @@ newer_than() {
 }
 
 build_web_app() {
-  local inputs=(web-app/src web-app/index.html web-app/package.json web-app/package-lock.json web-app/vite.config.ts web-app/tsconfig.json)
+  local inputs=(web-app/src web-app/public web-app/index.html web-app/package.json web-app/package-lock.json web-app/vite.config.ts web-app/tsconfig.json)
   if newer_than web-app/node_modules/.package-lock.json web-app/package-lock.json; then
     say "fetching the web app's libraries"
     (cd web-app && npm ci --no-audit --no-fund --loglevel=error) >&2
