@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
+import numpy as np
 import pytest
 
+from browser import Chromium, strongest_hz, write_tone
 from device import DUPLEX, TOP, Device, wait_for
 from peer import Peer, bearer, new_token, set_password
 from stock import PLUGINS, RATE, Launch, Program, markers, samples, signaller, sink, source, tone, wait_for_tone
@@ -183,6 +185,33 @@ def test_a_producer_needs_its_token(device: Start, launch: Run) -> None:
         mine = wait_for_another_producer(watcher, watcher.device_id())
         assert len(watcher.producers()) == 2
     launch(source(signaller(one.signalling, ca=one.ca, token=token, peer=mine))).wait_for_frames(20)
+
+
+def test_a_persons_talk_outlives_a_stock_consumer_of_it(device: Start, launch: Run, tmp_path: Path) -> None:
+    """A machine hears the browser as well, and leaves: the device still hears it, and sees its camera."""
+    speaker, heard = tmp_path / "speaker.wav", tmp_path / "heard.wav"
+    one = device("--sound", f"file:{speaker}", "--picture", "overlay")
+    password = set_password(one)
+    listener = new_token(one, "consume-peer")
+    with Chromium(tmp_path / "home", one.ca, microphone=write_tone(tmp_path / "voice.wav", 1000)) as chromium:
+        page = chromium.open(one.url)
+        page.page.fill("#password", password)
+        page.click("#sign-in")
+        page.wait_data(state="live")
+        page.start_talk()
+        with Peer(one, bearer(listener)) as finder:
+            talker = wait_for_another_producer(finder, "")
+        machine = launch(source(signaller(one.signalling, ca=one.ca, token=listener, peer=talker), video=False, wav=heard))
+        wait_for("the machine hears the talker", lambda: abs((strongest_hz(heard) or 0) - 1000) < 10)
+        before = page.corner()
+        machine.stop()
+        one.wait_for_log("signalling peer left.*consume-peer")
+        page.click("#camera")
+        wait_for("the camera in the corner", lambda: np.abs(page.corner() - before).max() > 40)
+        assert page.evaluate("document.getElementById('app').dataset.talk") == "talking"
+        written = speaker.stat().st_size
+        wait_for("two seconds more", lambda: speaker.stat().st_size > written + 2 * 96_000)
+        assert abs((strongest_hz(speaker) or 0) - 1000) < 10
 
 
 def test_a_talkers_sound_reaches_the_device_and_a_stock_consumer_by_its_peer_id(device: Start, launch: Run, tmp_path: Path) -> None:

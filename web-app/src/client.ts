@@ -56,7 +56,8 @@ export class Client {
   #lastReport: Report | null = null;
 
   #producer: ProducerSession | null = null;
-  #senders: readonly RTCRtpSender[] = [];
+  // The device, and machines that the owner lets hear a talker: each has its own connection.
+  readonly #listeners = new Map<ClientSession, RTCPeerConnection>();
 
   /** @param url the signalling WebSocket, such as `wss://host/signalling` */
   constructor(url: string, on: ClientEvents) {
@@ -107,7 +108,9 @@ export class Client {
     producer.addEventListener("clientConsumerAdded", (event) => {
       this.#deviceListens(producer, (event as CustomEvent<ClientSession>).detail);
     });
-    producer.addEventListener("clientConsumerRemoved", () => this.#endTalk(producer));
+    producer.addEventListener("clientConsumerRemoved", (event) => {
+      this.#listenerGone(producer, (event as CustomEvent<ClientSession>).detail);
+    });
     producer.addEventListener("closed", () => this.#endTalk(producer));
     producer.addEventListener("error", warn);
     return producer.start();
@@ -115,8 +118,8 @@ export class Client {
 
   /** Sends this track from now on, without a new negotiation; nothing happens outside a talk. */
   async replaceTrack(track: MediaStreamTrack): Promise<void> {
-    const sender = this.#senders.find((one) => one.track?.kind === track.kind);
-    await sender?.replaceTrack(track);
+    const senders = [...this.#listeners.values()].flatMap((connection) => connection.getSenders());
+    await Promise.all(senders.filter((one) => one.track?.kind === track.kind).map((one) => one.replaceTrack(track)));
   }
 
   endTalk(): void {
@@ -339,18 +342,25 @@ export class Client {
   #deviceListens(producer: ProducerSession, session: ClientSession): void {
     const connection = session.rtcPeerConnection;
     if (this.#producer !== producer || !connection) return;
-    this.#senders = connection.getSenders();
+    this.#listeners.set(session, connection);
     connection.addEventListener("connectionstatechange", () => {
       if (this.#producer !== producer) return;
       if (connection.connectionState === "connected") this.#on.talk("sending");
-      if (connection.connectionState === "failed") this.#endTalk(producer);
+      if (connection.connectionState === "failed") this.#listenerGone(producer, session);
     });
+  }
+
+  /** The talk ends with its last listener; that the device was not the last, the service says (`you` is idle then). */
+  #listenerGone(producer: ProducerSession, session: ClientSession): void {
+    if (this.#producer !== producer) return;
+    this.#listeners.delete(session);
+    if (this.#listeners.size === 0) this.#endTalk(producer);
   }
 
   #endTalk(producer: ProducerSession): void {
     if (this.#producer !== producer) return;
     this.#producer = null;
-    this.#senders = [];
+    this.#listeners.clear();
     producer.close();
     this.#on.talk("off");
   }
