@@ -36,6 +36,40 @@ def one_sentence(done: subprocess.CompletedProcess[str], code: int, *words: str)
     return complaints[0]
 
 
+@pytest.fixture
+def without_pango(tmp_path: Path) -> dict[str, str]:
+    """Surroundings in which GStreamer's plugin for text in pictures is not installed."""
+    shown = subprocess.run(["gst-inspect-1.0", "coreelements"], capture_output=True, text=True, timeout=60, check=True).stdout
+    (library,) = re.findall(r"Filename +(\S+)", shown)
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    for file in Path(library).parent.glob("*.so"):
+        if file.name != "libgstpango.so":
+            (plugins / file.name).symlink_to(file)
+    return {**CLEAN, "GST_PLUGIN_SYSTEM_PATH": str(plugins), "GST_PLUGIN_SYSTEM_PATH_1_0": str(plugins), "GST_REGISTRY": str(tmp_path / "registry")}
+
+
+@pytest.mark.parametrize("command", ["run", "check-config"])
+def test_a_missing_element_is_refused_with_what_to_install(tmp_path: Path, without_pango: dict[str, str], command: str) -> None:
+    state = tmp_path / "state"
+    done = subprocess.run([DUPLEX, command, "--listen", "127.0.0.1:0", "--state-dir", state], capture_output=True, text=True, timeout=60,
+                          env=without_pango, stdin=subprocess.DEVNULL)
+    one_sentence(done, 1, "textoverlay is missing", "gstreamer1.0-x")
+    assert not state.exists()
+
+
+def test_doctor_names_a_missing_element_and_a_taken_help_port(tmp_path: Path, without_pango: dict[str, str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = subprocess.run([DUPLEX, "doctor", "--listen", "127.0.0.1:0", "--help-listen", f"127.0.0.1:{port}", "--state-dir", tmp_path / "state"],
+                              capture_output=True, text=True, timeout=60, env=without_pango, stdin=subprocess.DEVNULL)
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
+    assert done.returncode == 1 and len(failed) == 2, done.stdout + done.stderr
+    assert "textoverlay" in failed[0] and "gstreamer1.0-x" in failed[0] and f"port 127.0.0.1:{port}" in failed[1]
+
+
 @pytest.mark.parametrize("command", ["run", "check-config"])
 def test_unknown_keys_and_wrong_values_are_refused_together(tmp_path: Path, command: str) -> None:
     file = tmp_path / "duplex.toml"

@@ -6,9 +6,9 @@ use std::fmt;
 use std::net::TcpListener;
 use std::path::Path;
 
-use crate::config::{AudioSource, Config, Echo, Noise, PictureSink, SoundSink, VideoCodec, VideoSource};
+use crate::config::{AudioSource, Config, SoundSink, VideoSource};
 use crate::devices::{self, Class, sensors};
-use crate::far_end;
+use crate::needs;
 use crate::pipeline;
 
 /// How a check came out.
@@ -49,7 +49,7 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut find =
         |what: &str, verdict, detail: String| findings.push(Finding { verdict, what: what.to_owned(), detail });
-    for factory in elements(config) {
+    for factory in needs::elements(config) {
         match pipeline::make(factory) {
             Ok(_) => find(&format!("element {factory}"), Verdict::Good, "there".into()),
             Err(error) => find(&format!("element {factory}"), Verdict::Bad, error.to_string()),
@@ -74,7 +74,7 @@ pub fn examine(config: &Config) -> Vec<Finding> {
         }
     }
     board_cameras(Path::new("/"), matches!(config.video, VideoSource::Camera(_)), &mut find);
-    for address in &config.listen {
+    for address in config.listen.iter().chain(&config.help_listen) {
         match TcpListener::bind(address) {
             Ok(_) => find(&format!("port {address}"), Verdict::Good, "free".into()),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
@@ -145,79 +145,6 @@ fn certificate(config: &Config, find: &mut impl FnMut(&str, Verdict, String)) {
         }
         Err(error) => find("certificate", Verdict::Bad, error.to_string()),
     }
-}
-
-/// The element factories a configuration needs.
-fn elements(config: &Config) -> Vec<&'static str> {
-    let mut needed = vec![
-        "webrtcsink",
-        "webrtcsrc",
-        "webrtcbin",
-        "nicesrc",
-        "nicesink",
-        "dtlsenc",
-        "dtlsdec",
-        "srtpenc",
-        "srtpdec",
-        "rtpbin",
-        // webrtcsink makes these itself, and without one of them says only that it finds no codec.
-        "errorignore",
-        "clocksync",
-        "parsebin",
-        "decodebin3",
-        "rtpgccbwe",
-        "queue",
-        "capsfilter",
-        "appsrc",
-        "appsink",
-        "audiomixer",
-        "opusenc",
-        "opusdec",
-        "overlaycomposition",
-        "videoconvert",
-        "videoscale",
-        "videorate",
-        "audioconvert",
-        "audioresample",
-        "textoverlay",
-        "rtpopusdepay",
-        "rtpvp8depay",
-    ];
-    needed.extend(match config.video_codec {
-        VideoCodec::Vp8 => ["vp8enc", "rtpvp8pay"],
-        VideoCodec::H264 => ["x264enc", "rtph264pay"],
-    });
-    needed.push(match &config.video {
-        VideoSource::Test => "videotestsrc",
-        VideoSource::File(_) => "decodebin",
-        VideoSource::Image(_) => "imagefreeze",
-        VideoSource::Camera(_) => "v4l2src",
-    });
-    if matches!(config.video, VideoSource::Camera(_)) {
-        needed.extend(["decodebin", "jpegdec", "videoflip"]);
-    }
-    needed.push(match &config.audio {
-        AudioSource::Test | AudioSource::Silence => "audiotestsrc",
-        AudioSource::File(_) => "decodebin",
-        AudioSource::Speech(_) => "espeak",
-        AudioSource::Microphone(_) => "alsasrc",
-    });
-    let treated =
-        far_end::resolved(config.room.echo) == Echo::Cancel || config.room.noise != Noise::Off || config.room.gain;
-    if treated && matches!(config.audio, AudioSource::Microphone(_)) {
-        needed.extend(["webrtcdsp", "webrtcechoprobe"]);
-    }
-    if matches!(config.sound, SoundSink::Speaker(_)) {
-        needed.push("alsasink");
-    }
-    for sink in &config.picture {
-        match sink {
-            PictureSink::Overlay => needed.push("vp8dec"),
-            PictureSink::Record(_) => needed.push("matroskamux"),
-            PictureSink::Discard => {}
-        }
-    }
-    needed
 }
 
 /// Class, configured name, and whether one is wanted at all.

@@ -34,6 +34,7 @@ pub mod log_tail;
 pub mod machine;
 pub mod media;
 pub mod metrics;
+pub mod needs;
 pub mod outbound;
 pub mod owner;
 pub mod picture_slot;
@@ -91,6 +92,9 @@ pub enum Error {
     /// GStreamer cannot be used.
     #[error("GStreamer cannot be used: {0}")]
     Gst(String),
+    /// Something of GStreamer is not installed.
+    #[error("GStreamer's {0}")]
+    Needs(#[from] needs::Missing),
     /// A file that is to be shown or heard cannot be.
     #[error("cannot show or play {source_name}: {detail}")]
     Unplayable {
@@ -167,6 +171,7 @@ pub async fn run(
 ) -> Result<(), Error> {
     let config = Arc::new(config);
     init_gstreamer()?;
+    needs::check(&config)?;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     let ice = ice_uris(&config.ice_servers)?;
     check_files(&outbound_settings(&config, ice.clone(), FarEnd::default(), metrics.clone())).await?;
@@ -299,12 +304,13 @@ pub async fn run(
 /// A turn that was granted but not taken up by media within this goes to the next.
 const CLAIM: Duration = Duration::from_secs(15);
 
-/// Checks of a configuration what only trying shows: that files which are sources can be played.
+/// Checks of a configuration what only trying shows: that GStreamer has what it needs, and files which are sources can be played.
 ///
 /// # Errors
-/// GStreamer cannot be used, or a file cannot be played.
+/// GStreamer cannot be used or lacks something, or a file cannot be played.
 pub async fn check_sources(config: &Config) -> Result<(), Error> {
     init_gstreamer()?;
+    needs::check(config)?;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     check_files(&outbound_settings(config, ice_uris(&config.ice_servers)?, FarEnd::default(), metrics)).await
 }

@@ -257,7 +257,6 @@ const PACKAGES: &[(&[&str], &str)] = &[
         &[
             "vp8enc",
             "vp8dec",
-            "matroskamux",
             "rtpvp8pay",
             "rtpvp8depay",
             "rtph264pay",
@@ -293,6 +292,7 @@ const PACKAGES: &[(&[&str], &str)] = &[
         ],
         "gstreamer1.0-plugins-bad",
     ),
+    (&["queue", "tee", "capsfilter", "clocksync", "fakesink", "filesrc", "filesink"], "libgstreamer1.0-0"),
     (&["x264enc"], "gstreamer1.0-plugins-ugly"),
     (&["avdec_h264", "avdec_aac"], "gstreamer1.0-libav"),
     (&["nicesrc", "nicesink"], "gstreamer1.0-nice"),

@@ -140,6 +140,9 @@ enum Command {
     Frame(snapshot::Wish),
     Quality(String, Quality),
     Retry,
+    /// The pipeline of this name fails, as far as its bus knows.
+    #[cfg(test)]
+    Break(&'static str),
     Stop(oneshot::Sender<()>),
 }
 
@@ -222,3 +225,6 @@ impl Outbound {
         }
     }
 }
+
+#[cfg(test)]
+mod recovery_tests;

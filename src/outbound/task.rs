@@ -343,6 +343,15 @@ impl Task {
             // A sink that left the hub is replaced; a mixer that did not start is tried again.
             Command::Retry if self.broken => self.rebuild().await,
             Command::Retry if self.active.is_none() && self.is_wanted() => self.activate(false).await,
+            #[cfg(test)]
+            Command::Break(name) => {
+                use gst::prelude::GstObjectExt;
+                let pipelines =
+                    [Some(&self.sending.sink.pipeline), self.active.as_ref().map(|active| &active.mixer.pipeline)];
+                for pipeline in pipelines.into_iter().flatten().filter(|pipeline| pipeline.inner().name() == name) {
+                    gst::element_error!(pipeline.inner(), gst::CoreError::Failed, ["broken by a test"]);
+                }
+            }
             Command::Retry | Command::Stop(_) => {}
         }
     }
