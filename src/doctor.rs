@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use crate::config::{AudioSource, Config, SoundSink, VideoSource};
-use crate::devices::{self, Class, sensors};
+use crate::devices::{self, Class, board};
 use crate::needs;
 use crate::pipeline;
 
@@ -55,6 +55,7 @@ pub fn examine(config: &Config) -> Vec<Finding> {
             Err(error) => find(&format!("element {factory}"), Verdict::Bad, error.to_string()),
         }
     }
+    let mut absent = Vec::new();
     for (class, name, wanted) in wanted_devices(config) {
         let listed = devices::list(class).into_iter().map(|device| device.name).collect::<Vec<_>>().join(", ");
         match (devices::find(class, name.as_deref()), wanted) {
@@ -62,18 +63,17 @@ pub fn examine(config: &Config) -> Vec<Finding> {
                 find(class.word(), Verdict::Good, device.name);
             }
             (Ok(device), _) => find(class.word(), Verdict::Good, format!("{}; seen: {listed}", device.name)),
-            (Err(error), true) => find(
-                class.word(),
-                Verdict::Warning,
-                format!(
-                    "{error}; the service starts without it and keeps trying. Seen: {}",
-                    if listed.is_empty() { "none" } else { &listed }
-                ),
-            ),
+            (Err(error), true) => {
+                absent.push(class);
+                let seen = if listed.is_empty() { "none" } else { &listed };
+                let detail = format!("{error}; the service starts without it and keeps trying. Seen: {seen}");
+                find(class.word(), Verdict::Warning, detail);
+            }
             (Err(_), false) => find(class.word(), Verdict::Good, "none, and none is configured".into()),
         }
     }
-    board_cameras(Path::new("/"), matches!(config.video, VideoSource::Camera(_)), &mut find);
+    let wanted = matches!(config.video, VideoSource::Camera(_));
+    board_cameras(Path::new("/"), wanted, absent.contains(&Class::Camera), &mut find);
     for address in config.listen.iter().chain(&config.help_listen) {
         match TcpListener::bind(address) {
             Ok(_) => find(&format!("port {address}"), Verdict::Good, "free".into()),
@@ -98,27 +98,13 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Says of each camera made for the board whether this kernel can drive it.
-fn board_cameras(root: &Path, wanted: bool, find: &mut impl FnMut(&str, Verdict, String)) {
-    let sensors = sensors::list(root);
-    for sensor in &sensors {
-        if sensor.driven {
-            find("board's camera", Verdict::Good, format!("{} has its driver", sensor.name));
-        } else {
-            let verdict = if wanted { Verdict::Warning } else { Verdict::Good };
-            find("board's camera", verdict, format!("{} is connected, but {NO_DRIVER}", sensor.name));
-        }
-    }
-    if sensors.is_empty() && wanted && sensors::is_raspberry_pi(root) {
-        let told = "the firmware has told the kernel of none. Debian's kernel has drivers for none of the Raspberry Pi's own \
-            cameras (Camera Module 3, imx708, included): a USB camera works, or a kernel that has them (nix/rootfs/kernel.toml)";
-        find("board's camera", Verdict::Good, told.into());
+/// Says of the cameras made for the board what is known of them and of the kernel.
+fn board_cameras(root: &Path, wanted: bool, absent: bool, find: &mut impl FnMut(&str, Verdict, String)) {
+    for (about, text) in board::remarks(root) {
+        let verdict = if wanted && about.explains(absent) { Verdict::Warning } else { Verdict::Good };
+        find("board's cameras", verdict, text);
     }
 }
-
-/// What to do about a sensor that nothing drives.
-const NO_DRIVER: &str = "this kernel has no driver for it: it cannot be used. A USB camera works; or build the image with a kernel \
-    that has the driver (nix/rootfs/kernel.toml)";
 
 fn certificate(config: &Config, find: &mut impl FnMut(&str, Verdict, String)) {
     let now = std::time::SystemTime::now();
@@ -165,4 +151,24 @@ fn wanted_devices(config: &Config) -> Vec<(Class, Option<String>, bool)> {
         .into_iter()
         .map(|(class, (name, wanted))| (class, name, wanted))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_board_s_camera_is_a_warning_only_where_it_explains_something() {
+        let root = tempfile::tempdir().unwrap();
+        let tree = root.path().join("proc/device-tree");
+        std::fs::create_dir_all(&tree).unwrap();
+        std::fs::write(tree.join("model"), b"Raspberry Pi 5 Model B Rev 1.0\0").unwrap();
+        let verdict = |wanted, absent| {
+            let mut found = Vec::new();
+            board_cameras(root.path(), wanted, absent, &mut |_: &str, verdict, _| found.push(verdict));
+            found
+        };
+        assert_eq!(verdict(true, true), [Verdict::Warning]);
+        assert_eq!((verdict(true, false), verdict(false, true)), (vec![Verdict::Good], vec![Verdict::Good]));
+    }
 }

@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -363,6 +364,13 @@ fn list_devices() -> anyhow::Result<()> {
         let found = devices::list(class);
         if found.is_empty() {
             print(&format!("{:<12} none\n", class.word()))?;
+        }
+        if class == devices::Class::Camera {
+            for (about, text) in devices::board::remarks(Path::new("/")) {
+                if about.explains(found.is_empty()) {
+                    print(&format!("{:<12} ({text})\n", class.word()))?;
+                }
+            }
         }
         let auto = devices::find(class, None).map(|device| device.name).unwrap_or_default();
         if !auto.is_empty() && !found.iter().any(|device| device.name == auto) {

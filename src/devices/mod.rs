@@ -4,6 +4,8 @@
 //! Never: opens a device itself; a list that has to be polled for long: [`seen`] is cheap enough for twice a second.
 
 pub mod alsa;
+pub mod board;
+pub mod kernel;
 pub mod libcamera;
 pub mod sensors;
 pub mod v4l2;
