@@ -61,6 +61,15 @@ def test_a_new_and_a_changed_script_are_named(tmp_path: Path) -> None:
         scripts.check([Package("stranger", {"preinst": b"true\n"})], table)  # type: ignore[list-item]
 
 
+def test_a_new_script_of_packages_resolved_just_now_is_only_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "scripts.json"
+    table.write_text(json.dumps({"any": {}, "packages": {}}))
+    (tmp_path / "stale").touch()
+    scripts.check([Package("stranger", {"preinst": b"true\n"})], table)  # type: ignore[list-item]
+    said = capsys.readouterr().out
+    assert said.startswith("STALE LOCK: 1 maintainer scripts") and "new      stranger preinst" in said
+
+
 def test_absent_must_be_absent(tmp_path: Path) -> None:
     table = tmp_path / "scripts.json"
     table.write_text(json.dumps({"any": {}, "packages": {"openssl": {"postinst": {"sha256": "", "ignored": scripts.ABSENT}}}}))
