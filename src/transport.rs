@@ -66,3 +66,20 @@ pub fn tune_ice(webrtcbin: &gst::Element) {
 /// Time between two connectivity checks of one session: the least that RFC 8445 (14.2) allows an agent. A pair of candidates
 /// is only used after four of them, which at libnice's 20 ms is most of the time between an answer and the first key.
 const PACING: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// What a pipeline's WebRTC element would ask: its STUN server, and how many TURN servers. The elements' own default is a public one.
+#[cfg(test)]
+pub fn asked(pipeline: &gst::Pipeline) -> (Option<String>, usize) {
+    let element = pipeline.children().into_iter().find(|element| element.find_property("stun-server").is_some());
+    element
+        .map(|element| (element.property("stun-server"), element.property::<gst::Array>("turn-servers").len()))
+        .unwrap_or_default()
+}
+
+/// Without servers, and with one of each kind.
+#[cfg(test)]
+pub fn some_servers() -> [(IceUris, (Option<String>, usize)); 2] {
+    let stun = Some("stun://192.0.2.1:3478".to_owned());
+    let ice = IceUris { stun: stun.clone(), turn: vec!["turn://a:b@192.0.2.1:3478".into()] };
+    [(IceUris::default(), (None, 0)), (ice, (stun, 1))]
+}

@@ -116,3 +116,26 @@ pub fn branch(
     pipeline.add_chain(stage, &chain)?;
     tee.link(&queue).map_err(|source| Error::Link { stage, source })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use super::*;
+    use crate::signalling::{hub::Hub, policy::Limits};
+    use crate::transport::{asked, some_servers};
+
+    #[tokio::test]
+    async fn only_servers_of_the_configuration_are_asked() {
+        crate::init_gstreamer().unwrap();
+        for (ice, wanted) in some_servers() {
+            let signaller = InProcessSignaller::consumer(Hub::spawn(Limits::default()).0, "talker");
+            let pipeline = Pipeline::new("test");
+            let changes = mpsc::unbounded_channel().0;
+            WebrtcSrc::add_to(&pipeline, "talker", signaller, &ice, Duration::from_millis(100), changes).unwrap();
+            assert_eq!(asked(pipeline.inner()), wanted);
+        }
+    }
+}

@@ -252,3 +252,26 @@ fn no_old_sound(webrtcbin: &gst::Element) {
         });
     });
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::outbound::encoder::Format;
+    use crate::signalling::{hub::Hub, policy::Limits};
+    use crate::transport::{asked, some_servers};
+
+    #[tokio::test]
+    async fn only_servers_of_the_configuration_are_asked() {
+        crate::init_gstreamer().unwrap();
+        for (ice, wanted) in some_servers() {
+            let signaller = InProcessSignaller::producer(Hub::spawn(Limits::default()).0, "test");
+            let (video, audio) = (gst::Caps::builder("video/x-vp8").build(), Format::encoded_audio());
+            let changes = mpsc::unbounded_channel().0;
+            let sink =
+                WebrtcSink::new(&video, &audio, &ice, signaller, Seats::new(1), changes, Metrics::new("test")).unwrap();
+            assert_eq!(asked(sink.pipeline.inner()), wanted);
+        }
+    }
+}
