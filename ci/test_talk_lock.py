@@ -7,6 +7,7 @@ from typing import Callable
 
 from browser import Chromium, ChromiumPage
 from device import Device, wait_for
+from peer import Peer, bearer, new_token, set_password
 
 Start = Callable[..., Device]
 
@@ -95,3 +96,15 @@ def test_a_press_right_after_anothers_turn_counts(device: Start, tmp_path: Path)
             first.click("#talk")
             first.wait_data(talk="talking")
             wait_for("the limit again", lambda: "time limit" in first.state_line(), 10)
+
+
+def test_who_never_answers_loses_the_turn_to_the_next(device: Start) -> None:
+    """A talker that registers and then says nothing: its negotiation has a deadline, and the line goes on."""
+    one = device("--negotiation-timeout", "2")
+    set_password(one)
+    with Peer(one, bearer(new_token(one, "talk"))) as mute, Peer(one, bearer(new_token(one, "talk"))) as next_one:
+        mute.send(type="setPeerStatus", roles=["producer"], meta=None)
+        session = mute.expect("startSession")["sessionId"]
+        next_one.send(type="setPeerStatus", roles=["producer"], meta=None)
+        mute.expect("endSession", lambda message: message["sessionId"] == session, 30)
+        next_one.expect("startSession", seconds=30)
