@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import ssl
 import subprocess
 import sys
@@ -77,6 +78,10 @@ class Board:
         if self.process:
             self.process.wait(30)
             self.process = None
+
+    def provision(self, settings: str, password: str) -> None:
+        """Writes its settings onto the card, with a key for the tests."""
+        self.put("duplex.toml", settings.format(password=password, key=self.key.with_suffix(".pub").read_text().strip()))
 
     def shut_down(self) -> None:
         """As `poweroff` does."""
@@ -163,6 +168,9 @@ class Board:
         """Its address here."""
         return self.port.host
 
+    #: The name under which it is announced, and which is in its certificate.
+    name = "proband.local"
+
     @property
     def https(self) -> int:
         """The port of the page, here."""
@@ -197,6 +205,10 @@ class Board:
                 return answer.read()
         except OSError:
             return None
+
+    def duplex(self, words: str) -> str:
+        """Runs a command of the program for the running service."""
+        return self.ssh(f"duplex {words} --state-dir /var/lib/duplex")
 
     def ssh_words(self) -> list[str]:
         return ["ssh", "-q", "-i", str(self.key), "-p", str(self.port.ssh), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
@@ -252,10 +264,83 @@ class EmulatedBoard(Driver):
         self._scratch.cleanup()
 
 
+class LocalBoard:
+    """The service as a process of this computer, as far as it can pass for a board."""
+
+    host, name = "localhost", "localhost"
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.process: Device | None = None
+        self.password = ""
+
+    def provision(self, settings: str, password: str) -> None:
+        """The same small picture; the card's other settings are no matter here."""
+        self.password = password
+
+    def on(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.process = Device(self.folder, "--name", "Proband", "--framerate", "15", "--ladder", "off", picture_size="320x240")
+        assert self.duplex_(self.password + "\n", "passwd").returncode == 0
+        self.process.restart()
+
+    def off(self) -> None:
+        if self.process:
+            self.process.stop()
+            self.process = None
+
+    def wait_console(self, pattern: str) -> None:
+        """It has none, and is there as soon as it was started."""
+
+    def wait_ready(self) -> None:
+        """``on`` has waited."""
+
+    def duplex_(self, text: str | None, *words: str) -> subprocess.CompletedProcess[str]:
+        assert self.process
+        return self.process.command(*words, text=text)
+
+    def duplex(self, words: str) -> str:
+        """Runs a command of the program for the running service."""
+        done = self.duplex_(None, *shlex.split(words))
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    @property
+    def https(self) -> int:
+        assert self.process
+        return self.process.port
+
+    @property
+    def url(self) -> str:
+        assert self.process
+        return self.process.url
+
+    @property
+    def signalling(self) -> str:
+        assert self.process
+        return self.process.signalling
+
+    @property
+    def ca(self) -> Path:
+        assert self.process
+        return self.process.ca
+
+
 @target_factory.reg_driver
 @attr.s(eq=False)
 class LocalProcess(Driver):
-    """Makes devices that are processes here, see ci/device.py."""
+    """Makes boards that are processes here, see ci/device.py."""
 
-    def new_device(self, folder: Path, *flags: str) -> Device:
-        return Device(folder, *flags)
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self._scratch = tempfile.TemporaryDirectory(prefix="duplex-local-")
+        self._boards: list[LocalBoard] = []
+
+    def new_board(self, name: str, speaker: bool = False) -> LocalBoard:
+        self._boards.append(LocalBoard(Path(self._scratch.name) / name))
+        return self._boards[-1]
+
+    def on_deactivate(self) -> None:
+        for board in self._boards:
+            board.off()
+        self._scratch.cleanup()

@@ -15,7 +15,7 @@ from labgrid.strategy import Strategy, StrategyError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from board import Board  # noqa: E402
+from board import Board, LocalBoard  # noqa: E402
 
 PASSWORD = "a horse, a battery"
 #: Small and slow, for an emulated processor: one size of the picture, and patience with packets that were not taken in time.
@@ -56,7 +56,7 @@ class ApplianceStrategy(Strategy):
 
     bindings = {"maker": {"EmulatedBoard", "LocalProcess"}}
     status = attr.ib(default=Status.unknown)
-    board: Board | None = None
+    board: Board | LocalBoard | None = None
 
     def transition(self, wanted: str | Status, *, step: object = None) -> None:
         """Goes there by the way of the states between."""
@@ -71,8 +71,7 @@ class ApplianceStrategy(Strategy):
         elif wanted == Status.booted:
             self.transition(Status.off)
             assert self.board
-            key = self.board.key.with_suffix(".pub").read_text().strip()
-            self.board.put("duplex.toml", SETTINGS.format(password=PASSWORD, key=key))
+            self.board.provision(SETTINGS, PASSWORD)
             self.board.on()
             self.board.wait_console(r"duplex: slot [AB] on")
         elif wanted == Status.provisioned:

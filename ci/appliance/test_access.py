@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from strategy import PASSWORD
-from test_appliance import sign_in
+from test_service import sign_in
 
 from device import TOP
 
