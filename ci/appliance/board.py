@@ -206,9 +206,9 @@ class Board:
         except OSError:
             return None
 
-    def duplex(self, words: str) -> str:
+    def duplex(self, words: str, check: bool = True) -> str:
         """Runs a command of the program for the running service."""
-        return self.ssh(f"duplex {words} --state-dir /var/lib/duplex")
+        return self.ssh(f"duplex {words} --state-dir /var/lib/duplex", check)
 
     def ssh_words(self) -> list[str]:
         return ["ssh", "-q", "-i", str(self.key), "-p", str(self.port.ssh), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",

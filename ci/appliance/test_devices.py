@@ -22,7 +22,6 @@ PATIENCE = 180.0
 #: On a board of its own a loss is missed within a second and mended within three; emulation on a busy machine takes ten times as long.
 SLOW = 10.0
 SIZE = (320, 240)
-STATE = "--state-dir /var/lib/duplex"
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def board(serving) -> Iterator:  # type: ignore[no-untyped-def]
     wait_for("the camera's stable name", lambda: serving.ssh("ls /dev/v4l/by-path", check=False), PATIENCE, every=1)
     yield serving
     for words in ("source set video test", "source set audio test", "sound set speaker:auto", "unmute talk"):
-        serving.ssh(f"duplex {words} {STATE}", check=False)
+        serving.duplex(words, check=False)
     # A test that broke off may have left it without its driver.
     serving.ssh("[ -e /dev/video0 ] || echo vivid.0 > /sys/bus/platform/drivers/vivid/bind", check=False)
 
@@ -44,7 +43,7 @@ def viewer(board, tmp_path: Path) -> Iterator[Callable[[], Launch]]:  # type: ig
 
     A stock client asks once: an emulated board that takes longer than a board may to answer is asked again.
     """
-    token = board.ssh(f"duplex token new viewer --may watch {STATE}")
+    token = board.duplex("token new viewer --may watch")
     started: list[Launch] = []
 
     def start() -> Launch:
@@ -65,13 +64,13 @@ def viewer(board, tmp_path: Path) -> Iterator[Callable[[], Launch]]:  # type: ig
     for one in started:
         one.stop()
         print(one.tail())
-    board.ssh(f"duplex token revoke viewer {STATE}")
+    board.duplex("token revoke viewer")
 
 
 @pytest.fixture
 def talker(board) -> Iterator[Callable[[int], Launch]]:  # type: ignore[no-untyped-def]
     """Starts a talker, a stock webrtcsink that sends a tone."""
-    token = board.ssh(f"duplex token new talker --may talk {STATE}")
+    token = board.duplex("token new talker --may talk")
     started: list[Launch] = []
 
     def start(hertz: int) -> Launch:
@@ -82,7 +81,7 @@ def talker(board) -> Iterator[Callable[[int], Launch]]:  # type: ignore[no-untyp
     for one in started:
         one.stop()
         print(one.tail())
-    board.ssh(f"duplex token revoke talker {STATE}")
+    board.duplex("token revoke talker")
 
 
 def last_frame(path: Path) -> numpy.ndarray | None:
@@ -132,7 +131,7 @@ def joins(board) -> int:  # type: ignore[no-untyped-def]
 
 
 def take(board, words: str) -> None:  # type: ignore[no-untyped-def]
-    print(board.ssh(f"duplex {words} {STATE}"))
+    print(board.duplex(words))
 
 
 # --- names ---------------------------------------------------------------------------------------------------------------
@@ -236,13 +235,15 @@ def test_microphone_hears_what_comes_out_of_the_speaker_unless_it_is_cancelled(b
     for how in ("off", "cancel"):
         echo(how)
         watching, talking = viewer(), talker(700)
-        wait_for("the talk", lambda: "talks" in board.ssh(f"duplex sessions {STATE}"), PATIENCE, every=1)
+        wait_for("the talk", lambda: "talks" in board.duplex("sessions"), PATIENCE, every=1)
         if how == "off":
             wait_for("the talker's tone from the microphone", lambda: abs(tone(heard())[0] - 700) < 15 and amplitude(heard(), 700) > 0.01, PATIENCE, every=0.5)
         # The canceller learns the room; the speaker's latency in emulation is seconds.
         written = len(samples(tmp_path / "heard.wav"))
         wait_for("ten seconds more", lambda: len(samples(tmp_path / "heard.wav")) > written + 10 * RATE, PATIENCE, every=1)
         loud[how] = max(amplitude(heard(5), 700), 1e-5)
+        # Whose exit code would tell of a microphone or a speaker that failed.
+        print(board.duplex("status"))
         watching.stop()
         talking.stop()
     figure(f"the talker's tone comes back at {loud['off']:.3f}, with cancellation at {loud['cancel']:.5f}: "
