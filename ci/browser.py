@@ -225,6 +225,8 @@ class Chromium:
         "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
         "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
     )
+    #: Flags of Playwright's own that are left out.
+    WITHOUT: tuple[str, ...] = ()
 
     def __init__(self, home: Path, ca: Path | None, microphone: Path | None = None, autoplay: bool = True, flags: tuple[str, ...] = (),
                  space: str | None = None):
@@ -248,7 +250,7 @@ class Chromium:
     def __enter__(self) -> Chromium:
         playwright = self._stack.enter_context(sync_playwright())
         environment = {**os.environ, "HOME": str(self._home), "XDG_CONFIG_HOME": str(self._home / ".config")}
-        self.browser = playwright.chromium.launch(executable_path=self._program, args=self._flags, env=environment)
+        self.browser = playwright.chromium.launch(executable_path=self._program, args=self._flags, ignore_default_args=list(self.WITHOUT), env=environment)
         self._stack.callback(self.browser.close)
         return self
 

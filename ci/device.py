@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Callable, TypeVar
+from typing import IO, Callable, TypeVar
 
 TOP = Path(__file__).resolve().parent.parent
 DUPLEX = TOP / "target/release/duplex"
@@ -36,15 +36,17 @@ def wait_for(what: str, probe: Callable[[], T], seconds: float = 20.0, every: fl
 class Device:
     """One ``duplex run`` on loopback, started at once and stopped by ``stop`` or the ``with`` statement."""
 
-    def __init__(self, folder: Path, *flags: str, plain: bool = False, port: int = 0, picture_size: str = "640x360"):
+    def __init__(self, folder: Path, *flags: str, plain: bool = False, port: int = 0, picture_size: str = "640x360", log_format: str = "human"):
         self.folder = folder
         self.state = folder / "state"
         width, height = picture_size.split("x")
         self.flags = ["--width", width, "--height", height, "--listen", f"127.0.0.1:{port}", "--state-dir", str(self.state)]
         if not any(flag == "--sound" for flag in flags):
             self.flags += ["--sound", "discard"]
-        self.flags += ["--log-format", "human", *(["--plain=true"] if plain else []), *flags]
+        self.flags += ["--log-format", log_format, *(["--plain=true"] if plain else []), *flags]
         self.lines: list[str] = []
+        #: The error output, where it is read apart: with a log for machines.
+        self.errors: list[str] | None = [] if log_format == "json" else None
         self.process: subprocess.Popen[str] | None = None
         self.url = ""
         self.start()
@@ -55,16 +57,18 @@ class Device:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DUPLEX_")}
         self.process = subprocess.Popen(
             [str(DUPLEX), "run", *self.flags],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment,
+            stderr=subprocess.STDOUT if self.errors is None else subprocess.PIPE,
         )
-        reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
-        reader.start()
+        for pipe in (self.process.stdout, self.process.stderr):
+            threading.Thread(target=self._read, args=(pipe, pipe is self.process.stderr), daemon=True).start()
         self.url = wait_for("the line that says ready", self._ready, 30)
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout
-        for line in process.stdout:
+    def _read(self, pipe: IO[str] | None, errors: bool) -> None:
+        for line in pipe or ():
             self.lines.append(line.rstrip("\n"))
+            if errors and self.errors is not None:
+                self.errors.append(line.rstrip("\n"))
 
     def _ready(self) -> str | None:
         assert self.process

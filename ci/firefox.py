@@ -168,6 +168,11 @@ class FirefoxPage(Page):
         mouse = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": press}
         self._firefox.send("input.performActions", {"context": self._context, "actions": [mouse]})
 
+    def type(self, text: str) -> None:
+        """Keys one after the other, as a person presses them; special ones by their code points in WebDriver."""
+        presses = [{"type": kind, "value": key} for key in text for kind in ("keyDown", "keyUp")]
+        self._firefox.send("input.performActions", {"context": self._context, "actions": [{"type": "key", "id": "keys", "actions": presses}]})
+
     def screenshot(self, path: Path) -> None:
         """The page as it looks, PNG."""
         data = self._firefox.send("browsingContext.captureScreenshot", {"context": self._context})["data"]

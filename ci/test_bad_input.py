@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 from pathlib import Path
 from typing import Callable
 
+import numpy as np
 import pytest
 
-from device import DUPLEX, Device
+from browser import KEEP_CONNECTIONS, Chromium, Page
+from device import DUPLEX, Device, wait_for
 from peer import Peer
 from stock import Launch, listening_port, signaller, source
 
 Start = Callable[..., Device]
 Run = Callable[[str], Launch]
+#: Brightest green of the picture, 0 to 255.
+LIGHTEST = """(() => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 640, height: 360 });
+  const context = canvas.getContext("2d");
+  context.drawImage(document.getElementById("picture"), 0, 0, 640, 360);
+  return context.getImageData(0, 0, 640, 360).data.reduce((most, value, at) => (at % 4 === 1 ? Math.max(most, value) : most), 0);
+})()"""
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DUPLEX_")}
 
 
@@ -137,14 +147,45 @@ def test_a_file_without_sound_is_refused_as_sound(tmp_path: Path) -> None:
         one_sentence(done, 1, "silent.mkv", "has no sound")
 
 
-def test_a_file_that_is_lost_gives_a_card_and_a_warning(device: Start, launch: Run, tmp_path: Path) -> None:
-    file = tmp_path / "short.mkv"
-    words = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=d=1:s=160x120", "-c:v", "libvpx", str(file)]
+def green_film(path: Path) -> Path:
+    words = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "color=c=0x20C040:d=2:s=640x360:r=30,noise=alls=30:allf=t", "-c:v", "libvpx", "-b:v", "4M", str(path)]
     subprocess.run(words, check=True, timeout=60)
+    return path
+
+
+def is_green(page: Page) -> bool:
+    """The film is what is seen, everywhere."""
+    boxes = [(left, top, 0.1, 0.1) for left in (0.05, 0.45, 0.85) for top in (0.05, 0.45, 0.85)]
+    return all(np.abs(page.colour(*box) - (0x20, 0xC0, 0x40)).max() < 30 for box in boxes)
+
+
+def wait_for_card(page: Page) -> None:
+    """Waits for a dark picture with light words on it."""
+    wait_for("the card", lambda: page.colour(0.02, 0.02, 0.96, 0.1).max() < 100 and page.evaluate(LIGHTEST) > 150)
+
+
+def put_back(kept: Path, file: Path) -> None:
+    shutil.copy(kept, file.with_suffix(".new"))
+    file.with_suffix(".new").rename(file)
+
+
+def test_a_file_that_is_lost_gives_a_card_and_comes_back(device: Start, tmp_path: Path) -> None:
+    """A card is seen and the page names the fault; with the file the picture comes back by itself, in the same session."""
+    file, kept = tmp_path / "short.mkv", green_film(tmp_path / "kept.mkv")
+    put_back(kept, file)
     one = device("--video", f"file:{file}")
     file.unlink()
-    launch(source(signaller(one.signalling, ca=one.ca))).wait_for_frames(10)
-    one.wait_for_log(r"WARN.*source failed.*short.mkv")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url, KEEP_CONNECTIONS)
+        one.wait_for_log(r"WARN.*source failed.*short.mkv")
+        wait_for_card(page)
+        wait_for("the fault in the state line", lambda: "short.mkv" in page.state_line())
+        put_back(kept, file)
+        wait_for("the film", lambda: is_green(page), 30)
+        wait_for("no fault any more", lambda: page.state_line().endswith("Live"))
+        one.wait_for_log("source works again.*short.mkv")
+        assert page.evaluate("connections.length") == 1
+    assert one.log().count("viewer joins") == 1
 
 
 @pytest.mark.parametrize(

@@ -190,3 +190,30 @@ def test_stock_page(device: Start, tmp_path: Path) -> None:
         assert first and first > 0
         wait_for("the counter 20 frames on", lambda: (page.frame() or 0) >= first + 20, 10)
         page.wait_tone(440)
+
+
+# The stock page takes the camera alone; here it takes the microphone, too.
+WITH_MICROPHONE = """
+const capture = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = (wanted) => capture({ ...wanted, audio: true });
+"""
+
+
+def test_stock_page_talks(device: Start, tmp_path: Path) -> None:
+    """Its button to capture takes the turn to talk: camera in the corner, microphone in the device's sound sink, until it is pressed again."""
+    heard = tmp_path / "heard.wav"
+    one = device("--sound", f"file:{heard}", "--picture", "overlay")
+    with Chromium(tmp_path / "home", one.ca, microphone=write_tone(tmp_path / "voice.wav", VOICE_HZ)) as chromium:
+        viewer = chromium.live(one.url)
+        viewer.wait_frame()
+        background = viewer.colour(0.02, 0.5, 0.05, 0.05)
+        wait_corner(viewer, False, background)
+        stock = chromium.open(f"{one.url}gstwebrtc-api/", WITH_MICROPHONE)
+        stock.wait("signalling", "!['', 'none'].includes(document.querySelector('#capture .client-id').textContent)")
+        stock.click("#capture-button")
+        wait_for("two seconds of the voice", lambda: (hz := strongest_hz(heard)) and abs(hz - VOICE_HZ) < 10, 30)
+        viewer.wait_data(talk="busy")
+        wait_corner(viewer, True, background)
+        stock.click("#capture-button")
+        viewer.wait_data(talk="idle")
+        wait_corner(viewer, False, background)

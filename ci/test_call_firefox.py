@@ -8,13 +8,17 @@ from typing import Callable
 
 import pytest
 
-from browser import strongest_hz
+from browser import Chromium, strongest_hz, write_tone
 from device import Device, wait_for
 from firefox import Firefox
+from peer import set_password
 from test_call_chromium import ffprobe, wait_corner
 
 Start = Callable[..., Device]
 FAKE_HZ = 1000.0
+OTHER_HZ = 600.0
+#: The key, as WebDriver names it.
+ENTER = "\ue007"
 
 
 def test_call(device: Start, tmp_path: Path) -> None:
@@ -47,6 +51,83 @@ def test_call(device: Start, tmp_path: Path) -> None:
         page.wait_tone(440)
     streams = [stream for file in folder.glob("*.mkv") for stream in ffprobe(file)]
     assert sum(int(one["nb_read_frames"]) for one in streams if one["codec_type"] == "video") > 25
+
+
+def test_reload(device: Start, tmp_path: Path) -> None:
+    """A reload in mid-talk ends turn and session, and the call comes back by itself, once."""
+    one = device()
+    with Firefox(tmp_path / "firefox", one.ca) as firefox:
+        page = firefox.open(one.url)
+        page.wait_data(30, state="live")
+        page.start_talk()
+        page.reload()
+        one.wait_for_log("turn ends")
+        one.wait_for_log("viewer left")
+        page.wait_data(30, state="live", talk="idle", sound="on")
+        page.wait_frame()
+        page.wait_tone(440)
+        page.start_talk()
+        page.end_talk()
+        assert one.log().count("viewer connected") == 2
+
+
+def test_wrong_then_right_password(device: Start, tmp_path: Path) -> None:
+    """A wrong password is refused in a sentence; the right one opens, over a reload; sign-out closes."""
+    one = device()
+    password = set_password(one)
+    with Firefox(tmp_path / "firefox", one.ca) as firefox:
+        page = firefox.open(one.url)
+        page.wait_data(30, view="sign-in")
+        page.click("#password")
+        page.type("not the password" + ENTER)
+        said = page.wait("a refusal", "document.getElementById('sign-in-error').textContent")
+        assert "password" in said.lower() and page.evaluate("app.dataset.view") == "sign-in"
+        page.evaluate("document.getElementById('password').select()")
+        page.type(password)
+        page.click("#sign-in")
+        page.wait_data(30, view="call", state="live")
+        page.wait_frame()
+        page.reload()
+        page.wait_data(30, view="call", state="live")
+        page.click("#settings-toggle")
+        page.click("#sign-out")
+        page.wait_data(view="sign-in")
+        page.reload()
+        page.wait_data(view="sign-in")
+
+
+def test_one_turn_for_both_browsers(device: Start, tmp_path: Path) -> None:
+    """Chromium talks, Firefox waits and has the turn after it: what the device hears is first the one's microphone, then the other's."""
+    heard = tmp_path / "heard.wav"
+    one = device("--sound", f"file:{heard}")
+
+    def hears(hz: float) -> None:
+        wait_for(f"{hz} Hz in the device", lambda: (found := strongest_hz(heard, 0.5)) and abs(found - hz) < 15, 20)
+
+    voice = write_tone(tmp_path / "voice.wav", OTHER_HZ)
+    with Chromium(tmp_path / "chromium", one.ca, microphone=voice) as chromium, Firefox(tmp_path / "firefox", one.ca) as firefox:
+        first, second = chromium.live(one.url), firefox.open(one.url)
+        second.wait_data(30, state="live", talk="idle")
+        first.start_talk()
+        hears(OTHER_HZ)
+        second.wait_data(talk="busy")
+        second.click("#talk")
+        second.wait_data(talk="waiting")
+        wait_for("its place in line", lambda: "You are next" in second.state_line())
+        wait_for("the talker knows who waits", lambda: "One person waits for the turn." in first.state_line())
+        hears(OTHER_HZ)
+        first.click("#talk")
+        second.wait_data(talk="talking")
+        first.wait_data(talk="busy")
+        hears(FAKE_HZ)
+        # The owner takes it back.
+        first.click("#take-over")
+        first.wait_data(talk="talking")
+        second.wait_data(talk="busy")
+        wait_for("why", lambda: "Your turn has ended" in second.state_line())
+        hears(OTHER_HZ)
+        first.end_talk()
+        second.wait_data(talk="idle")
 
 
 def test_without_the_ca_there_is_no_page(device: Start, tmp_path: Path) -> None:

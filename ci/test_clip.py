@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
+import pytest
 
 from browser import KEEP_CONNECTIONS, Chromium, ChromiumPage
 from device import Device, wait_for
@@ -69,6 +70,13 @@ OBSERVE = """(async () => {
   };
   const silent = new GainNode(audio, { gain: 0 });
   audio.createMediaStreamSource(video.srcObject).connect(ear).connect(silent).connect(audio.destination);
+})()"""
+
+# Name of the format in which the picture comes.
+DECODED = """(async () => {
+  const report = [...(await window.connections.at(-1).getStats()).values()];
+  const picture = report.find((one) => one.type === "inbound-rtp" && one.kind === "video");
+  return report.find((one) => one.id === picture.codecId).mimeType;
 })()"""
 
 # How far, in ms, the picture being played is ahead of the sound being played, on the device's clock.
@@ -182,9 +190,10 @@ def settle(page: ChromiumPage) -> None:
     wait_for("picture and sound together for the first time", together, 10)
 
 
-def test_real_clip(device: Start, tmp_path: Path, clip: Path) -> None:
+@pytest.mark.parametrize("codec", ["vp8", "h264"])
+def test_real_clip(device: Start, tmp_path: Path, clip: Path, codec: str) -> None:
     """A 720p film clip: the picture moves, sound is there, and what is seen and heard belongs to one moment of the film."""
-    one = device("--video", f"file:{clip}", "--audio", f"file:{clip}", picture_size="1280x720")
+    one = device("--video", f"file:{clip}", "--audio", f"file:{clip}", "--video-codec", codec, picture_size="1280x720")
     with Chromium(tmp_path / "home", one.ca) as chromium:
         page = watch(chromium, one)
         settle(page)
@@ -200,6 +209,7 @@ def test_real_clip(device: Start, tmp_path: Path, clip: Path) -> None:
             if len(late) >= 3 and abs(float(np.median(late))) < ALLOWED_MS:
                 break
         assert page.evaluate("[picture.videoWidth, picture.videoHeight]") == [1280, 720]
+        assert page.evaluate(DECODED).lower() == f"video/{codec}"
     assert len(late) >= 3, "too little was recognized"
     assert abs(float(np.median(late))) < ALLOWED_MS, f"sound {late} ms after the picture"
 

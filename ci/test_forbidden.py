@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Callable
 
 import pytest
@@ -205,11 +206,32 @@ def test_a_revoked_token_and_a_new_password_end_what_they_opened(locked: Device)
     assert turned_away(locked, cookie)[0] == 401
 
 
-def test_secrets_are_in_no_log(locked: Device) -> None:
-    token = new_token(locked, "watch")
-    cookie = sign_in(locked, "correct horse battery")["Cookie"]
-    with Peer(locked, bearer(token)) as peer:
-        _, offer = peer.watch(peer.device_id())
-    for secret in (token, cookie.split("=", 1)[1], "correct horse battery", "a=ice-pwd", "a=fingerprint"):
-        assert secret not in locked.log()
-    assert "a=ice-pwd" in offer
+@pytest.mark.parametrize("log_format", ["human", "json"])
+def test_secrets_are_in_no_log(device: Start, log_format: str) -> None:
+    """Whoever comes in, and whoever is refused, leaves neither password nor token, cookie, candidate or SDP there; a log for
+    machines is JSON in each of its lines."""
+    one = device(log_format=log_format)
+    set_password(one)
+    token = new_token(one, "watch", "talk")
+    cookie = sign_in(one, "correct horse battery")["Cookie"]
+    with Peer(one, bearer(token)) as peer:
+        session, offer = peer.watch(peer.device_id())
+        assert NOT_YOURS in peer.refused(type="peer", sessionId="no such session", sdp={"type": "offer", "sdp": "v=0\r\na=x-secret:of-a-refused-offer\r\n"})
+        peer.send(type="peer", sessionId=session, ice={"candidate": "candidate:1 1 UDP 1 192.0.2.77 9 typ host", "sdpMLineIndex": 0})
+        # An answer that is none ends the session, and the log tells why.
+        peer.send(type="peer", sessionId=session, sdp={"type": "answer", "sdp": "v=0\r\na=ice-pwd:of-the-peer-of-the-peer\r\n"})
+        peer.expect("endSession")
+    assert turned_away(one, bearer(token + "x")) == (401, "wrongToken")
+    assert code(call(one, "POST", "/api/v1/sign-in", {"password": "almost correct horse"}, headers={"Origin": site(one)})) == (401, "wrongPassword")
+    one.wait_for_log("signalling peer left")
+    assert one.stop() == 0
+    password = re.search(r"a=ice-pwd:(\S+)", offer)
+    assert password
+    secrets = [token, cookie.split("=", 1)[1], "correct horse", password[1], "of-the-peer", "of-a-refused-offer"]
+    for secret in (*secrets, "a=ice-pwd", "a=fingerprint", "a=candidate", "192.0.2.77"):
+        assert secret not in one.log(), secret
+    if log_format == "json":
+        assert one.errors
+        for line in one.errors:
+            told = json.loads(line)
+            assert told["level"] in ("ERROR", "WARN", "INFO") and told["message"] and told["timestamp"].endswith("Z"), line

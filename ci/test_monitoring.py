@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Callable
 
@@ -30,6 +31,25 @@ def metrics(device: Device, headers: dict[str, str] | None = None) -> dict[str, 
             labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
             samples[sample.name + (f"{{{labels}}}" if labels else "")] = sample.value
     return samples
+
+
+def work(device: Device) -> dict[str, float]:
+    """How much was captured and encoded so far, of picture and sound, in every size."""
+    counters = ("duplex_captured_buffers_total", "duplex_encoded_buffers_total", "duplex_encoded_bytes_total")
+    return {name: value for name, value in metrics(device).items() if name.startswith(counters)}
+
+
+def everything_rests(device: Device) -> None:
+    """Waits until a span of two seconds goes by in which nothing is captured and nothing encoded."""
+
+    def at_rest() -> bool:
+        before = work(device)
+        assert {'duplex_captured_buffers_total{media="picture"}', 'duplex_captured_buffers_total{media="sound"}',
+                'duplex_encoded_buffers_total{media="sound",rung="0"}'} <= before.keys()
+        time.sleep(2)
+        return work(device) == before
+
+    wait_for("capturing and encoding rest", at_rest, 15)
 
 
 def health(device: Device) -> tuple[int, dict[str, object]]:
@@ -62,7 +82,33 @@ def test_metrics_move_with_a_viewer(device: Start, tmp_path: Path) -> None:
         assert metrics(one)['duplex_session_sent_bytes_total{slot="1"}'] > 0
     gone = wait_for("nobody watches", lambda: (now := metrics(one))["duplex_viewers"] == 0 and now)
     assert 'duplex_session_sent_bytes_total{slot="0"}' not in gone
-    wait_for("the encoder rests", lambda: metrics(one)['duplex_encoded_buffers_total{media="picture",rung="0"}'] == metrics(one)['duplex_encoded_buffers_total{media="picture",rung="0"}'])
+    everything_rests(one)
+
+
+def test_one_encode_serves_every_viewer(device: Start, tmp_path: Path) -> None:
+    """A second and a third viewer add nothing to what is captured and encoded, for each picture and each bit of sound taken in."""
+    one = device()
+
+    def encoded_for_one_captured() -> dict[str, float]:
+        """Buffers encoded, in whatever size, for each captured one, over a hundred pictures."""
+        before = work(one)
+        captured = {medium: f'duplex_captured_buffers_total{{media="{medium}"}}' for medium in ("picture", "sound")}
+        enough = lambda now: all(now[name] >= before[name] + 100 for name in captured.values())  # noqa: E731
+        after = wait_for("a hundred pictures", lambda: (now := work(one)) and enough(now) and now, 30)
+        encoded = {medium: [name for name in after if name.startswith(f'duplex_encoded_buffers_total{{media="{medium}"')] for medium in captured}
+        return {medium: sum(after[name] - before.get(name, 0) for name in encoded[medium]) / (after[name] - before[name]) for medium, name in captured.items()}
+
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        chromium.live(one.url).wait_frame()
+        alone = encoded_for_one_captured()
+        for _ in range(2):
+            chromium.live(one.url).wait_frame()
+        assert metrics(one)["duplex_viewers_connected"] == 3
+        together = encoded_for_one_captured()
+    print(f"encoded for one captured: {alone} with one viewer, {together} with three")
+    for medium, share in together.items():
+        # A second encode would double it; what is under way at either look is a few buffers.
+        assert alone[medium] > 0.3 and share < 1.2 * alone[medium], (alone, together)
 
 
 def test_who_may_read_the_metrics(device: Start) -> None:

@@ -79,6 +79,15 @@ def test_attempts_are_limited(device: Start, tmp_path: Path) -> None:
         page.wait_data(view="sign-in")
 
 
+def test_who_is_open_to_everybody_says_so(device: Start) -> None:
+    """Without a password the terminal tells that everybody on this computer is the owner; with one it does not."""
+    one = device()
+    one.wait_for_log("^No password is set: everybody on this computer is the owner. Only this computer can connect.*duplex passwd", 5)
+    assert one.command("passwd", text=PASSWORD + "\n").returncode == 0
+    one.restart()
+    assert "No password" not in one.log() and "is the owner" not in one.log()
+
+
 class OnTheNetwork(Device):
     """A device that listens on every network: then nobody is its owner just by being there."""
 

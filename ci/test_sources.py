@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Callable
@@ -9,9 +10,10 @@ from typing import Callable
 import numpy as np
 import pytest
 
-from browser import Chromium
+from browser import KEEP_CONNECTIONS, Chromium
 from device import Device, wait_for
 from firefox import Firefox
+from peer import Peer
 from stock import Launch, samples, signaller, source
 
 Start = Callable[..., Device]
@@ -63,8 +65,14 @@ def test_text_to_speech(device: Start, launch: Callable[[str], Launch], tmp_path
 def test_h264(device: Start, launch: Callable[[str], Launch], tmp_path: Path) -> None:
     """H.264 by choice: Chromium shows it moving, a second viewer that comes later and a stock client get it as well."""
     one = device("--video-codec", "h264")
+    with Peer(one) as peer:
+        _, offer = peer.watch(peer.device_id())
+    # Constrained baseline, which every browser with H.264 plays: the profile's byte, and two of its constraints.
+    profiles = re.findall(r"profile-level-id=([0-9a-fA-F]{6})", offer)
+    assert profiles and all(int(one[:2], 16) == 66 and int(one[2:4], 16) & 0xC0 == 0xC0 for one in profiles), profiles
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.live(one.url)
+        page = chromium.live(one.url, KEEP_CONNECTIONS)
+        assert "profile-level-id=42" in page.evaluate("connections[0].remoteDescription.sdp").lower()
         first = wait_for("a frame with a number", lambda: n if (n := page.frame()) and n > 0 else None)
         wait_for("the counter 20 frames on", lambda: (page.frame() or 0) >= first + 20, 10)
         page.wait_tone(440)

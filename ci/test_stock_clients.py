@@ -214,18 +214,20 @@ def test_a_persons_talk_outlives_a_stock_consumer_of_it(device: Start, launch: R
         assert abs((strongest_hz(speaker) or 0) - 1000) < 10
 
 
-def test_a_talkers_sound_reaches_the_device_and_a_stock_consumer_by_its_peer_id(device: Start, launch: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_a_talkers_sound_reaches_the_device_and_a_stock_consumer_by_its_peer_id(device: Start, launch: Run, tmp_path: Path, scheme: str) -> None:
     """A stock webrtcsrc plays a talker's sound with a volume; the device takes the same talk into its own sink."""
     speaker, heard = tmp_path / "speaker.wav", tmp_path / "heard.wav"
-    one = device("--sound", f"file:{speaker}", "--picture", "discard")
+    one = device("--sound", f"file:{speaker}", "--picture", "discard", plain=scheme == "ws")
+    ca = one.ca if scheme == "wss" else None
     set_password(one)
-    launch(sink(signaller(one.signalling, ca=one.ca, token=new_token(one, "talk")), video=False, tone=1000))
+    launch(sink(signaller(one.signalling, ca=ca, token=new_token(one, "talk")), video=False, tone=1000))
     listener = new_token(one, "consume-peer")
     with Peer(one, bearer(listener)) as finder:
         # consume-peer shows talkers, and not the device: that takes watch.
         talker = wait_for_another_producer(finder, "")
         assert len(finder.producers()) == 1
-    launch(source(signaller(one.signalling, ca=one.ca, token=listener, peer=talker), video=False, wav=heard, volume=0.5))
+    launch(source(signaller(one.signalling, ca=ca, token=listener, peer=talker), video=False, wav=heard, volume=0.5))
     full = wait_for_tone(speaker, 1000, least=0.2)
     half = wait_for_tone(heard, 1000, least=0.1)
     assert 0.4 < half / full < 0.6, (half, full)
