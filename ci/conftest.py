@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -17,19 +18,22 @@ from stock import Launch, Program
 
 
 OUT = TOP / "ci/out"
+#: Apart for each kind of run, so that one does not hide what another found.
+LOGS = OUT / "tests" / os.environ.get("DUPLEX_TEST_LOG", "acceptance")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """What was measured before is of another run, unless this one only tries again what failed."""
+    """What is there is of another run; what was measured stays where this one only tries again what failed."""
     OUT.mkdir(exist_ok=True)
-    if not session.config.getoption("last_failed", False):
+    shutil.rmtree(LOGS, ignore_errors=True)
+    if not session.config.getoption("lf", False):
         (OUT / "figures.txt").unlink(missing_ok=True)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Keeps what a test printed, passed or not."""
-    file = OUT / "tests" / (re.sub(r"[^\w.-]+", "_", report.nodeid.removeprefix("ci/").replace("::", ".")) + ".log")
-    file.parent.mkdir(exist_ok=True)
+    file = LOGS / (re.sub(r"[^\w.-]+", "_", report.nodeid.removeprefix("ci/").replace("::", ".")) + ".log")
+    LOGS.mkdir(parents=True, exist_ok=True)
     parts = [report.longreprtext, *(f"--- {title}\n{text}" for title, text in report.sections if title.endswith(report.when) or "Captured" not in title)]
     with file.open("w" if report.when == "setup" else "a") as log:
         log.write(f"=== {report.when}: {report.outcome}, {report.duration:.1f} s\n" + "\n".join(part for part in parts if part) + "\n")

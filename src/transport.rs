@@ -21,6 +21,8 @@ pub enum Change {
     Connected(String),
     /// Its transport failed for good.
     Failed(String),
+    /// The element let go of it by itself: its transport failed, be it before or after it was up.
+    Dropped(String),
     /// Its peer cannot play what is sent.
     Refused(String),
     /// Its session is gone.

@@ -210,6 +210,10 @@ class Board:
         """Runs a command of the program for the running service."""
         return self.ssh(f"duplex {words} --state-dir /var/lib/duplex", check)
 
+    def journal(self) -> str:
+        """Its end."""
+        return self.ssh("journalctl -b --no-pager | tail -n 60", check=False)
+
     def ssh_words(self) -> list[str]:
         return ["ssh", "-q", "-i", str(self.key), "-p", str(self.port.ssh), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
                 "-o", "BatchMode=yes", "-o", "ConnectTimeout=60", f"root@{self.host}"]
@@ -288,6 +292,13 @@ class LocalBoard:
         if self.process:
             self.process.stop()
             self.process = None
+
+    def shut_down(self) -> None:
+        self.off()
+
+    def journal(self) -> str:
+        """What it logged since its last start."""
+        return self.process.log() if self.process else ""
 
     def wait_console(self, pattern: str) -> None:
         """It has none, and is there as soon as it was started."""

@@ -60,7 +60,7 @@ def pytest_runtest_makereport(item, call):  # type: ignore[no-untyped-def]
     report = outcome.get_result()
     board = item.funcargs.get("serving") if hasattr(item, "funcargs") else None
     if report.when == "call" and report.failed and board is not None and board.process:
-        journal = board.ssh("journalctl -b --no-pager | tail -n 60", check=False)
+        journal = board.journal()
         report.sections.append(("journal of the board", journal))
         out = Path(__file__).resolve().parent.parent / "out"
         out.mkdir(exist_ok=True)

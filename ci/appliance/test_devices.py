@@ -226,8 +226,10 @@ def echo(board) -> Iterator[Callable[[str], None]]:  # type: ignore[no-untyped-d
 
 def test_microphone_hears_what_comes_out_of_the_speaker_unless_it_is_cancelled(board, viewer, talker, echo, figure, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """The card that loops is a room without walls: what is played on its one end is recorded on the other."""
-    def heard(seconds: int = 1) -> numpy.ndarray:
-        return samples(tmp_path / "heard.wav")[-seconds * RATE:]
+    def loudest() -> float:
+        """Of all half seconds so far: on a busy machine an emulated board's sound has gaps."""
+        whole, size = samples(tmp_path / "heard.wav"), RATE // 2
+        return max((amplitude(whole[at:at + size], 700) for at in range(0, len(whole) - size, size)), default=0.0)
 
     take(board, "sound set speaker:plughw:CARD=Loopback,DEV=0")
     take(board, "source set audio microphone:plughw:CARD=Loopback,DEV=1")
@@ -237,15 +239,13 @@ def test_microphone_hears_what_comes_out_of_the_speaker_unless_it_is_cancelled(b
         watching, talking = viewer(), talker(700)
         wait_for("the talk", lambda: "talks" in board.duplex("sessions"), PATIENCE, every=1)
         if how == "off":
-            wait_for("the talker's tone from the microphone", lambda: abs(tone(heard())[0] - 700) < 15 and amplitude(heard(), 700) > 0.01, PATIENCE, every=0.5)
-        # The canceller learns the room; the speaker's latency in emulation is seconds.
+            wait_for("the talker's tone from the microphone", lambda: loudest() > 0.03, PATIENCE, every=1)
         written = len(samples(tmp_path / "heard.wav"))
         wait_for("ten seconds more", lambda: len(samples(tmp_path / "heard.wav")) > written + 10 * RATE, PATIENCE, every=1)
-        loud[how] = max(amplitude(heard(5), 700), 1e-5)
-        # Whose exit code would tell of a microphone or a speaker that failed.
+        # Its exit code tells of a microphone or a speaker that fails: silence that is no merit of the canceller's.
         print(board.duplex("status"))
+        loud[how] = max(loudest(), 1e-5)
         watching.stop()
         talking.stop()
-    figure(f"the talker's tone comes back at {loud['off']:.3f}, with cancellation at {loud['cancel']:.5f}: "
-          f"{20 * numpy.log10(loud['off'] / loud['cancel']):.0f} dB less")
+    figure(f"the talker's tone comes back at {loud['off']:.3f} of full scale, with cancellation at most at {loud['cancel']:.5f}")
     assert loud["cancel"] < loud["off"] / 2

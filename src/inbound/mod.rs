@@ -195,7 +195,7 @@ async fn run(
                     last.note();
                     tell(Report::Connected(peer));
                 }
-                Change::Failed(_) => break Err(Error::Input("the media connection failed".into())),
+                Change::Failed(_) | Change::Dropped(_) => break Err(Error::Input("the media connection failed".into())),
                 Change::Joined { .. } | Change::Linked(_) | Change::Refused(_) | Change::Left(_) => {}
             },
             () = &mut deadline, if !connected => {

@@ -50,6 +50,8 @@ const RETRY_DEVICE: (Duration, Duration) = (Duration::from_millis(500), Duration
 const LOOK: Duration = Duration::from_millis(300);
 /// A device that gives nothing for so long is lost. A camera in the dark still gives several frames a second.
 const STALL: Duration = Duration::from_secs(2);
+/// The same of a file: a slow card may take its time.
+const STALL_FILE: Duration = Duration::from_secs(5);
 /// Longest wait for a source to close.
 const CLOSE: Duration = Duration::from_secs(2);
 /// Pause before a speech is repeated.
@@ -193,10 +195,19 @@ async fn start(wanted: &Wanted, setup: &Arc<Setup>, inlets: &Inlets) -> Result<S
 async fn follow(source: &mut Source) -> Option<String> {
     let mut look = tokio::time::interval(LOOK);
     let (mut count, mut flowed) = (source.flow.load(Ordering::Relaxed), Instant::now());
+    let mut looped = u64::MAX;
+    let stall = if source.device.is_some() { STALL } else { STALL_FILE };
     loop {
         tokio::select! {
             event = source.pipeline.next() => match event {
-                Some(Event::SegmentDone) => rewind(source, false),
+                Some(Event::SegmentDone) => {
+                    let now = source.flow.load(Ordering::Relaxed);
+                    if now == looped {
+                        return Some("nothing comes from it any more".to_owned());
+                    }
+                    looped = now;
+                    rewind(source, false);
+                }
                 Some(Event::Error { message, .. }) => return Some(message),
                 Some(Event::Eos) => match source.end {
                     End::Never => return Some("it ended".to_owned()),
@@ -205,15 +216,15 @@ async fn follow(source: &mut Source) -> Option<String> {
                 Some(Event::Latency) => {}
                 None => return Some("its pipeline is gone".to_owned()),
             },
-            _ = look.tick(), if source.device.is_some() => {
+            _ = look.tick(), if source.device.is_some() || source.end == End::Loop => {
                 if source.device.as_ref().is_some_and(|device| !device.is_there()) {
                     return Some("it was unplugged".to_owned());
                 }
                 let now = source.flow.load(Ordering::Relaxed);
                 if now != count {
                     (count, flowed) = (now, Instant::now());
-                } else if flowed.elapsed() > STALL {
-                    return Some(format!("nothing has come from it for {} s", STALL.as_secs()));
+                } else if flowed.elapsed() > stall {
+                    return Some(format!("nothing has come from it for {} s", stall.as_secs()));
                 }
             }
         }

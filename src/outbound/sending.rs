@@ -72,7 +72,7 @@ impl Sending {
         signaller.tell_ends(move |session, end| {
             let change = match end {
                 SessionEnd::Refused => Change::Refused(session),
-                SessionEnd::Dropped => Change::Left(session),
+                SessionEnd::Dropped => Change::Dropped(session),
             };
             // Nobody is there any more only while the pipeline is being replaced.
             ends.send(change).ok();
@@ -120,6 +120,11 @@ impl Sending {
         self.seats.allow_key_frame();
         self.metrics.session_connected(session);
         Some(&viewer.peer)
+    }
+
+    /// Whether a session still waits for its media connection.
+    pub fn is_pending(&self, session: &str) -> bool {
+        self.viewers.get(session).is_some_and(|viewer| viewer.by.is_some())
     }
 
     /// A session ended. Returns whose it was, if it was still known.

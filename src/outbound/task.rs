@@ -416,9 +416,12 @@ impl Task {
                     tracing::info!(peer, "viewer connected");
                 }
             }
-            Change::Failed(session) => self.fail(session, Failure::NoMedia),
+            // Who had media and lost it calls again by himself; who never had any is told what to look at.
+            Change::Failed(session) | Change::Dropped(session) if self.sending.is_pending(&session) => {
+                self.fail(session, Failure::NoMedia);
+            }
             Change::Refused(session) => self.fail(session, Failure::Codec(self.settings.setup.format.codec)),
-            Change::Left(session) => {
+            Change::Left(session) | Change::Failed(session) | Change::Dropped(session) => {
                 if let Some(peer) = self.sending.left(&session) {
                     tracing::info!(peer, "viewer left");
                     self.encode();

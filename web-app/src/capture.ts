@@ -25,11 +25,15 @@ export async function open(kind: Kind, deviceId: string): Promise<MediaStreamTra
       `Browsers give a ${kind} to HTTPS pages only. Open this device's https address, and see /trust if the browser warns.`,
     );
   }
-  const choice = deviceId === "" ? {} : { deviceId: { ideal: deviceId } };
-  const constraints: MediaStreamConstraints =
-    kind === "microphone" ? { audio: { ...VOICE, ...choice } } : { video: { ...FACE, ...choice } };
+  const ask = (choice: MediaTrackConstraints) =>
+    devices.getUserMedia(kind === "microphone" ? { audio: { ...VOICE, ...choice } } : { video: { ...FACE, ...choice } });
   try {
-    const stream = await devices.getUserMedia(constraints);
+    // Chromium takes its default for a device that is only preferred; one that is gone is no reason for silence.
+    const exact = deviceId === "" ? ask({}) : ask({ deviceId: { exact: deviceId } });
+    const stream = await exact.catch((error: unknown) => {
+      if (deviceId !== "" && error instanceof DOMException && ABSENT.has(error.name)) return ask({});
+      throw error;
+    });
     const track = stream.getTracks()[0];
     if (!track) throw new DOMException("no track", "NotFoundError");
     return track;
@@ -76,6 +80,9 @@ function refusal(kind: Kind, error: unknown): CaptureRefused {
       return new CaptureRefused(`${Kind} did not start`, error instanceof Error ? error.message : String(error));
   }
 }
+
+/** No device has this id any more. */
+const ABSENT: ReadonlySet<string> = new Set(["OverconstrainedError", "NotFoundError"]);
 
 const VOICE: MediaTrackConstraints = {
   echoCancellation: true,

@@ -58,6 +58,8 @@ export class Client {
   #producer: ProducerSession | null = null;
   // The device, and machines that the owner lets hear a talker: each has its own connection.
   readonly #listeners = new Map<ClientSession, RTCPeerConnection>();
+  // What is sent in the place of a track that the talk began with, by kind.
+  readonly #replaced = new Map<string, MediaStreamTrack>();
 
   /** @param url the signalling WebSocket, such as `wss://host/signalling` */
   constructor(url: string, on: ClientEvents) {
@@ -118,8 +120,9 @@ export class Client {
 
   /** Sends this track from now on, without a new negotiation; nothing happens outside a talk. */
   async replaceTrack(track: MediaStreamTrack): Promise<void> {
-    const senders = [...this.#listeners.values()].flatMap((connection) => connection.getSenders());
-    await Promise.all(senders.filter((one) => one.track?.kind === track.kind).map((one) => one.replaceTrack(track)));
+    if (!this.#producer) return;
+    this.#replaced.set(track.kind, track);
+    await Promise.all([...this.#listeners.values()].map((connection) => replace(connection, track)));
   }
 
   endTalk(): void {
@@ -343,6 +346,8 @@ export class Client {
     const connection = session.rtcPeerConnection;
     if (this.#producer !== producer || !connection) return;
     this.#listeners.set(session, connection);
+    // The library gives whoever comes later what the talk began with.
+    for (const track of this.#replaced.values()) replace(connection, track).catch((error: unknown) => console.warn(error));
     connection.addEventListener("connectionstatechange", () => {
       if (this.#producer !== producer) return;
       if (connection.connectionState === "connected") this.#on.talk("sending");
@@ -361,6 +366,7 @@ export class Client {
     if (this.#producer !== producer) return;
     this.#producer = null;
     this.#listeners.clear();
+    this.#replaced.clear();
     producer.close();
     this.#on.talk("off");
   }
@@ -371,6 +377,10 @@ function playAtOnce(receiver: RTCRtpReceiver): void {
   const tunable: { jitterBufferTarget?: number | null; playoutDelayHint?: number | null } = receiver;
   if ("jitterBufferTarget" in tunable) tunable.jitterBufferTarget = 0;
   else if ("playoutDelayHint" in tunable) tunable.playoutDelayHint = 0;
+}
+
+async function replace(connection: RTCPeerConnection, track: MediaStreamTrack): Promise<void> {
+  await connection.getSenders().find((one) => one.track?.kind === track.kind)?.replaceTrack(track);
 }
 
 function warn(event: Event): void {

@@ -97,8 +97,8 @@ export class Turn {
       this.#stop();
       this.on.notice({ headline: "Your turn has ended", detail: talk.revokedBy });
     } else if (talk.you === "idle" && IN_LINE.has(this.#phase)) {
-      // Our media has ended for the service; the client is about to say so, and better.
-      this.#doubt = setTimeout(() => this.end(), DOUBT_MS);
+      // Our media has ended for the service; a reason of its own may be on its way.
+      this.#doubt = setTimeout(() => this.#giveUp(CUT), DOUBT_MS);
     }
   }
 
@@ -109,7 +109,7 @@ export class Turn {
       this.#setPhase("sending");
       if (this.#camera) this.#send(this.#camera);
     } else if (phase === "off" && this.wanted) {
-      this.#giveUp({ headline: "The talk was cut", detail: "The device no longer takes your sound. Press Talk to try again." });
+      this.#giveUp(CUT);
     }
   }
 
@@ -231,5 +231,6 @@ function toNotice(error: unknown): Notice {
 type Timer = ReturnType<typeof setTimeout> | undefined;
 
 const IN_LINE: ReadonlySet<TurnPhase> = new Set(["waiting", "starting", "sending"]);
+const CUT: Notice = { headline: "The talk was cut", detail: "The device no longer takes your sound. Press Talk to try again." };
 const DOUBT_MS = 500;
 const MEDIA_DEADLINE_MS = 12000;

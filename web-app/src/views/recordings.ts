@@ -20,6 +20,7 @@ export class Recordings {
   readonly #open = element("recordings-open", HTMLButtonElement);
   readonly #player = element("recordings-player", HTMLVideoElement);
   readonly #note = element("recordings-note", HTMLElement);
+  #doubt: ReturnType<typeof setTimeout> | undefined;
   readonly #list = element("recordings-list", HTMLUListElement);
 
   constructor(private readonly on: RecordingsEvents) {
@@ -97,7 +98,8 @@ export class Recordings {
     if (!button.classList.contains("sure")) {
       button.classList.add("sure");
       button.textContent = "Delete it?";
-      setTimeout(() => unsure(button), SURE_MS); // a finger's press gives no focus that could be lost
+      clearTimeout(this.#doubt);
+      this.#doubt = setTimeout(() => unsure(button), SURE_MS); // a finger's press gives no focus that could be lost
       return;
     }
     unsure(button);
