@@ -56,18 +56,42 @@ def hold(page: ChromiumPage, one: Device, heard: Path, down: Callable[[], object
     one.wait_for_log("turn ends", after=seen)
 
 
+# A microphone that takes as long to open as the test wants: until the page's `opens` is called.
+SLOW_MICROPHONE = """
+window.opens = () => {};
+const capture = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  if (window.slow) await new Promise((done) => (window.opens = done));
+  const stream = await capture(wanted);
+  window.opened = stream;
+  return stream;
+};
+"""
+
+
 def test_hold_to_talk_with_the_mouse(device: Start, tmp_path: Path) -> None:
-    """A press that lasts talks while it lasts; let go before the device has the sound, it talks not at all; a short one stays on."""
+    """A press that lasts talks while it lasts; let go before the microphone is open, it talks not at all; a short one stays on."""
     heard = tmp_path / "heard.wav"
     one = device("--sound", f"file:{heard}")
     with Chromium(tmp_path / "home", one.ca, microphone=write_tone(tmp_path / "voice.wav", VOICE_HZ)) as chromium:
-        page = chromium.live(one.url)
+        page = chromium.live(one.url, SLOW_MICROPHONE)
         mouse = page.page.mouse
         page.page.hover("#talk")
         hold(page, one, heard, mouse.down, mouse.up)
         # Away from the control the press is still a press.
         page.page.hover("#talk")
         hold(page, one, heard, mouse.down, lambda: (mouse.move(600, 200), mouse.up()))
+        page.evaluate("window.slow = true, window.opened = null")
+        seen = len(one.lines)
+        page.page.hover("#talk")
+        mouse.down()
+        page.wait_data(talk="waiting")
+        page.wait("a press that lasts", "document.getElementById('talk-hint').textContent === 'Let go to stop'")
+        mouse.up()
+        page.wait_data(talk="idle")
+        page.evaluate("window.slow = false, window.opens()")
+        page.wait("the microphone closed again", "window.opened?.getTracks()[0].readyState === 'ended'")
+        assert page.evaluate("app.dataset.talk") == "idle" and not any("talker" in line for line in one.lines[seen:])
         page.page.hover("#talk")
         mouse.down()
         mouse.up()
@@ -203,6 +227,51 @@ def test_loudspeaker_and_volume_are_chosen(device: Start, tmp_path: Path, sounds
         page.page.reload()
         page.wait_data(state="live", sound="muted")
         assert page.evaluate("[document.getElementById('volume').value, document.getElementById('picture').volume]") == ["40", 0.4]
+
+
+def test_the_chosen_microphone_is_heard(device: Start, tmp_path: Path, sounds: Sounds) -> None:
+    """The chosen microphone is what the device hears: changed in mid-talk, and still in the next talk."""
+    heard = tmp_path / "heard.wav"
+    one = device("--sound", f"file:{heard}")
+
+    def wait_for_voice(name: str) -> None:
+        hz = sounds.MICROPHONES[name]
+        wait_for(f"the microphone {name}", lambda: (got := strongest_hz(heard, 1.0)) and abs(got - hz) < 10, 15)
+
+    with SoundingChromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url)
+        page.start_talk()
+        wait_for_voice("Desk")
+        page.click("#settings-toggle")
+        names = wait_for("both microphones", lambda: found if len(found := page.page.locator("#microphone option").all_text_contents()) == 3 else None)
+        assert names[0] == "Default" and sorted(names[1:]) == ["Desk", "Headset"], names
+        page.page.select_option("#microphone", label="Headset")
+        wait_for_voice("Headset")
+        page.page.select_option("#microphone", label="Desk")
+        wait_for_voice("Desk")
+        page.page.select_option("#microphone", label="Headset")
+        page.end_talk()
+        page.start_talk()
+        wait_for_voice("Headset")
+        page.end_talk()
+
+
+def test_a_fake_microphone_is_chosen_by_its_name(device: Start, tmp_path: Path) -> None:
+    """Without a sound server, too: names are there from the first permission on, and the choice is what is sent."""
+    one = device()
+    sent = "connections.flatMap((one) => one.getSenders()).map((one) => one.track?.kind === 'audio' && one.track.readyState === 'live' && one.track.label).filter(Boolean)"
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url, KEEP_CONNECTIONS)
+        page.start_talk()
+        page.click("#settings-toggle")
+        names = wait_for("names", lambda: [name for name in page.page.locator("#microphone option").all_text_contents() if name != "Default"])
+        assert len(names) >= 2 and all("Fake" in name for name in names), names
+        for name in names:
+            page.page.select_option("#microphone", label=name)
+            wait_for(f"{name} sends", lambda name=name: page.evaluate(sent) == [name])
+        page.page.select_option("#speaker", index=1)
+        page.wait("the loudspeaker", "picture.sinkId === document.getElementById('speaker').value && picture.sinkId !== ''")
+        assert page.evaluate("app.dataset.talk") == "talking" and page.faults == []
 
 
 def test_a_refused_microphone_is_told_and_can_be_allowed(device: Start, tmp_path: Path) -> None:
