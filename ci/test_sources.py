@@ -44,6 +44,21 @@ def test_still_image(device: Start, tmp_path: Path, name: str) -> None:
         wait_for("the image's colours", shown, 15)
 
 
+@pytest.mark.parametrize("flags", [("--video",), ("--audio",), ("--video", "--audio")], ids=["picture alone", "sound alone", "both"])
+def test_a_short_clip_of_both_whatever_is_taken_of_it(device: Start, launch: Callable[[str], Launch], tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """Read whole, several times over, before its first end is shown; the track that nobody takes ends when it likes."""
+    clip = tmp_path / "short.mp4"
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", "testsrc=s=320x180:r=30:d=2", "-f", "lavfi", "-i", "sine=d=2", "-c:v", "libx264",
+                    "-c:a", "aac", str(clip)], check=True, timeout=60)
+    one = device(*(word for flag in flags for word in (flag, f"file:{clip}")))
+    heard = tmp_path / "heard.wav"
+    viewer = launch(source(signaller(one.signalling, ca=one.ca), wav=heard))
+    # Four of its lengths.
+    viewer.wait_for_frames(8 * 25)
+    wait_for("as much sound", lambda: len(samples(heard)) > 7 * 48_000)
+    assert "source failed" not in one.log()
+
+
 def test_text_to_speech(device: Start, launch: Callable[[str], Launch], tmp_path: Path) -> None:
     """A text is heard, again and again, with a pause between: a voice, which a tone or noise is not."""
     one = device("--audio", "speech:The quick brown fox jumps over the lazy dog", "--video", "test")

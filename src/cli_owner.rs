@@ -11,6 +11,7 @@ use time::macros::format_description;
 
 use crate::api::Role;
 use crate::api::panel::{DeviceHealth, LogLevel, LogLine, SessionInfo};
+use crate::names;
 
 /// What is asked about the running service.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -100,12 +101,13 @@ pub fn sessions(sessions: &[SessionInfo]) -> String {
     let mut text = String::new();
     for session in sessions {
         let id: String = session.id.chars().take(8).collect();
+        let person = |role: &str| format!("{}, {role}", names::short_name(&session.id));
         let who = match (&session.token, session.role) {
             (Some(token), _) => format!("token {token}"),
-            (None, Some(Role::Owner)) => "owner".to_owned(),
-            (None, Some(Role::Talker)) => "talker".to_owned(),
-            (None, Some(Role::Viewer)) => "viewer".to_owned(),
-            (None, None) => "nobody".to_owned(),
+            (None, Some(Role::Owner)) => person("owner"),
+            (None, Some(Role::Talker)) => person("talker"),
+            (None, Some(Role::Viewer)) => person("viewer"),
+            (None, None) => person("nobody"),
         };
         let does = match session {
             session if session.talking => "talks",
@@ -114,7 +116,7 @@ pub fn sessions(sessions: &[SessionInfo]) -> String {
         };
         let from = session.address.as_deref().unwrap_or("-");
         let since = clock(session.since.saturating_mul(1000));
-        write!(text, "{id}  {who:<20} {does:<13} {from:<39} since {since}  {}", size(session.sent_bytes)).ok();
+        write!(text, "{id}  {who:<23} {does:<13} {from:<39} since {since}  {}", size(session.sent_bytes)).ok();
         if let (Some(rung), Some(kbits), Some(lost)) = (session.rung, session.delivered_kbits, session.lost_percent) {
             write!(text, "  quality {}, {kbits} kbit/s, {lost:.1} % lost", rung + 1).ok();
         }
@@ -186,7 +188,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
         assert!(
-            lines[0].starts_with("01234567  viewer ")
+            lines[0].starts_with("01234567  Silver Finch, viewer ")
                 && lines[0].contains("watches")
                 && lines[0].ends_with("2.5 MB  quality 2, 480 kbit/s, 2.5 % lost")
         );

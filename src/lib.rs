@@ -34,6 +34,7 @@ pub mod log_tail;
 pub mod machine;
 pub mod media;
 pub mod metrics;
+pub mod names;
 pub mod needs;
 pub mod outbound;
 pub mod owner;
@@ -82,7 +83,9 @@ pub enum Error {
     #[error("no port was opened, because there is no usable certificate: {0}")]
     Certificate(#[from] certificate::Error),
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; is another service on that port? (`listen` names another)")]
+    #[error(
+        "cannot listen on {address}: {source}; is another service on that port? `--listen ADDRESS:PORT` takes another one"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,

@@ -223,12 +223,23 @@ pub fn to_null(pipeline: &gst::Pipeline) {
     }
 }
 
+/// An error in a person's words, without a full stop: it becomes part of a sentence.
+fn plain(error: &gst::glib::Error) -> String {
+    if error.matches(gst::ResourceError::NotFound) {
+        return "it is not there".to_owned();
+    }
+    if error.matches(gst::StreamError::TypeNotFound) || error.matches(gst::StreamError::WrongType) {
+        return "it is of no kind that can be played".to_owned();
+    }
+    error.to_string().trim_end_matches('.').to_owned()
+}
+
 fn translate(message: &gst::Message, pipeline: &gst::glib::WeakRef<gst::Pipeline>) -> Option<Event> {
     match message.view() {
         gst::MessageView::Error(error) => {
             let element = error.src().map(|s| s.name().to_string()).unwrap_or_default();
             tracing::debug!(element, error = %error.error(), debug = ?error.debug(), "pipeline error");
-            Some(Event::Error { element, message: error.error().to_string() })
+            Some(Event::Error { element, message: plain(&error.error()) })
         }
         gst::MessageView::Warning(warning) => {
             tracing::debug!(warning = %warning.error(), debug = ?warning.debug(), "pipeline warning");

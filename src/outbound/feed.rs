@@ -51,7 +51,7 @@ const LOOK: Duration = Duration::from_millis(300);
 /// A device that gives nothing for so long is lost. A camera in the dark still gives several frames a second.
 const STALL: Duration = Duration::from_secs(2);
 /// The same of a file: a slow card may take its time.
-const STALL_FILE: Duration = Duration::from_secs(5);
+const STALL_FILE: Duration = Duration::from_secs(4);
 /// Longest wait for a source to close.
 const CLOSE: Duration = Duration::from_secs(2);
 /// Pause before a speech is repeated.
@@ -195,19 +195,13 @@ async fn start(wanted: &Wanted, setup: &Arc<Setup>, inlets: &Inlets) -> Result<S
 async fn follow(source: &mut Source) -> Option<String> {
     let mut look = tokio::time::interval(LOOK);
     let (mut count, mut flowed) = (source.flow.load(Ordering::Relaxed), Instant::now());
-    let mut looped = u64::MAX;
     let stall = if source.device.is_some() { STALL } else { STALL_FILE };
     loop {
         tokio::select! {
             event = source.pipeline.next() => match event {
-                Some(Event::SegmentDone) => {
-                    let now = source.flow.load(Ordering::Relaxed);
-                    if now == looped {
-                        return Some("nothing comes from it any more".to_owned());
-                    }
-                    looped = now;
-                    rewind(source, false);
-                }
+                // The demuxer is ahead of what is shown: a short file is read several times before a frame of it is due. One
+                // that gives nothing any more ends at once, again and again, until it is missed below.
+                Some(Event::SegmentDone) => rewind(source, false),
                 Some(Event::Error { message, .. }) => return Some(message),
                 Some(Event::Eos) => match source.end {
                     End::Never => return Some("it ended".to_owned()),

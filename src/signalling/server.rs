@@ -8,6 +8,7 @@ use super::hub::{Hub, Peer};
 use super::ration::Bucket;
 use super::wire::{IncomingMessage, OutgoingMessage};
 use super::{Grants, Kind};
+use crate::names;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -65,7 +66,8 @@ async fn serve(mut ws: WebSocket, hub: Hub, grants: Grants, address: Option<IpAd
             return;
         }
     };
-    info!(peer = peer.id, principal, "signalling peer joined");
+    // By this name the panel speaks of a person.
+    info!(peer = peer.id, name = names::short_name(&peer.id), principal, "signalling peer joined");
     let end = exchange(&mut ws, &mut peer, &hub, timing).await;
     info!(peer = peer.id, principal, ?end, "signalling peer left");
     // Leave before the goodbye, which may take its time.

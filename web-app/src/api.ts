@@ -69,6 +69,15 @@ export function recordingAddress(name: string): string {
   return `${BASE}recordings/${encodeURIComponent(name)}`;
 }
 
+/** Whether the device still has a file at that address; true as well when it does not answer. */
+export async function exists(address: string): Promise<boolean> {
+  try {
+    return (await fetch(address, { method: "HEAD" })).status !== 404;
+  } catch {
+    return true;
+  }
+}
+
 /** Talkers and owners; to all who watch. */
 export function say(text: string): Promise<void> {
   return call<void>("POST", "say", { text });

@@ -141,6 +141,7 @@ const recordings = new Recordings({
   list: () => api.recordings(),
   remove: (name) => api.removeRecording(name),
   address: (name) => api.recordingAddress(name),
+  exists: (address) => api.exists(address),
   isHere: (peer) => isSame(turn.peer, peer),
 });
 

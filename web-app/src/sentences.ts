@@ -13,6 +13,8 @@ export function plain(words: string): string {
     .replace(/^"([^"]*)" must be /, "“$1” cannot be used: it must be ")
     // A TOML parser draws the line, with a mark under the place, before it says what it is about.
     .replace(/^TOML parse error at line.*\n(?:.*\|.*\n)*/, "")
+    // As a terminal marks what can be typed.
+    .replace(/`([^`\n]*)`/g, "“$1”")
     .replace(/,? at line \d+,? column \d+/g, "");
   return sentence(bare);
 }

@@ -163,7 +163,8 @@ function liveLine(facts: Facts): { headline: string; detail: string; warn: boole
   if (talk.busy) {
     return calm("Busy: someone is talking", talk.waiting > 0 ? `${talk.waiting} in line.` : fault);
   }
-  return fault ? warning("Live", fault) : calm("Live", "");
+  if (!fault) return calm("Live", "");
+  return warning(facts.faults["video"] ? "No picture" : facts.faults["audio"] ? "No sound" : "Live", fault);
 }
 
 function sentences(...parts: string[]): string {

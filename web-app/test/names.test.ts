@@ -13,6 +13,12 @@ test("a peer has one name, in the list of people and in that of recordings", () 
   assert.ok(names.size > 50, `${names.size} of 64 differ`);
 });
 
+test("the service gives the same names in its log and lists", () => {
+  // The same pairs stand in src/names.rs.
+  const pairs = { "766f68f7": "Azure Beaver", "00000000": "Copper Wolf", ffffffff: "Copper Owl", "0123456789": "Silver Finch" };
+  for (const [id, name] of Object.entries(pairs)) assert.equal(shortName(id), name);
+});
+
 test("only this page's own peer is you", () => {
   assert.equal(isSame(ID, "766f68f7"), true);
   assert.equal(isSame(ID, "766f68f8"), false);

@@ -2,6 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { declined, fault, plain } from "../src/sentences";
 
+test("what a terminal marks is quoted", () => {
+  assert.equal(plain("see `duplex devices`"), "See “duplex devices”.");
+});
+
 test("what the headline says is not said twice", () => {
   assert.equal(plain("Nothing is recorded: recording stopped: the disk is full (/var)."), "The disk is full (/var).");
 });

@@ -105,6 +105,8 @@ test("a notice and a fault show only while the call is live", () => {
   assert.equal(show(facts({ notice })).headline, "Microphone not allowed");
   assert.equal(show(facts({ notice, call: "stalled" })).headline, "Reconnecting");
   assert.equal(show(facts({ faults: { video: "No camera." } })).detail, "No camera.");
+  const headline = (faults: Facts["faults"]) => show(facts({ faults })).headline;
+  assert.deepEqual([headline({ video: "x", audio: "y" }), headline({ audio: "y" }), headline({ recording: "z" })], ["No picture", "No sound", "Live"]);
 });
 
 test("who talks is told that others would like to", () => {

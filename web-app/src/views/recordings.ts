@@ -11,6 +11,8 @@ export interface RecordingsEvents {
   remove(name: string): Promise<void>;
   /** Where the file of that name is. */
   address(name: string): string;
+  /** Whether there is a file at that address; true as well when the device does not answer. */
+  exists(address: string): Promise<boolean>;
   /** Whether that peer is this page. */
   isHere(peer: string): boolean;
 }
@@ -35,9 +37,7 @@ export class Recordings {
       if (event.target === this.#dialog) this.#dialog.close();
     });
     this.#dialog.addEventListener("close", () => this.#stop());
-    this.#player.addEventListener("error", () => {
-      if (this.#player.src !== "") this.#say("This browser cannot play that recording; download it.", true);
-    });
+    this.#player.addEventListener("error", () => void this.#broken());
   }
 
   showOwner(owner: boolean): void {
@@ -91,6 +91,18 @@ export class Recordings {
     this.#player.src = this.on.address(entry.name);
     this.#player.scrollIntoView({ block: "nearest" });
     this.#player.play().catch((error: unknown) => console.warn("the recording does not play by itself:", error));
+  }
+
+  /** The browser does not say why: a file that is gone, or one that it does not play. */
+  async #broken(): Promise<void> {
+    const address = this.#player.getAttribute("src");
+    if (address === null) return;
+    const there = await this.on.exists(address);
+    if (this.#player.getAttribute("src") !== address) return;
+    if (there) return this.#say("This browser cannot play that recording; download it.", true);
+    this.#stop();
+    await this.#refresh();
+    this.#say("That recording is no longer there.", true);
   }
 
   /** The second press does it: what is gone does not come back. */

@@ -43,10 +43,15 @@ export class SteeringView {
 
   choices(devices: Devices): void {
     this.#devices = devices;
-    if (this.#present) this.show(this.#present);
+    if (this.#present) this.#draw(this.#present);
   }
 
   show(present: Present): void {
+    this.#error.textContent = ""; // it was about what stood there before
+    this.#draw(present);
+  }
+
+  #draw(present: Present): void {
     this.#present = present;
     for (const { place, select, row } of this.#choices()) {
       const setting = present[place];
@@ -75,7 +80,7 @@ export class SteeringView {
     } catch (error) {
       this.#error.textContent = plain(error instanceof Error ? error.message : String(error));
       this.#error.scrollIntoView({ block: "nearest" });
-      if (this.#present) this.show(this.#present);
+      if (this.#present) this.#draw(this.#present);
       return false;
     } finally {
       this.#root.removeAttribute("aria-busy");
@@ -107,7 +112,7 @@ export class SteeringView {
       if (event.key !== "Escape") return;
       event.stopPropagation(); // closes the field, not the panel
       leave();
-      if (this.#present) this.show(this.#present);
+      if (this.#present) this.#draw(this.#present);
     });
     form.addEventListener("submit", (event) => {
       event.preventDefault();
