@@ -112,6 +112,11 @@ def test_first_setup(tmp_path: Path) -> None:
             page.page.fill("#new-password", password)
             page.click("#set-up")
 
+        # Read from a card, which then goes back into the board: another start.
+        one.restart()
+        assert one.wait_for_log(r"setup code: (\S+)")[1] == code
+        page.page.reload()
+        page.wait_data(view="setup")
         set_up("WRONG-CODE", PASSWORD)
         wait_for("a refusal", lambda: page.page.text_content("#setup-error"))
         set_up(code, "short")

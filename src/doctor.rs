@@ -8,8 +8,8 @@ use std::path::Path;
 
 use crate::config::{AudioSource, Config, SoundSink, VideoSource};
 use crate::devices::{self, Class, board};
-use crate::needs;
 use crate::pipeline;
+use crate::{control, needs};
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,14 @@ pub fn examine(config: &Config) -> Vec<Finding> {
         match TcpListener::bind(address) {
             Ok(_) => find(&format!("port {address}"), Verdict::Good, "free".into()),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                find(&format!("port {address}"), Verdict::Bad, "in use: another service, or a running duplex".into());
+                match control::refuse_a_second(&config.state_dir) {
+                    Err(_) => find(
+                        &format!("port {address}"),
+                        Verdict::Good,
+                        "in use, by the running service it seems".into(),
+                    ),
+                    Ok(()) => find(&format!("port {address}"), Verdict::Bad, "in use by another program".into()),
+                }
             }
             Err(error) => find(&format!("port {address}"), Verdict::Warning, error.to_string()),
         }

@@ -184,6 +184,9 @@ pub async fn run(
     let far_end = FarEnd::default();
     let outbound_settings = outbound_settings(&in_force, ice, far_end.clone(), metrics.clone());
     let auth = Arc::new(Auth::open(&config.state_dir)?);
+    if !is_open(&config, &auth) {
+        auth.keep_setup_code()?;
+    }
     let allowed = AllowedHosts::new(certificate::names(&config));
     let keeper = if config.plain { None } else { Some(certificate::Keeper::start(&config)?) };
     let tls = keeper.as_ref().map(|keeper| keeper.tls.clone());

@@ -43,6 +43,26 @@ pub fn read(path: &Path) -> Option<String> {
     (metadata.len() <= LARGEST).then(|| fs::read_to_string(path).ok()).flatten()
 }
 
+/// The text of a file that a person wrote; `None` if there is none.
+///
+/// # Errors
+/// What keeps it from being read, for that person.
+pub fn text(path: &Path) -> Result<Option<String>, String> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("cannot be read: {error}")),
+        Ok(metadata) if metadata.len() > LARGEST => return Err(format!("is larger than {} KiB", LARGEST / 1024)),
+        Ok(_) => {}
+    }
+    let bytes = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    String::from_utf8(bytes).map(Some).map_err(|_| "is not UTF-8; save it with the encoding UTF-8".to_owned())
+}
+
+/// Whether the card's first partition is there: a folder without it is where it would be.
+pub fn is_card(folder: &Path) -> bool {
+    folder.join("status").is_dir() || folder.join("autoboot.txt").is_file()
+}
+
 /// Removes a file or link that may be missing.
 ///
 /// # Errors

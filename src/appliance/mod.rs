@@ -24,6 +24,8 @@ pub enum Command {
     Provision,
     /// Write address, setup code and fingerprint onto the console and the card
     Report,
+    /// If that was without a network: wait until there is one, at most ten minutes
+    AwaitNetwork,
 }
 
 /// Where everything is. Fixed on the appliance, below a folder in tests.
@@ -97,5 +99,9 @@ pub fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Provision => provision::run(&places),
         Command::Report => report::run(&places),
+        Command::AwaitNetwork => {
+            report::await_network(&places);
+            Ok(())
+        }
     }
 }

@@ -25,38 +25,65 @@ pub fn run(places: &Places) -> Result<(), Error> {
     if let Some(sentence) = forget_passwords(places) {
         report.push(sentence);
     }
+    files::remove(&places.run.join(NOT_TAKEN))?;
     let mut settings = remembered(places);
-    if let Some(text) = files::read(&places.card.join(FILE)) {
-        let parsed = settings::parse(&text).map_err(|mut problems| {
-            // All that is wrong comes together, also what only the service's own rules find.
-            if let Some(service) = settings::service(&text) {
-                problems.extend(service_file(places, &service).err());
-            }
-            problems
-        });
-        match parsed.and_then(|found| take_in(places, &text, &found).map(|()| found)) {
+    let refused = |problems: Vec<String>, report: &mut Vec<String>| {
+        report.push(format!("{FILE} was NOT taken in; what held before goes on to hold. Wrong with it:"));
+        report.extend(problems.into_iter().map(|problem| format!("  {}", problem.replace('\n', "\n  "))));
+        files::replace(&places.run.join(NOT_TAKEN), "", 0o644)
+    };
+    match files::text(&places.card.join(FILE)) {
+        Ok(Some(text)) => match checked(places, &text).and_then(|found| take_in(places, &text, found)) {
             Ok(found) => {
-                report.push(format!("{FILE} was taken in.{}", taken(&found)));
+                report.push(format!("{FILE} was taken in.{}", taken(places, &found)));
                 settings = found;
             }
-            Err(problems) => {
-                report.push(format!("{FILE} was NOT taken in; what held before goes on to hold. Wrong with it:"));
-                report.extend(problems.into_iter().map(|problem| format!("  {}", problem.replace('\n', "\n  "))));
-            }
-        }
-    } else {
-        report.push(format!("There is no {FILE} on the card; what was taken in before holds."));
+            Err(problems) => refused(problems, &mut report)?,
+        },
+        Ok(None) => report.push(format!(
+            "There is no {FILE} on the card; what was taken in before holds.{}",
+            misnamed(places).map(|name| format!(" Is {name} meant to be it?")).unwrap_or_default()
+        )),
+        Err(problem) => refused(vec![format!("it {problem}")], &mut report)?,
     }
     let text = report.join("\n") + "\n";
     print!("{text}");
     write_all(places, &settings)?;
     // The card may be write-protected; the start goes on.
-    if places.card.join("status").is_dir()
+    if files::is_card(&places.card)
         && let Err(error) = files::update(&places.card.join("status/provision.txt"), &text.replace('\n', "\r\n"), 0o644)
     {
         eprintln!("{error}");
     }
     Ok(())
+}
+
+/// The settings of this text, or all that is wrong with it, together.
+fn checked(places: &Places, text: &str) -> Result<Settings, Vec<String>> {
+    settings::parse(text).map_err(|mut problems| {
+        // Also what only the service's own rules find, and what the device has to look up.
+        if let Some(service) = settings::value(text, "service").and_then(|value| value.as_table().cloned()) {
+            problems.extend(service_file(places, &service).err());
+        }
+        if let Some(zone) = settings::value(text, "timezone").as_ref().and_then(toml::Value::as_str)
+            && !problems.iter().any(|problem| problem.starts_with("timezone"))
+        {
+            problems.extend(unknown_zone(places, zone));
+        }
+        problems
+    })
+}
+
+fn unknown_zone(places: &Places, zone: &str) -> Option<String> {
+    let known = places.zones.join(zone).is_file();
+    (!known).then(|| format!("timezone = {zone:?}: is no zone that this device knows, such as \"Europe/Berlin\""))
+}
+
+/// A file whose name is nearly right: systems that hide the ends of names make `duplex.toml.txt`.
+fn misnamed(places: &Places) -> Option<String> {
+    let names =
+        fs::read_dir(&places.card).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.into_iter().find(|name| name.to_ascii_lowercase().starts_with("duplex.") && !name.ends_with(".new"))
 }
 
 /// The name of a device that was given none: from its number, which is made on the device.
@@ -67,6 +94,10 @@ pub fn default_host(machine_id: &str) -> String {
 
 /// The owner's file.
 pub const FILE: &str = "duplex.toml";
+/// Is there while that file was not taken in.
+pub const NOT_TAKEN: &str = "not-taken-in";
+/// Name of the Wi-Fi network that is to be used.
+pub const NETWORK: &str = "wifi-name";
 
 /// What was taken in at an earlier start. It was checked then; a version that has stricter rules falls back to none.
 fn remembered(places: &Places) -> Settings {
@@ -79,20 +110,10 @@ fn remembered(places: &Places) -> Settings {
 }
 
 /// Checks what needs the device, then changes what outlives a start: passwords, networks, the remembered file; last the card's.
-fn take_in(places: &Places, text: &str, found: &Settings) -> Result<(), Vec<String>> {
-    let mut problems = Vec::new();
-    if let Some(zone) = &found.timezone
-        && !places.zones.join(zone).is_file()
-    {
-        problems.push(format!("timezone = {zone:?}: is no zone that this device knows, such as \"Europe/Berlin\""));
-    }
+fn take_in(places: &Places, text: &str, found: Settings) -> Result<Settings, Vec<String>> {
+    let mut problems: Vec<String> = found.timezone.iter().filter_map(|zone| unknown_zone(places, zone)).collect();
     if let Err(error) = service_file(places, &found.service) {
         problems.push(error);
-    }
-    if let Some(Wifi { passphrase: Passphrase::Known, ssid, .. }) = &found.wifi
-        && !places.iwd.join(network_file(ssid, "psk")).exists()
-    {
-        problems.push("wifi.passphrase: is blank, and none for this network was taken in before".to_owned());
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -110,14 +131,19 @@ fn take_in(places: &Places, text: &str, found: &Settings) -> Result<(), Vec<Stri
     if let Some(blanked) = blanked {
         files::replace(&places.card.join(FILE), &blanked, 0o644).map_err(|error| failed(&error))?;
     }
-    Ok(())
+    Ok(found)
+}
+
+/// Whether the way into this network is known.
+fn is_open_to_us(places: &Places, wifi: &Wifi) -> bool {
+    wifi.passphrase != Passphrase::Known || places.iwd.join(network_file(&wifi.ssid, "psk")).exists()
 }
 
 /// Removes all passwords if a file on the card asks for it.
 fn forget_passwords(places: &Places) -> Option<String> {
     let asked = fs::read_dir(&places.card).ok()?.flatten().find(|entry| {
         let name = entry.file_name().to_string_lossy().to_ascii_lowercase();
-        name == "forget-password" || name == "forget-password.txt"
+        name.starts_with("forget-password")
     })?;
     let forget = || -> Result<(), auth::Error> {
         let auth = Auth::open(&places.state)?;
@@ -216,6 +242,7 @@ fn write_all(places: &Places, settings: &Settings) -> Result<(), Error> {
     if let Some(wifi) = &settings.wifi {
         let text = format!("[General]\nEnableNetworkConfiguration=false\nCountry={}\n", wifi.country);
         files::replace(&places.run.join("iwd/main.conf"), &text, 0o644)?;
+        files::replace(&places.run.join(NETWORK), &wifi.ssid, 0o644)?;
     }
     let keys: String = settings.ssh_keys.iter().map(|key| format!("{key}\n")).collect();
     let ssh = places.run.join("ssh");
@@ -230,7 +257,7 @@ fn write_all(places: &Places, settings: &Settings) -> Result<(), Error> {
 }
 
 /// What was in the file, without values that are secret.
-fn taken(settings: &Settings) -> String {
+fn taken(places: &Places, settings: &Settings) -> String {
     let mut parts = Vec::new();
     if settings.password.is_some() {
         parts.push("The owner's password is set, and blanked in the file.".to_owned());
@@ -242,7 +269,14 @@ fn taken(settings: &Settings) -> String {
         parts.push(format!("Time zone: {zone}."));
     }
     if let Some(wifi) = &settings.wifi {
-        parts.push(format!("Wi-Fi: {:?}, country {}.", wifi.ssid, wifi.country));
+        let how = match wifi.passphrase {
+            _ if !is_open_to_us(places, wifi) => {
+                ": NOT used, for its passphrase is blank and not known here (a new card or a factory reset forgets it); write it in again"
+            }
+            Passphrase::None => ", open to everybody, without a passphrase",
+            Passphrase::Known | Passphrase::New(_) => "",
+        };
+        parts.push(format!("Wi-Fi: {:?}, country {}{how}.", wifi.ssid, wifi.country));
     }
     if !settings.ssh_keys.is_empty() {
         parts.push(format!("SSH is open to {} key(s).", settings.ssh_keys.len()));

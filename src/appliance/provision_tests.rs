@@ -120,12 +120,52 @@ fn passwords_are_forgotten_once() {
 }
 
 #[test]
-fn a_blank_passphrase_needs_a_known_network() {
+fn a_blank_passphrase_needs_a_known_network_and_keeps_nothing_else_out() {
     let device = Device::new();
-    let status = device.start("[wifi]\nssid = \"caf\u{e9}\"\npassphrase = \"\"\ncountry = \"FR\"\n");
-    assert!(status.contains("wifi.passphrase: is blank"), "{status}");
-    device.start("[wifi]\nssid = \"caf\u{e9}\"\npassphrase = \"long enough\"\ncountry = \"FR\"\n");
-    assert!(device.places.iwd.join("=636166c3a9.psk").exists());
-    device.start("[wifi]\nssid = \"free\"\ncountry = \"FR\"\n");
+    let wifi = "hostname = \"door\"\n[wifi]\nssid = \"caf\u{e9}\"\ncountry = \"FR\"\npassphrase = ";
+    let status = device.start(&format!("{wifi}\"\"\n"));
+    assert!(status.contains("was taken in") && status.contains("NOT used, for its passphrase is blank"), "{status}");
+    assert_eq!(device.text("proc/sys/kernel/hostname"), "door\n");
+    let status = device.start(&format!("{wifi}\"long enough\"\n"));
+    assert!(device.places.iwd.join("=636166c3a9.psk").exists() && !status.contains("NOT used"), "{status}");
+    assert!(!device.start_again().contains("NOT used"), "blank now, and known");
+    assert_eq!(device.text("run/duplex/wifi-name"), "caf\u{e9}");
+    let status = device.start("[wifi]\nssid = \"free\"\ncountry = \"FR\"\n");
+    assert!(status.contains("open to everybody, without a passphrase"), "{status}");
     assert!(device.places.iwd.join("free.open").exists() && !device.places.iwd.join("=636166c3a9.psk").exists());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_or_has_nearly_the_name_is_told() {
+    let device = Device::new();
+    let not_taken = device.places.run.join(NOT_TAKEN);
+    let utf16: Vec<u8> = "hostname = \"door\"".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, word) in
+        [([b"\xff\xfe", &utf16[..]].concat(), "is not UTF-8"), (vec![b'#'; 300 << 10], "is larger than 256 KiB")]
+    {
+        fs::write(device.places.card.join(FILE), bytes).unwrap();
+        let status = device.start_again();
+        assert!(status.contains("NOT taken in") && status.contains(word) && not_taken.exists(), "{status}");
+    }
+    fs::rename(device.places.card.join(FILE), device.places.card.join("duplex.toml.txt")).unwrap();
+    let status = device.start_again();
+    assert!(
+        status.contains("no duplex.toml")
+            && status.contains("Is duplex.toml.txt meant to be it?")
+            && !not_taken.exists(),
+        "{status}"
+    );
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once_and_a_missing_folder_is_made() {
+    let device = Device::new();
+    fs::remove_dir(device.places.card.join("status")).unwrap();
+    fs::write(device.places.card.join("autoboot.txt"), "").unwrap();
+    let status = device.start(
+        "hostname = \"No Name\"\ntimezone = \"Berlin\"\n[wifi]\nssid = \"a\"\ncountry = \"UK\"\n[service]\nwidth = 7\n",
+    );
+    for part in ["No Name", "timezone = \"Berlin\"", "the United Kingdom is \"GB\"", "width = 7"] {
+        assert!(status.contains(part), "{part} in\n{status}");
+    }
 }

@@ -98,9 +98,9 @@ pub fn parse(text: &str) -> Result<Settings, Vec<String>> {
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
 
-/// The keys of the service alone, whatever is wrong with the others.
-pub fn service(text: &str) -> Option<toml::Table> {
-    text.parse::<toml::Table>().ok()?.get("service")?.as_table().cloned()
+/// The value of one key alone, whatever is wrong with the others.
+pub fn value(text: &str, key: &str) -> Option<toml::Value> {
+    text.parse::<toml::Table>().ok()?.remove(key)
 }
 
 /// The text with its secrets blanked, everything else as it was; `None` if there is nothing to blank.
@@ -217,7 +217,7 @@ fn is_ssid(text: &str) -> bool {
 }
 
 fn is_country(text: &str) -> bool {
-    text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase())
+    COUNTRIES.split_ascii_whitespace().any(|country| country == text)
 }
 
 fn is_passphrase(text: &str) -> bool {
@@ -232,7 +232,14 @@ const HOST_RULE: &str = "1 to 63 of a-z, 0-9 and -, such as \"door\"";
 const ZONE_RULE: &str = "a zone of the clock such as \"Europe/Berlin\"";
 const KEY_RULE: &str = "a public key in quotes, as in a file id_ed25519.pub";
 const SSID_RULE: &str = "a network's name in quotes, at most 32 bytes";
-const COUNTRY_RULE: &str = "two capital letters such as \"DE\"";
+const COUNTRY_RULE: &str = "a country's two capital letters by ISO 3166, such as \"DE\" (the United Kingdom is \"GB\")";
+/// ISO 3166-1, alpha-2.
+const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ \
+    CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG \
+    GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ \
+    LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR \
+    NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ \
+    TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
 const PASSPHRASE_RULE: &str = "8 to 63 ASCII characters in quotes";
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { declined, fault, plain } from "../src/sentences";
 
 test("what a terminal marks is quoted", () => {
-  assert.equal(plain("see `duplex devices`"), "See “duplex devices”.");
+  assert.equal(plain("look at `duplex devices` first"), "Look at “duplex devices” first.");
 });
 
 test("what the headline says is not said twice", () => {

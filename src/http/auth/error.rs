@@ -108,7 +108,9 @@ pub enum Refused {
     #[error("The password is wrong.")]
     WrongPassword,
     /// The setup code is another one.
-    #[error("The setup code is wrong. It stands on the device's terminal, or in its log.")]
+    #[error(
+        "The setup code is wrong. It stands on the device's screen or terminal; on an appliance's card also in status/device.txt."
+    )]
     WrongCode,
     /// Too many wrong setup codes.
     #[error("There were too many wrong setup codes. Restart the service to get a new one.")]

@@ -31,7 +31,7 @@ pub use tokens::{Scope, Token, TokenInfo};
 use crate::api::Role;
 use passwords::Passwords;
 use sessions::Sessions;
-use setup::Setup;
+use setup::{Kept, Setup};
 use store::Store;
 use tokens::Tokens;
 
@@ -41,13 +41,14 @@ pub struct Auth {
     sessions: Store<Sessions>,
     tokens: Store<Tokens>,
     setup: Mutex<Setup>,
+    kept: Store<Kept>,
     /// Held while a password is hashed: each hash takes 19 MiB, and a flood must not get them all at once.
     hashing: Mutex<()>,
 }
 
 impl Auth {
     /// Opens the files in `state_dir`, which is made (0700) when missing. Without an owner's password it also makes a
-    /// new setup code, which lives in memory only.
+    /// new setup code, which lives in memory until [`Self::keep_setup_code`].
     ///
     /// # Errors
     /// If a file is open to others, damaged or cannot be read, or if others could replace files in the folder.
@@ -60,7 +61,37 @@ impl Auth {
             sessions: Store::open(state_dir)?,
             tokens: Store::open(state_dir)?,
             setup: Mutex::new(setup),
+            kept: Store::open(state_dir)?,
             hashing: Mutex::new(()),
+        })
+    }
+
+    /// Takes the setup code of an earlier start, or writes this one down for the next: for the service. A person may read it from
+    /// a card, and putting the card back is another start.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written.
+    pub fn keep_setup_code(&self) -> Result<(), Error> {
+        if self.has_owner() {
+            return self.forget_setup_code();
+        }
+        let mut setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
+        self.kept.change(|kept| {
+            match kept.code.as_deref().and_then(Setup::known) {
+                Some(known) => *setup = known,
+                None => kept.code = setup.code(),
+            }
+            Ok(())
+        })
+    }
+
+    fn forget_setup_code(&self) -> Result<(), Error> {
+        if self.kept.get().code.is_none() {
+            return Ok(());
+        }
+        self.kept.change(|kept| {
+            kept.code = None;
+            Ok(())
         })
     }
 
@@ -91,7 +122,8 @@ impl Auth {
             }
             passwords.set(role, Some(hash));
             Ok(())
-        })
+        })?;
+        if role == Role::Owner { self.forget_setup_code() } else { Ok(()) }
     }
 
     /// Removes the password of a role; nobody can sign in with it any more, and who is signed in with it is signed out.
@@ -159,6 +191,7 @@ impl Auth {
             Ok(())
         })?;
         *setup = Setup::none();
+        self.forget_setup_code()?;
         Ok(self.new_session(Role::Owner, &self.passwords.get())?)
     }
 

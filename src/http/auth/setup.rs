@@ -1,11 +1,44 @@
 //! The one-time code with which the first person at the page proves to have seen the device's terminal.
 //!
-//! In: random numbers, tries. Out: right, wrong, or no more tries. Never: writes the code anywhere.
+//! In: random numbers, the code of an earlier start, tries. Out: right, wrong, or no more tries; the content of `setup.toml`, so that a code
+//! that was read from a card holds when the card is back in the device. Never: knows whether there is an owner.
 
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
 use super::secret::random_bytes;
+use super::store::{Contents, FORMAT, check_format};
 use super::{Error, Refused};
+
+/// The code that holds until an owner's password is set.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kept {
+    version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { version: FORMAT, code: None }
+    }
+}
+
+impl Contents for Kept {
+    const FILE: &str = "setup.toml";
+    const HEAD: &str =
+        "# The code with which the first person at the page sets the owner's password. Gone once that is done.\n";
+    const WITHOUT: &str = "the next start makes another code";
+
+    fn check(&self) -> Result<(), String> {
+        check_format(self.version)?;
+        match &self.code {
+            Some(code) if Setup::known(code).is_none() => Err("code is no setup code".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// The code and how often it was missed.
 pub(super) struct Setup {
@@ -20,6 +53,13 @@ impl Setup {
         let bytes = random_bytes::<LENGTH>()?;
         let code = bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
         Ok(Self { code: Some(code), wrong: 0 })
+    }
+
+    /// The code of an earlier start, as people read it; `None` if it is none.
+    pub fn known(code: &str) -> Option<Self> {
+        let plain: String = code.chars().filter(|sign| *sign != '-').collect();
+        let fits = plain.len() == LENGTH && plain.bytes().all(|byte| ALPHABET.contains(&byte));
+        fits.then_some(Self { code: Some(plain), wrong: 0 })
     }
 
     /// No code: setup is done, or not wanted.

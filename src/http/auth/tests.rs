@@ -379,6 +379,30 @@ fn the_setup_code_works_once() {
 }
 
 #[test]
+fn the_setup_code_outlives_a_restart_until_it_was_used() {
+    let (_keep, state) = folder();
+    let code = |auth: &Auth| {
+        auth.keep_setup_code().unwrap();
+        auth.setup_code()
+    };
+    let first = code(&Auth::open(&state).unwrap()).unwrap();
+    assert_eq!(mode(&state.join("setup.toml")), 0o600);
+    // Another command of the program looks in, and makes nothing of its own.
+    drop(Auth::open(&state).unwrap());
+    let auth = Auth::open(&state).unwrap();
+    assert_eq!(code(&auth).as_deref(), Some(first.as_str()));
+    auth.setup(&first, OWNER).unwrap();
+    assert!(!fs::read_to_string(state.join("setup.toml")).unwrap().contains(&first));
+    assert_eq!(code(&Auth::open(&state).unwrap()), None);
+    auth.remove_password(Role::Owner).unwrap();
+    let second = code(&Auth::open(&state).unwrap()).unwrap();
+    assert_ne!(first, second, "who once read a code has no use of it later");
+    // Set by a command: the code is of no use either.
+    Auth::open(&state).unwrap().set_password(Role::Owner, OWNER).unwrap();
+    assert!(!fs::read_to_string(state.join("setup.toml")).unwrap().contains(&second));
+}
+
+#[test]
 fn twenty_wrong_setup_codes_end_it_until_a_restart() {
     let (_keep, state) = folder();
     let auth = Auth::open(&state).unwrap();
