@@ -216,7 +216,8 @@ pub fn common_base_time() -> gst::ClockTime {
 /// Stops a pipeline; blocks until it has.
 pub fn to_null(pipeline: &gst::Pipeline) {
     if let Err(error) = pipeline.set_state(gst::State::Null) {
-        tracing::warn!(pipeline = %pipeline.name(), %error, "does not stop cleanly");
+        // Of one that has failed before, and that was told.
+        tracing::debug!(pipeline = %pipeline.name(), %error, "does not stop cleanly");
     }
     if let Some(bus) = pipeline.bus() {
         bus.unset_sync_handler();
@@ -228,7 +229,7 @@ fn plain(error: &gst::glib::Error) -> String {
     if error.matches(gst::ResourceError::NotFound) {
         return "it is not there".to_owned();
     }
-    if error.matches(gst::StreamError::TypeNotFound) || error.matches(gst::StreamError::WrongType) {
+    if error.matches(gst::StreamError::TypeNotFound) {
         return "it is of no kind that can be played".to_owned();
     }
     error.to_string().trim_end_matches('.').to_owned()
