@@ -50,8 +50,6 @@ const RETRY_DEVICE: (Duration, Duration) = (Duration::from_millis(500), Duration
 const LOOK: Duration = Duration::from_millis(300);
 /// A device that gives nothing for so long is lost. A camera in the dark still gives several frames a second.
 const STALL: Duration = Duration::from_secs(2);
-/// The same of a file: a slow card may take its time.
-const STALL_FILE: Duration = Duration::from_secs(4);
 /// Longest wait for a source to close.
 const CLOSE: Duration = Duration::from_secs(2);
 /// Pause before a speech is repeated.
@@ -195,7 +193,7 @@ async fn start(wanted: &Wanted, setup: &Arc<Setup>, inlets: &Inlets) -> Result<S
 async fn follow(source: &mut Source) -> Option<String> {
     let mut look = tokio::time::interval(LOOK);
     let (mut count, mut flowed) = (source.flow.load(Ordering::Relaxed), Instant::now());
-    let stall = if source.device.is_some() { STALL } else { STALL_FILE };
+    let stall = STALL;
     loop {
         tokio::select! {
             event = source.pipeline.next() => match event {
@@ -210,7 +208,7 @@ async fn follow(source: &mut Source) -> Option<String> {
                 Some(Event::Latency) => {}
                 None => return Some("its pipeline is gone".to_owned()),
             },
-            _ = look.tick(), if source.device.is_some() || source.end == End::Loop => {
+            _ = look.tick(), if source.device.is_some() => {
                 if source.device.as_ref().is_some_and(|device| !device.is_there()) {
                     return Some("it was unplugged".to_owned());
                 }
