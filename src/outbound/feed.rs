@@ -193,7 +193,6 @@ async fn start(wanted: &Wanted, setup: &Arc<Setup>, inlets: &Inlets) -> Result<S
 async fn follow(source: &mut Source) -> Option<String> {
     let mut look = tokio::time::interval(LOOK);
     let (mut count, mut flowed) = (source.flow.load(Ordering::Relaxed), Instant::now());
-    let stall = STALL;
     loop {
         tokio::select! {
             event = source.pipeline.next() => match event {
@@ -215,8 +214,8 @@ async fn follow(source: &mut Source) -> Option<String> {
                 let now = source.flow.load(Ordering::Relaxed);
                 if now != count {
                     (count, flowed) = (now, Instant::now());
-                } else if flowed.elapsed() > stall {
-                    return Some(format!("nothing has come from it for {} s", stall.as_secs()));
+                } else if flowed.elapsed() > STALL {
+                    return Some(format!("nothing has come from it for {} s", STALL.as_secs()));
                 }
             }
         }
