@@ -188,6 +188,27 @@ def test_a_file_that_is_lost_gives_a_card_and_comes_back(device: Start, tmp_path
     assert one.log().count("viewer joins") == 1
 
 
+@pytest.mark.parametrize("way", ["emptied", "overwritten"])
+def test_a_file_that_is_lost_while_somebody_watches(device: Start, tmp_path: Path, way: str) -> None:
+    """As when another is copied over it: a card and a warning, and with a good file the picture comes back."""
+    file, kept = tmp_path / "short.mkv", green_film(tmp_path / "kept.mkv")
+    put_back(kept, file)
+    one = device("--video", f"file:{file}", "--audio", "silence")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url, KEEP_CONNECTIONS)
+        wait_for("the film", lambda: is_green(page))
+        with file.open("r+b") as now:
+            if way == "emptied":
+                now.truncate(0)
+            else:
+                now.write(os.urandom(kept.stat().st_size))
+        one.wait_for_log(r"WARN.*source failed.*short.mkv")
+        wait_for_card(page)
+        put_back(kept, file)
+        wait_for("the film again", lambda: is_green(page), 30)
+        assert page.evaluate("connections.length") == 1
+
+
 @pytest.mark.parametrize(
     ("flags", "name"),
     [(["--video", "camera:/dev/video99"], "/dev/video99"), (["--audio", "microphone:hw:CARD=Nobody"], "Nobody"), (["--video", "camera:auto"], "camera"), (["--audio", "microphone:auto"], "microphone")],

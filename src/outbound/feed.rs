@@ -5,7 +5,9 @@
 //! and when it is mended. Never: gives up; disturbs the mixer; waits for a device that hangs before it shows the card.
 //!
 //! A device that is pulled out is missed within half a second, and tried again as soon as something of its kind is
-//! plugged in; one that stays but gives nothing any more counts as lost after [`STALL`].
+//! plugged in; one that stays but gives nothing any more counts as lost after [`STALL`]. So does a file that comes to its
+//! end again and again without giving anything (it was emptied or overwritten meanwhile); one that is slow to be read does
+//! not: that is for the health check to tell.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -193,12 +195,16 @@ async fn start(wanted: &Wanted, setup: &Arc<Setup>, inlets: &Inlets) -> Result<S
 async fn follow(source: &mut Source) -> Option<String> {
     let mut look = tokio::time::interval(LOOK);
     let (mut count, mut flowed) = (source.flow.load(Ordering::Relaxed), Instant::now());
+    let mut ends = 0_u32;
     loop {
         tokio::select! {
             event = source.pipeline.next() => match event {
                 // The demuxer is ahead of what is shown: a short file is read several times before a frame of it is due. One
                 // that gives nothing any more ends at once, again and again, until it is missed below.
-                Some(Event::SegmentDone) => rewind(source, false),
+                Some(Event::SegmentDone) => {
+                    ends = ends.saturating_add(1);
+                    rewind(source, false);
+                }
                 Some(Event::Error { message, .. }) => return Some(message),
                 Some(Event::Eos) => match source.end {
                     End::Never => return Some("it ended".to_owned()),
@@ -207,14 +213,14 @@ async fn follow(source: &mut Source) -> Option<String> {
                 Some(Event::Latency) => {}
                 None => return Some("its pipeline is gone".to_owned()),
             },
-            _ = look.tick(), if source.device.is_some() => {
+            _ = look.tick() => {
                 if source.device.as_ref().is_some_and(|device| !device.is_there()) {
                     return Some("it was unplugged".to_owned());
                 }
                 let now = source.flow.load(Ordering::Relaxed);
                 if now != count {
-                    (count, flowed) = (now, Instant::now());
-                } else if flowed.elapsed() > STALL {
+                    (count, flowed, ends) = (now, Instant::now(), 0);
+                } else if flowed.elapsed() > STALL && (source.device.is_some() || ends > 1) {
                     return Some(format!("nothing has come from it for {} s", STALL.as_secs()));
                 }
             }
