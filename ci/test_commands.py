@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import ssl
 import stat
 import subprocess
+import time
 import tomllib
 from pathlib import Path
 from typing import Callable
@@ -179,6 +182,25 @@ def test_say_and_play_without_a_service_and_without_a_viewer(device: Start, tmp_
     for words, sentence in ((["say", ""], "nothing to say"), (["say", "  \n"], "nothing to say"), (["say", "x" * 1001], "at most 1000 characters, this one has 1001"), (["play", str(tmp_path / "missing.wav")], "missing.wav"), (["play", str(tmp_path)], "not a file")):
         refused = one.command(*words)
         assert refused.returncode == 1 and sentence in refused.stderr and len(refused.stderr.splitlines()) == 1, refused
+
+
+def test_a_service_that_hangs_is_waited_for_aloud_and_then_given_up(device: Start) -> None:
+    one = device()
+    assert one.process
+    one.process.send_signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        asked = subprocess.Popen([DUPLEX, "status", "--state-dir", one.state], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=CLEAN)
+        assert asked.stdout and asked.stderr
+        first = asked.stderr.readline()
+        told_after = time.monotonic() - began
+        rest, shown = asked.stderr.read(), asked.stdout.read()
+        assert asked.wait(30) == 1 and shown == ""
+    finally:
+        one.process.send_signal(signal.SIGCONT)
+    assert "waiting for the service's answer" in first and 1.9 < told_after < 8, (first, told_after)
+    assert re.fullmatch(r"duplex: the service runs but has not answered within 15 s: .*\n", rest), rest
+    wait_for("it goes on", lambda: one.command("status").returncode == 0)
 
 
 def loudness(path: Path) -> float:

@@ -22,7 +22,7 @@ const LINE: u64 = 16 * 1024;
 /// Longest answer, bytes: the end of the log.
 const ANSWER: u64 = 2 * 1024 * 1024;
 /// Longest wait for a request or an answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -125,6 +125,9 @@ pub enum Error {
     /// The exchange broke off.
     #[error("the service did not answer: {0}")]
     Broken(String),
+    /// Somebody serves the socket, and says nothing.
+    #[error("the service runs but has not answered within {} s: it hangs, or this computer is too busy", PATIENCE.as_secs())]
+    Silent,
 }
 
 /// Where the socket is.
@@ -175,23 +178,20 @@ pub fn serve(state: &Path, parts: Parts) -> Result<tokio::task::JoinHandle<()>, 
 /// Asks the running service.
 ///
 /// # Errors
-/// It does not run, refuses, or breaks off.
+/// It does not run, refuses, breaks off, or is silent for [`PATIENCE`].
 pub async fn ask(state: &Path, request: &Request) -> Result<Told, Error> {
     let path = socket(state);
-    let stream = UnixStream::connect(&path).await.map_err(|source| Error::Unreachable { path, source })?;
-    let broken = |error: &dyn std::fmt::Display| Error::Broken(error.to_string());
-    let (read, mut write) = stream.into_split();
-    let mut line = serde_json::to_vec(request).map_err(|error| broken(&error))?;
-    line.push(b'\n');
-    write.write_all(&line).await.map_err(|error| broken(&error))?;
-    let mut reply = String::new();
-    let mut reader = BufReader::new(read.take(ANSWER));
-    match tokio::time::timeout(PATIENCE, reader.read_line(&mut reply)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => return Err(broken(&error)),
-        Err(_) => return Err(Error::Broken("no answer in time".into())),
-    }
-    let answer = serde_json::from_str::<Answer>(&reply).map_err(|error| broken(&error))?;
+    let exchange = async {
+        let stream = UnixStream::connect(&path).await.map_err(|source| Error::Unreachable { path, source })?;
+        let (read, mut write) = stream.into_split();
+        let mut line = serde_json::to_vec(request).map_err(broken)?;
+        line.push(b'\n');
+        write.write_all(&line).await.map_err(broken)?;
+        let mut reply = String::new();
+        BufReader::new(read.take(ANSWER)).read_line(&mut reply).await.map_err(broken)?;
+        serde_json::from_str::<Answer>(&reply).map_err(broken)
+    };
+    let answer = tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| Error::Silent)??;
     match answer.error {
         None => Ok(match (answer.present, answer.told) {
             (Some(present), _) => Told::Present(Box::new(present)),
@@ -200,6 +200,10 @@ pub async fn ask(state: &Path, request: &Request) -> Result<Told, Error> {
         }),
         Some(error) => Err(Error::Refused(error)),
     }
+}
+
+fn broken(error: impl std::fmt::Display) -> Error {
+    Error::Broken(error.to_string())
 }
 
 async fn answer(stream: UnixStream, parts: Parts) {

@@ -46,7 +46,9 @@ enum Command {
     /// List cameras, microphones and speakers
     Devices,
     /// Tell how the running service and its device are; fails if something is wrong
-    #[command(after_help = "Exit code 0: all is well. 1: the service says what is wrong, or none runs.")]
+    #[command(
+        after_help = "Exit code 0: all is well. 1: the service says what is wrong, does not answer within 15 s, or does not run."
+    )]
     Status {
         #[command(flatten)]
         place: Place,
@@ -403,8 +405,21 @@ fn question<T: serde::de::DeserializeOwned>(place: &Place, question: Question) -
 fn put(place: &Place, request: &control::Request) -> anyhow::Result<control::Told> {
     let config = load(&place.flags())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(control::ask(&config.state_dir, request))?)
+    Ok(runtime.block_on(patiently(control::ask(&config.state_dir, request)))?)
 }
+
+/// Tells the person at the terminal what is waited for, once that takes longer than anybody expects.
+async fn patiently<T>(answer: impl Future<Output = T>) -> T {
+    let mut answer = std::pin::pin!(answer);
+    if let Ok(answer) = tokio::time::timeout(EXPECTED, &mut answer).await {
+        return answer;
+    }
+    complain(&format!("duplex: waiting for the service's answer, {} s at most", control::PATIENCE.as_secs()));
+    answer.await
+}
+
+/// The service answers most questions within milliseconds.
+const EXPECTED: Duration = Duration::from_secs(2);
 
 fn show_log(place: &Place, lines: usize, follow: bool) -> anyhow::Result<()> {
     let (mut after, mut most) = (0, lines);
