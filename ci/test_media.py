@@ -99,11 +99,15 @@ def test_text_and_clips_from_the_page(device: Start, tmp_path: Path) -> None:
         # What plays is ended by whoever wants it to end: here the page, what the command line began.
         long = tmp_path / "long.wav"
         subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=frequency=2000:duration=120", str(long)], check=True, timeout=30)
-        for stop in (lambda: page.click("#announce-stop"), lambda: one.command("play", "--stop")):
+        def stop_here() -> None:
+            assert one.command("play", "--stop").stdout == "stopped long.wav\n"
+
+        for stop in (lambda: page.click("#announce-stop"), stop_here):
             assert one.command("play", str(long)).returncode == 0
             page.wait_tone(2000)
             stop()
             wait_for("silence", lambda: page.sound()[1] < -60, 15)
+        assert one.command("play", "--stop").stdout == "nothing was being played or said\n"
         assert page.faults == [] or all("409" in fault for fault in page.faults), page.faults
     status, _, body = call(one, "POST", "/api/v1/say", {"text": "x" * 1001})
     assert status == 409 and "1001" in json.loads(body)["error"]["message"]

@@ -63,7 +63,7 @@ def test_a_viewer_sees_and_hears_the_new_source_without_connecting_again(device:
     bright, dark = grey_image(tmp_path / "bright.png", 200), grey_image(tmp_path / "dark.png", 60)
     for picture, luma in ((bright, 188), (dark, 67), (bright, 188)):
         began = time.monotonic()
-        assert f"image:{picture}" in done(one, "source", "set", "video", f"image:{picture}")
+        assert done(one, "source", "set", "video", f"image:{picture}") == f"the picture comes from image:{picture}; the configuration says test\n"
         wait_for(f"a luma of {luma}", lambda luma=luma: abs(last_level(gray) - luma) < 8, 15, every=0.05)
         print(f"the new picture was seen {time.monotonic() - began:.2f} s after the command was begun")
     done(one, "source", "set", "audio", f"file:{sine(tmp_path / 'high.wav', 1000)}")
@@ -100,9 +100,10 @@ def test_volume_and_mute_of_the_device(device: Start, launch: Run, tmp_path: Pat
     def level() -> float:
         return amplitude(samples(wav)[-RATE // 2:], 440)
 
-    done(one, "volume", "device", "0.5")
+    # Each command says in one line what is so now.
+    assert done(one, "volume", "device", "0.5") == "the device's sound is not muted; its volume is 0.5\n"
     wait_for("half as loud", lambda: 0.4 < level() / full < 0.6, 15)
-    done(one, "mute", "device")
+    assert done(one, "mute", "device") == "the device's sound is muted; its volume is 0.5\n"
     wait_for("silence", lambda: level() < full / 500, 15)
     done(one, "unmute", "device")
     wait_for("half as loud again", lambda: 0.4 < level() / full < 0.6, 15)
@@ -116,7 +117,7 @@ def test_a_talkers_sound_is_sent_elsewhere_in_mid_talk(device: Start, launch: Ru
     full = wait_for_tone(first, 1000, least=0.2)
     done(one, "volume", "talk", "0.25")
     wait_for("a quarter as loud", lambda: 0.2 < amplitude(samples(first)[-RATE // 2:], 1000) / full < 0.3, 15)
-    done(one, "sound", "set", f"file:{second}")
+    assert done(one, "sound", "set", f"file:{second}") == f"the talker's sound goes to file:{second}; the configuration says file:{first}\n"
     assert 0.2 < wait_for_tone(second, 1000) / full < 0.3
     # The file that was left has its end: its header tells how long it is.
     data = first.read_bytes()

@@ -140,6 +140,37 @@ pub fn factor(text: &str) -> Result<f64, String> {
     factor.ok_or_else(|| "must be a number from 0 to 2".to_owned())
 }
 
+/// What a change has come to, a line for each thing that it was about.
+pub fn done(changes: &Changes, present: &Present) -> String {
+    fn comes<T: Display>(what: &str, setting: &Setting<T>) -> String {
+        let Setting { value, configured, changed } = setting;
+        let note = if *changed { format!("; the configuration says {configured}") } else { String::new() };
+        format!("{what} {value}{note}\n")
+    }
+    let heard = |whose: &str, volume: f64, muted: bool| match (muted, volume) {
+        (true, _) => format!("{whose} is muted; its volume is {volume}\n"),
+        (false, 0.0) => format!("{whose} is not muted, but its volume is 0\n"),
+        (false, _) => format!("{whose} is not muted; its volume is {volume}\n"),
+    };
+    let mut text = String::new();
+    if changes.video.is_some() {
+        text += &comes("the picture comes from", &present.video);
+    }
+    if changes.audio.is_some() {
+        text += &comes("the sound comes from", &present.audio);
+    }
+    if changes.sound.is_some() {
+        text += &comes("the talker's sound goes to", &present.sound);
+    }
+    if changes.device_volume.is_some() || changes.device_muted.is_some() {
+        text += &heard("the device's sound", present.device_volume.value, present.device_muted.value);
+    }
+    if changes.talk_volume.is_some() || changes.talk_muted.is_some() {
+        text += &heard("the talker's sound", present.talk_volume.value, present.talk_muted.value);
+    }
+    text
+}
+
 /// What is in force, a line each.
 pub fn shown(present: &Present) -> String {
     let mut text = String::new();
@@ -163,6 +194,42 @@ fn line<T: Display>(text: &mut String, what: &str, setting: &Setting<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn present(device_volume: f64, device_muted: bool) -> Present {
+        fn setting<T: Clone + PartialEq>(value: T, configured: T) -> Setting<T> {
+            Setting { changed: value != configured, value, configured }
+        }
+        Present {
+            video: setting(VideoSource::Camera(None), VideoSource::Test),
+            audio: setting(AudioSource::Test, AudioSource::Test),
+            sound: setting(SoundSink::Discard, SoundSink::Discard),
+            device_volume: setting(device_volume, 1.0),
+            device_muted: setting(device_muted, false),
+            talk_volume: setting(1.0, 1.0),
+            talk_muted: setting(false, false),
+        }
+    }
+
+    #[test]
+    fn a_change_is_told_in_one_line() {
+        let changes = |request| match request {
+            Request::Change { changes } => changes,
+            other => panic!("{other:?}"),
+        };
+        let mute = |muted, volume| done(&changes(Direction::Device.mute(muted)), &present(volume, muted));
+        assert_eq!(mute(true, 0.5), "the device's sound is muted; its volume is 0.5\n");
+        assert_eq!(mute(false, 1.0), "the device's sound is not muted; its volume is 1\n");
+        assert_eq!(mute(false, 0.0), "the device's sound is not muted, but its volume is 0\n");
+        assert_eq!(
+            done(&changes(Direction::Talk.volume(1.0)), &present(0.0, true)),
+            "the talker's sound is not muted; its volume is 1\n"
+        );
+        let video = Changes { video: Some(VideoSource::Camera(None)), ..Changes::default() };
+        assert_eq!(
+            done(&video, &present(1.0, false)),
+            "the picture comes from camera:auto; the configuration says test\n"
+        );
+    }
 
     #[test]
     fn a_volume_is_a_number_from_0_to_2() {

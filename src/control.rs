@@ -246,8 +246,8 @@ async fn obey(request: Request, parts: &Parts) -> Result<Told, String> {
             Sound::File(path)
         }
         Request::EndAnnouncements => {
-            parts.outbound.end_announcements();
-            return Ok(Told::Done);
+            let ended = parts.outbound.end_announcements().await;
+            return Ok(Told::Owner(ended.iter().map(ToString::to_string).collect()));
         }
         Request::Change { changes } => {
             let changed = parts.steering.change(changes).await.map_err(|error| error.to_string())?;

@@ -225,7 +225,13 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             ask(&place, &control::Request::Say { text })?;
             print("the device speaks\n")?;
         }
-        Command::Play { file: None, place, .. } => ask(&place, &control::Request::EndAnnouncements)?,
+        Command::Play { file: None, place, .. } => {
+            let ended: Vec<String> = told(put(&place, &control::Request::EndAnnouncements)?)?;
+            print(&match ended.as_slice() {
+                [] => "nothing was being played or said\n".to_owned(),
+                ended => format!("stopped {}\n", ended.join(", ")),
+            })?;
+        }
         Command::Play { file: Some(file), place, .. } => {
             let path = file.canonicalize().with_context(|| format!("cannot play {}", file.display()))?;
             ask(&place, &control::Request::Play { path })?;
@@ -388,14 +394,21 @@ fn list_devices() -> anyhow::Result<()> {
 
 fn ask(place: &Place, request: &control::Request) -> anyhow::Result<()> {
     if let control::Told::Present(present) = put(place, request)? {
-        print(&cli_steering::shown(&present))?;
+        print(&match request {
+            control::Request::Change { changes } => cli_steering::done(changes, &present),
+            _ => cli_steering::shown(&present),
+        })?;
     }
     Ok(())
 }
 
 /// Asks the running service something for the owner.
 fn question<T: serde::de::DeserializeOwned>(place: &Place, question: Question) -> anyhow::Result<T> {
-    let told = match put(place, &control::Request::Owner { question })? {
+    told(put(place, &control::Request::Owner { question })?)
+}
+
+fn told<T: serde::de::DeserializeOwned>(told: control::Told) -> anyhow::Result<T> {
+    let told = match told {
         control::Told::Owner(told) => told,
         _ => serde_json::Value::Null,
     };

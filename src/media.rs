@@ -82,8 +82,8 @@ impl Media {
     }
 
     /// Ends whatever is being said or played.
-    pub fn end_announcements(&self) {
-        self.outbound.end_announcements();
+    pub async fn end_announcements(&self) {
+        self.outbound.end_announcements().await;
     }
 
     async fn announce(&self, sound: Sound) -> Result<(), Refusal> {

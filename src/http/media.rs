@@ -90,6 +90,6 @@ pub(super) async fn play_clip(
 #[utoipa::path(delete, path = "/api/v1/announcements", tag = "call", responses((status = 204)))]
 pub(super) async fn end_announcements(State(state): State<AppState>, caller: Caller) -> Result<StatusCode, Denied> {
     caller.must_talk()?;
-    state.media.end_announcements();
+    state.media.end_announcements().await;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -19,7 +19,7 @@ pub trait MediaDesk: Send + Sync + 'static {
     /// Plays a sound file.
     fn play<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), Refusal>>;
     /// Ends whatever is being said or played.
-    fn end_announcements(&self);
+    fn end_announcements(&self) -> BoxFuture<'_, ()>;
     /// Starts or stops to record.
     fn record(&self, on: bool) -> BoxFuture<'_, Result<(), String>>;
     /// Whether the call is recorded.
@@ -49,8 +49,8 @@ impl MediaDesk for Media {
         Box::pin(Media::play(self, name))
     }
 
-    fn end_announcements(&self) {
-        Media::end_announcements(self);
+    fn end_announcements(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Media::end_announcements(self))
     }
 
     fn record(&self, on: bool) -> BoxFuture<'_, Result<(), String>> {

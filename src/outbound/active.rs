@@ -3,7 +3,7 @@
 //! In: the configuration's part, the sending pipeline's inlets, announcements. Out: encoded buffers there, faults of
 //! sources. Never: outlives its value; opens a device for priming.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gst::prelude::*;
@@ -49,7 +49,7 @@ pub struct Active {
     feeds: Vec<(Wanted, JoinHandle<()>)>,
     inlets: Inlets,
     tell_fault: mpsc::UnboundedSender<Fault>,
-    announcements: HashMap<u64, (Announcement, JoinHandle<()>)>,
+    announcements: BTreeMap<u64, Announced>,
     next_announcement: u64,
     began: Instant,
     seats: Seats,
@@ -57,6 +57,13 @@ pub struct Active {
     tapped: Option<gst_app::AppSrc>,
     /// A recording listens to the top rung.
     listened: bool,
+}
+
+/// What is being said or played.
+struct Announced {
+    sound: Sound,
+    announcement: Announcement,
+    task: JoinHandle<()>,
 }
 
 impl Active {
@@ -94,7 +101,7 @@ impl Active {
             feeds: Vec::new(),
             inlets,
             tell_fault,
-            announcements: HashMap::new(),
+            announcements: BTreeMap::new(),
             next_announcement: 0,
             began: Instant::now(),
             seats,
@@ -155,7 +162,12 @@ impl Active {
     }
 
     /// Plays a prepared announcement over the programme; `done` is called with its number when it has been heard.
-    pub async fn announce(&mut self, mut source: Source, done: impl FnOnce(u64) + Send + 'static) -> Result<(), Error> {
+    pub async fn announce(
+        &mut self,
+        sound: Sound,
+        mut source: Source,
+        done: impl FnOnce(u64) + Send + 'static,
+    ) -> Result<(), Error> {
         if self.announcements.len() >= ANNOUNCEMENTS {
             return Err(Error::Input(
                 "as many announcements as can be heard at once are playing: wait for one to end".into(),
@@ -187,24 +199,28 @@ impl Active {
             tokio::time::sleep(HEARD_OUT).await;
             done(id);
         });
-        self.announcements.insert(id, (announcement, task));
+        self.announcements.insert(id, Announced { sound, announcement, task });
         Ok(())
     }
 
     /// Takes out an announcement that has been heard.
     pub fn announced(&mut self, id: u64) {
-        if let Some((announcement, _)) = self.announcements.remove(&id) {
-            self.mixer.remove(announcement);
+        if let Some(announced) = self.announcements.remove(&id) {
+            self.mixer.remove(announced.announcement);
         }
     }
 
-    /// Takes all announcements out, heard or not.
-    pub fn end_announcements(&mut self) {
-        for (_, (announcement, task)) in self.announcements.drain() {
-            // Its source goes with it.
-            task.abort();
-            self.mixer.remove(announcement);
-        }
+    /// Takes all announcements out, heard or not. Returns what they were, in the order in which they began.
+    pub fn end_announcements(&mut self) -> Vec<Sound> {
+        let ended = std::mem::take(&mut self.announcements).into_values();
+        ended
+            .map(|Announced { sound, announcement, task }| {
+                // Its source goes with it.
+                task.abort();
+                self.mixer.remove(announcement);
+                sound
+            })
+            .collect()
     }
 }
 
@@ -214,7 +230,7 @@ impl Drop for Active {
         self.mixer.part();
         self.tapped.iter().for_each(|inlet| self.seats.untap(inlet));
         self.feeds.iter().for_each(|(_, task)| task.abort());
-        self.announcements.values().for_each(|(_, task)| task.abort());
+        self.announcements.values().for_each(|announced| announced.task.abort());
     }
 }
 

@@ -127,14 +127,28 @@ pub enum Sound {
     File(PathBuf),
 }
 
+impl std::fmt::Display for Sound {
+    /// As a person calls it: a file without its folders, a text in quotes, cut where it would fill the line.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.file_name().unwrap_or(path.as_os_str()).to_string_lossy()),
+            Self::Speech(text) if text.chars().count() <= SHOWN => write!(f, "{text:?}"),
+            Self::Speech(text) => write!(f, "{:?}...", text.chars().take(SHOWN).collect::<String>()),
+        }
+    }
+}
+
+/// Characters of a text by which it is called.
+const SHOWN: usize = 40;
+
 #[derive(Debug)]
 enum Command {
     Duck(bool),
     Sources(Vec<Wanted>),
     Volume(f64),
-    Announce(Source, oneshot::Sender<Result<(), Error>>),
+    Announce(Sound, Source, oneshot::Sender<Result<(), Error>>),
     Announced(u64),
-    EndAnnouncements,
+    EndAnnouncements(oneshot::Sender<Vec<Sound>>),
     Hold(Purpose),
     Release(Purpose),
     Frame(snapshot::Wish),
@@ -188,13 +202,16 @@ impl Outbound {
         // Outside the task: a file that is slow to open must not hold up viewers.
         let source = active::prepare(&sound).await?;
         let (reply, answer) = oneshot::channel();
-        self.tell(Command::Announce(source, reply));
+        self.tell(Command::Announce(sound, source, reply));
         answer.await.unwrap_or_else(|_| Err(Error::Input("the service is stopping".into())))
     }
 
-    /// Ends whatever is announced at the moment.
-    pub fn end_announcements(&self) {
-        self.tell(Command::EndAnnouncements);
+    /// Ends whatever is announced at the moment; returns what that was, the first begun first.
+    pub async fn end_announcements(&self) -> Vec<Sound> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Command::EndAnnouncements(reply));
+        // Err: the service is stopping, and nothing is heard any more.
+        answer.await.unwrap_or_default()
     }
 
     /// Keeps capture and encoder running, with or without viewers, as long as the value lives.

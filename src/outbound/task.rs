@@ -13,7 +13,7 @@ use super::feed::Fault;
 use super::hold::{Holders, Purpose};
 use super::sending::Sending;
 use super::source::{Source, Wanted};
-use super::{Command, Failure, Report, Settings, snapshot};
+use super::{Command, Failure, Report, Settings, Sound, snapshot};
 use crate::api::Part;
 use crate::picture_slot::PictureSlot;
 use crate::pipeline::{Error, Event};
@@ -309,8 +309,8 @@ impl Task {
                 self.settings.volume = factor;
                 self.apply_duck();
             }
-            Command::Announce(source, reply) => {
-                let begun = self.announce(source).await;
+            Command::Announce(sound, source, reply) => {
+                let begun = self.announce(sound, source).await;
                 reply.send(begun).ok();
             }
             Command::Announced(id) => {
@@ -318,10 +318,10 @@ impl Task {
                     active.announced(id);
                 }
             }
-            Command::EndAnnouncements => {
-                if let Some(active) = &mut self.active {
-                    active.end_announcements();
-                }
+            Command::EndAnnouncements(reply) => {
+                let ended = self.active.as_mut().map(Active::end_announcements).unwrap_or_default();
+                // An answer nobody waits for any more is no fault.
+                reply.send(ended).ok();
             }
             Command::Hold(purpose) => {
                 self.holders.add(purpose);
@@ -383,7 +383,7 @@ impl Task {
         }
     }
 
-    async fn announce(&mut self, source: Source) -> Result<(), Error> {
+    async fn announce(&mut self, sound: Sound, source: Source) -> Result<(), Error> {
         let Some(active) = self.active.as_mut().filter(|active| !active.priming) else {
             return Err(Error::Input("nobody is listening: nothing was played".into()));
         };
@@ -392,7 +392,7 @@ impl Task {
             // Nobody is there any more only while the service stops.
             own.send(Command::Announced(id)).ok();
         };
-        active.announce(source, done).await
+        active.announce(sound, source, done).await
     }
 
     async fn change(&mut self, change: Change) {

@@ -417,8 +417,9 @@ impl MediaDesk for FakeMedia {
         Box::pin(async move { if name == "gong.wav" { Ok(()) } else { Err(Refusal::Unknown) } })
     }
 
-    fn end_announcements(&self) {
+    fn end_announcements(&self) -> BoxFuture<'_, ()> {
         self.note("end announcements");
+        Box::pin(async {})
     }
 
     fn record(&self, on: bool) -> BoxFuture<'_, Result<(), String>> {
