@@ -177,7 +177,8 @@ def test_a_file_that_is_lost_gives_a_card_and_comes_back(device: Start, tmp_path
     file.unlink()
     with Chromium(tmp_path / "home", one.ca) as chromium:
         page = chromium.live(one.url, KEEP_CONNECTIONS)
-        one.wait_for_log(r"WARN.*source failed.*short.mkv")
+        said = one.wait_for_log(r"WARN.*source failed.*short.mkv")[0]
+        assert str(tmp_path) not in said, said
         wait_for_card(page)
         wait_for("the fault in the state line", lambda: "short.mkv" in page.state_line())
         put_back(kept, file)

@@ -109,7 +109,11 @@ async fn tell(
     told: &mut Option<String>,
     faults: &mpsc::UnboundedSender<Fault>,
 ) -> Option<Source> {
-    let message = format!("{}: {reason}", wanted.label());
+    let mut message = format!("{}: {reason}", wanted.label());
+    // Those who watch read it, too: a file by its name, wherever it is kept.
+    if let Some((path, name)) = wanted.path().and_then(|path| Some((path.to_str()?, path.file_name()?.to_str()?))) {
+        message = message.replace(path, name);
+    }
     if told.as_ref() == Some(&message) {
         return None;
     }

@@ -15,6 +15,8 @@ export function plain(words: string): string {
     .replace(/^TOML parse error at line.*\n(?:.*\|.*\n)*/, "")
     // As a terminal marks what can be typed.
     .replace(/`([^`\n]*)`/g, "“$1”")
+    // A file by its name, wherever it is kept.
+    .replace(/^(cannot show or play )(?:file|image):[^:\n]*\/([^:\n/]+)/, "$1$2")
     .replace(/,? at line \d+,? column \d+/g, "");
   return sentence(bare);
 }

@@ -19,8 +19,13 @@ test("a parser's place in a text is nothing for people", () => {
 });
 
 test("unknown words stay, as a sentence", () => {
-  assert.equal(plain("cannot show or play file:/a.mp4: it is no video"), "Cannot show or play file:/a.mp4: it is no video.");
+  assert.equal(plain("cannot do it: it is no video"), "Cannot do it: it is no video.");
   assert.equal(declined("this peer has too many sessions (4); end one first.").detail, "This peer has too many sessions (4); end one first. Trying again.");
+});
+
+test("a file is called by its name alone", () => {
+  assert.equal(plain("cannot show or play file:/srv/my clips/a.mp4: it is no video"), "Cannot show or play a.mp4: it is no video.");
+  assert.equal(plain("cannot show or play image:/a.png: it is no picture"), "Cannot show or play a.png: it is no picture.");
 });
 
 test("the fault names the person who talks", () => {

@@ -20,6 +20,7 @@ pub use card::card;
 pub use file::file;
 pub use speech::speech;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -176,12 +177,16 @@ impl Wanted {
 
     /// Whether it comes from a file.
     pub fn is_file(&self) -> bool {
-        matches!(
-            self,
-            Self::Both(_)
-                | Self::Video(VideoSource::File(_) | VideoSource::Image(_))
-                | Self::Audio(AudioSource::File(_))
-        )
+        self.path().is_some()
+    }
+
+    /// The file that it comes from.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Both(path) => Some(path),
+            Self::Video(source) => source.file(),
+            Self::Audio(source) => source.file(),
+        }
     }
 
     /// What people call it in a message.
