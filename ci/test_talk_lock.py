@@ -37,6 +37,13 @@ def test_the_second_waits_and_gets_the_turn(device: Start, tmp_path: Path) -> No
         second.click("#talk")
         second.wait_data(talk="waiting")
         wait_for("the first knows who waits", lambda: "One person waits for the turn." in first.state_line())
+        # And the owner sees it of everybody, in the panel and in the terminal.
+        first.click("#owner-toggle")
+        does = "[...document.querySelectorAll('#people li')].map((one) => one.dataset.does).sort().join()"
+        first.wait("one talks, one waits", f"{does} === 'talking,waiting to talk'")
+        listed = one.command("sessions").stdout
+        assert listed.count(" talks ") == 1 and listed.count(" waits to talk ") == 1 and "watches" not in listed, listed
+        first.click("#owner-close")
         first.click("#talk")
         second.wait_data(talk="talking")
         first.wait_data(talk="busy")

@@ -111,6 +111,7 @@ pub fn sessions(sessions: &[SessionInfo]) -> String {
         };
         let does = match session {
             session if session.talking => "talks",
+            session if session.waiting => "waits to talk",
             session if session.watching => "watches",
             _ => "is connected",
         };
@@ -172,6 +173,7 @@ mod tests {
             since: 1_700_000_000,
             watching,
             talking: false,
+            waiting: false,
             own: false,
             sent_bytes: 2_500_000,
             rung: watching.then_some(1),
@@ -193,6 +195,8 @@ mod tests {
                 && lines[0].ends_with("2.5 MB  quality 2, 480 kbit/s, 2.5 % lost")
         );
         assert!(lines[1].starts_with("abcdef01  token robot ") && lines[1].contains("is connected"));
+        let waiting = SessionInfo { waiting: true, ..session("0123456789", None, true) };
+        assert!(sessions(&[waiting]).contains("viewer    waits to talk 192.0.2.7"));
         assert_eq!(sessions(&[]), "nobody is connected\n");
     }
 

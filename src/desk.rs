@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::outbound::{self, Outbound};
 use crate::picture_slot::PictureSlot;
 use crate::recording::{self, Recorder};
-use crate::session::{Effect, TalkLock};
+use crate::session::{Effect, TalkLock, Turns};
 use crate::signalling::hub::Hub;
 use crate::signalling::{Notice, PeerId};
 
@@ -41,7 +41,7 @@ enum Ask {
 pub struct Desk {
     asks: mpsc::Sender<Ask>,
     status: watch::Receiver<Status>,
-    talker: watch::Receiver<Option<PeerId>>,
+    turns: watch::Receiver<Turns>,
     faults: watch::Receiver<BTreeMap<Part, String>>,
 }
 
@@ -81,11 +81,11 @@ impl Desk {
         let (asks, inbox) = mpsc::channel(64);
         let (status, shown) = watch::channel(status);
         let (reports, inbound) = mpsc::unbounded_channel();
-        let (holder, talker) = watch::channel(None);
+        let (told_turns, turns) = watch::channel(Turns::default());
         let (faulty, faults) = watch::channel(BTreeMap::new());
         let task = Task {
             status,
-            holder,
+            turns: told_turns,
             lock,
             parts,
             talk: None,
@@ -96,7 +96,7 @@ impl Desk {
             faults: faulty,
         };
         tokio::spawn(task.run(inbox, inputs, inbound));
-        Self { asks, status: shown, talker, faults }
+        Self { asks, status: shown, turns, faults }
     }
 
     /// Asks for the turn.
@@ -135,9 +135,9 @@ impl Desk {
         self.put(Ask::Pulse).await.is_ok()
     }
 
-    /// Who has the turn to talk.
-    pub fn talker(&self) -> Option<PeerId> {
-        self.talker.borrow().clone()
+    /// Who has the turn to talk, and who waits for it.
+    pub fn turns(&self) -> Turns {
+        self.turns.borrow().clone()
     }
 
     /// What does not work just now though the service goes on, a sentence each: a source, the speaker, a recording.
@@ -196,8 +196,8 @@ impl Desk {
 
 struct Task {
     status: watch::Sender<Status>,
-    /// Who has the turn.
-    holder: watch::Sender<Option<PeerId>>,
+    /// Who has the turn, and who waits.
+    turns: watch::Sender<Turns>,
     lock: TalkLock,
     parts: Parts,
     talk: Option<(PeerId, Talk)>,
@@ -473,9 +473,9 @@ impl Task {
     }
 
     fn tell_turns(&mut self) {
-        let holder = self.lock.holder().map(str::to_owned);
-        self.parts.metrics.turns(holder.is_some(), self.lock.waiting());
-        self.holder.send_replace(holder);
+        let turns = self.lock.turns();
+        self.parts.metrics.turns(turns.holder.is_some(), turns.line.len());
+        self.turns.send_replace(turns);
         let peers: Vec<PeerId> = self.subscribers.keys().cloned().collect();
         for peer in peers {
             let talk = self.lock.state_of(&peer);

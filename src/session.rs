@@ -26,6 +26,15 @@ pub struct TalkLock {
     version: u32,
 }
 
+/// Who has the turn, and who waits for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Turns {
+    /// Has the turn, started or not.
+    pub holder: Option<String>,
+    /// Wait for it, the next one first.
+    pub line: Vec<String>,
+}
+
 /// Something for the device to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
@@ -203,9 +212,12 @@ impl TalkLock {
         self.holder.as_ref().map(|holder| holder.peer.as_str())
     }
 
-    /// How many wait for the turn.
-    pub fn waiting(&self) -> usize {
-        self.line.len()
+    /// Who has the turn, and who waits for it.
+    pub fn turns(&self) -> Turns {
+        Turns {
+            holder: self.holder().map(str::to_owned),
+            line: self.line.iter().map(|waiter| waiter.peer.clone()).collect(),
+        }
     }
 
     /// The lock as `peer` sees it; a peer never heard of is idle.

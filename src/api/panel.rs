@@ -28,6 +28,8 @@ pub struct SessionInfo {
     pub watching: bool,
     /// It has the turn to talk.
     pub talking: bool,
+    /// It waits for the turn to talk.
+    pub waiting: bool,
     /// It came with the sign-in of whoever asks.
     pub own: bool,
     /// Bytes of RTP sent to it.

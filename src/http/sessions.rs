@@ -79,7 +79,7 @@ pub(super) async fn end_one(state: &AppState, id: &str, principal: Option<&str>)
 /// The list as somebody of this principal gets it.
 pub(super) fn connected(state: &AppState, principal: &str) -> Vec<SessionInfo> {
     let figures = state.panel.metrics.sessions();
-    let talker = state.desk.talker();
+    let turns = state.desk.turns();
     let info = |remote: Remote| {
         let own: Vec<&Figures> = figures.iter().filter(|figures| figures.peer == remote.id).collect();
         let join = own.iter().find_map(|figures| figures.join);
@@ -91,7 +91,8 @@ pub(super) fn connected(state: &AppState, principal: &str) -> Vec<SessionInfo> {
             address: remote.address.map(|address| address.to_string()),
             since: unix(remote.since),
             watching: !own.is_empty(),
-            talking: talker.as_deref() == Some(remote.id.as_str()),
+            talking: turns.holder.as_ref() == Some(&remote.id),
+            waiting: turns.line.contains(&remote.id),
             own: remote.grants.principal == principal,
             sent_bytes: own.iter().map(|figures| figures.bytes).sum(),
             rung: own.first().map(|figures| u32::try_from(figures.standing.rung).unwrap_or(u32::MAX)),

@@ -5,6 +5,7 @@
 
 use crate::api::{Access, Event, Quality, Status, TalkState};
 use crate::desk::{Desk, DeskClosed};
+use crate::session::Turns;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc::Receiver;
 
@@ -22,8 +23,8 @@ pub trait TalkDesk: Send + Sync + 'static {
     fn subscribe<'a>(&'a self, peer: &'a str) -> BoxFuture<'a, Result<Receiver<Event>, DeskClosed>>;
     /// An event for one peer's page alone.
     fn tell<'a>(&'a self, peer: &'a str, event: Event) -> BoxFuture<'a, Result<(), DeskClosed>>;
-    /// Who has the turn to talk.
-    fn talker(&self) -> Option<String>;
+    /// Who has the turn to talk, and who waits for it.
+    fn turns(&self) -> Turns;
     /// What does not work just now though the service goes on, a sentence each.
     fn faults(&self) -> Vec<String>;
 }
@@ -53,8 +54,8 @@ impl TalkDesk for Desk {
         Box::pin(Desk::tell(self, peer, event))
     }
 
-    fn talker(&self) -> Option<String> {
-        Desk::talker(self)
+    fn turns(&self) -> Turns {
+        Desk::turns(self)
     }
 
     fn faults(&self) -> Vec<String> {

@@ -368,8 +368,8 @@ impl TalkDesk for FakeDesk {
         })
     }
 
-    fn talker(&self) -> Option<String> {
-        self.inner.lock().expect("no panic").lock.holder().map(str::to_owned)
+    fn turns(&self) -> crate::session::Turns {
+        self.inner.lock().expect("no panic").lock.turns()
     }
 
     fn faults(&self) -> Vec<String> {

@@ -34,6 +34,10 @@ watching: boolean,
  */
 talking: boolean, 
 /**
+ * It waits for the turn to talk.
+ */
+waiting: boolean, 
+/**
  * It came with the sign-in of whoever asks.
  */
 own: boolean, 

@@ -78,7 +78,7 @@ class Row {
     this.#who.textContent = name;
     this.#what.textContent = here ? "this page" : "";
     this.#what.className = here ? "chip" : "";
-    const does = session.talking ? "talking" : session.watching ? "watching" : "connected";
+    const does = doing(session);
     this.item.dataset["does"] = does;
     const since = new Date(session.since * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }).replaceAll(" ", "\u00a0");
     const parts = [open ? "" : ROLES[session.role ?? "none"], does, session.address ?? "", `since\u00a0${since}`, session.sentBytes > 0 ? megabytes(session.sentBytes) : "", link(session)];
@@ -99,6 +99,13 @@ class Row {
     this.#end.textContent = "End";
     this.#end.classList.remove("grave");
   }
+}
+
+/** What somebody does, the rarest first. */
+export function doing({ talking, waiting, watching }: Pick<SessionInfo, "talking" | "waiting" | "watching">): string {
+  if (talking) return "talking";
+  if (waiting) return "waiting to talk";
+  return watching ? "watching" : "connected";
 }
 
 /** Where nobody signs in, the same sign-in is no sign of the same person. */
