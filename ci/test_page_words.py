@@ -69,6 +69,24 @@ def test_who_is_muted_is_told_and_told_again_when_he_is_heard(device: Start, tmp
             wait_for(words, lambda words=words: words in page.state_line())
 
 
+def test_viewers_are_told_that_the_devices_own_sound_is_muted(device: Start, tmp_path: Path) -> None:
+    """By mute and by volume 0, also who comes later; no longer once it is heard."""
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url)
+        assert page.state_line() == "Live"
+        for on, off in ((("mute", "device"), ("unmute", "device")), (("volume", "device", "0"), ("volume", "device", "0.5"))):
+            assert one.command(*on).returncode == 0
+            wait_for("the word", lambda: page.state_line() == "Live The device's sound is muted.")
+            late = chromium.live(one.url, viewport={"width": 740, "height": 360})
+            wait_for("the word for who comes later", lambda late=late: late.state_line() == "Live The device's sound is muted.")
+            assert late.evaluate("document.getElementById('detail').checkVisibility()"), "not seen on a phone on its side"
+            assert one.command(*off).returncode == 0
+            for each in (page, late):
+                wait_for("no word", lambda each=each: each.state_line() == "Live")
+            late.page.context.close()
+
+
 def test_volume_and_mute_stay_where_the_source_is_silent(device: Start, tmp_path: Path) -> None:
     """Announcements are heard there all the same."""
     one = device("--audio", "silence")

@@ -71,6 +71,8 @@ pub struct Status {
     pub video: bool,
     /// The device sends sound.
     pub audio: bool,
+    /// The owner has muted the device's own sound, or set its volume to 0; announcements are heard all the same.
+    pub audio_muted: bool,
     /// The device has a use for the browser's camera.
     pub inbound_video: bool,
     /// What becomes of a talker's sound.

@@ -30,7 +30,7 @@ enum Ask {
     Release { peer: PeerId, reply: oneshot::Sender<TalkState> },
     Quality { peer: PeerId, quality: Quality },
     Subscribe { peer: PeerId, reply: oneshot::Sender<mpsc::Receiver<Event>> },
-    Sound { sent: bool, talk: TalkSound },
+    Sound(SoundNow),
     Tell { peer: PeerId, event: Box<Event> },
     Pulse(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
@@ -70,6 +70,23 @@ pub struct Parts {
     pub slot: PictureSlot,
     /// Where it is counted.
     pub metrics: Metrics,
+}
+
+/// What is heard, and what is not, by the owner's will.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SoundNow {
+    /// The device sends sound.
+    pub sent: bool,
+    /// The device's own sound is muted.
+    pub muted: bool,
+    /// What becomes of the talker's.
+    pub talk: TalkSound,
+}
+
+impl SoundNow {
+    fn of(status: &Status) -> Self {
+        Self { sent: status.audio, muted: status.audio_muted, talk: status.talk_sound }
+    }
 }
 
 /// Events that wait for one page; a page that reads none for so many is cut off and comes back.
@@ -173,12 +190,12 @@ impl Desk {
         self.put(|reply| Ask::Subscribe { peer: peer.to_owned(), reply }).await
     }
 
-    /// Whether the device sends sound from now on, and what becomes of the talker's.
+    /// What is heard from now on.
     ///
     /// # Errors
     /// The service is stopping.
-    pub async fn sound(&self, sent: bool, talk: TalkSound) -> Result<(), DeskClosed> {
-        self.asks.send(Ask::Sound { sent, talk }).await.map_err(|_| DeskClosed)
+    pub async fn sound(&self, now: SoundNow) -> Result<(), DeskClosed> {
+        self.asks.send(Ask::Sound(now)).await.map_err(|_| DeskClosed)
     }
 
     /// Ends the talk and closes its files.
@@ -299,10 +316,11 @@ impl Task {
                 senders.push(tx);
                 reply.send(rx).ok();
             }
-            Ask::Sound { sent, talk } => {
+            Ask::Sound(now) => {
                 let changed = self.status.send_if_modified(|status| {
-                    let before = std::mem::replace(&mut status.audio, sent) != sent;
-                    std::mem::replace(&mut status.talk_sound, talk) != talk || before
+                    let before = SoundNow::of(status);
+                    (status.audio, status.audio_muted, status.talk_sound) = (now.sent, now.muted, now.talk);
+                    before != now
                 });
                 if changed {
                     let status = self.status.borrow().clone();

@@ -458,6 +458,7 @@ fn status(config: &Config) -> Result<api::Status, Error> {
         ice_servers,
         video: true,
         audio: config.audio != AudioSource::Silence,
+        audio_muted: steering::device_volume(config) == 0.0,
         inbound_video: config.picture.iter().any(|sink| *sink != PictureSink::Discard),
         talk_sound: inbound::Playback::of(config).outcome(),
     })

@@ -356,7 +356,7 @@ mod tests {
         assert_eq!(lock.ask("b", false, now), [Effect::Changed]);
         assert_eq!(lock.silent("b", now), []);
         assert_eq!(lock.silent("a", now), [stop("a", Some(SILENT)), Effect::Changed]);
-        assert_eq!((lock.holder(), lock.waiting()), (Some("b"), 0));
+        assert_eq!((lock.holder(), lock.turns().line.len()), (Some("b"), 0));
         assert_eq!(lock.state_of("a").revoked_by.as_deref(), Some(SILENT));
     }
 

@@ -15,7 +15,7 @@ use ts_rs::TS;
 use utoipa::ToSchema;
 
 use crate::config::{self, AudioSource, Config, SoundSink, VideoSource};
-use crate::desk::Desk;
+use crate::desk::{Desk, SoundNow};
 use crate::far_end::FarEnd;
 use crate::inbound::Playback;
 use crate::outbound::Outbound;
@@ -195,7 +195,12 @@ impl Steering {
             inner.parts.outbound.set_sources(after);
         }
         let playback = Playback::of(&next);
-        if inner.parts.desk.sound(next.audio != AudioSource::Silence, playback.outcome()).await.is_err() {
+        let now = SoundNow {
+            sent: next.audio != AudioSource::Silence,
+            muted: device_volume(&next) == 0.0,
+            talk: playback.outcome(),
+        };
+        if inner.parts.desk.sound(now).await.is_err() {
             tracing::debug!("the desk has stopped");
         }
         inner.parts.outbound.set_volume(device_volume(&next));

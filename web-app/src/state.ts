@@ -151,7 +151,7 @@ function liveLine(facts: Facts): { headline: string; detail: string; warn: boole
     const others = waiters(talk.waiting);
     if (unheard) return warning("You are not heard", sentences(sentence(unheard), facts.camera ? "It sees you." : "", others));
     const told = fault || (facts.camera ? "The device hears and sees you." : "The device hears you.");
-    return calm("Talking", sentences(others, told));
+    return calm("Talking", sentences(others, told, muted(facts)));
   }
   if (turn === "microphone") return calm("Starting your microphone", "If the browser asks, allow it.");
   if (turn === "starting") return calm("Your turn", "Connecting your microphone to the device.");
@@ -161,10 +161,15 @@ function liveLine(facts: Facts): { headline: string; detail: string; warn: boole
   }
   if (notice) return { ...notice, warn: true };
   if (talk.busy) {
-    return calm("Busy: someone is talking", talk.waiting > 0 ? `${talk.waiting} in line.` : fault);
+    return calm("Busy: someone is talking", sentences(talk.waiting > 0 ? `${talk.waiting} in line.` : fault, muted(facts)));
   }
-  if (!fault) return calm("Live", "");
-  return warning(facts.faults["video"] ? "No picture" : facts.faults["audio"] ? "No sound" : "Live", fault);
+  if (!fault) return calm("Live", muted(facts));
+  return warning(facts.faults["video"] ? "No picture" : facts.faults["audio"] ? "No sound" : "Live", sentences(fault, muted(facts)));
+}
+
+/** Whoever hears nothing shall not look for the reason in his own loudspeaker. */
+function muted({ status }: Facts): string {
+  return status?.audio && status.audioMuted ? "The device's sound is muted." : "";
 }
 
 function sentences(...parts: string[]): string {

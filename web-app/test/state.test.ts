@@ -7,7 +7,7 @@ import { putOut, show, type Facts } from "../src/state";
 function status(role: Role | null, some: Partial<Status> = {}): Status {
   return {
     version: "1", name: "Door", access: { role, open: false, needsSetup: false }, deviceId: "device", iceServers: [],
-    video: true, audio: true, inboundVideo: true, talkSound: "played", ...some,
+    video: true, audio: true, audioMuted: false, inboundVideo: true, talkSound: "played", ...some,
   };
 }
 
@@ -74,6 +74,16 @@ test("who is muted by the owner, or played nowhere, is not told that he is heard
   assert.deepEqual([talking("muted").headline, talking("muted").detail, talking("muted").warn], ["You are not heard", "The device's owner has muted talkers.", true]);
   assert.equal(talking("discarded", true).detail, "This device plays no sound. It sees you.");
   assert.equal(talking("played").detail, "The device hears you.");
+});
+
+test("everybody is told that the device's own sound is muted, whatever else goes on", () => {
+  const muted = (some: Partial<Facts> = {}, audio = true) => show(facts({ status: status("viewer", { audioMuted: true, audio }), ...some }));
+  assert.deepEqual([muted().headline, muted().detail, muted().warn], ["Live", "The device's sound is muted.", false]);
+  assert.equal(muted({ turn: "sending" }).detail, "The device hears you. The device's sound is muted.");
+  assert.equal(muted({ faults: { video: "no camera is there" } }).detail, "No camera is there. The device's sound is muted.");
+  const busy = { you: "idle", busy: true, place: 0, waiting: 1, version: 0, revokedBy: null } as const;
+  assert.equal(muted({ talk: busy }).detail, "1 in line. The device's sound is muted.");
+  assert.equal(muted({}, false).detail, ""); // it sends none that could be muted
 });
 
 test("a fault of the talk is none once nobody talks", () => {

@@ -339,6 +339,7 @@ impl TalkDesk for FakeDesk {
             ice_servers: vec![stun],
             video: true,
             audio: true,
+            audio_muted: false,
             inbound_video: true,
             talk_sound: crate::api::TalkSound::Played,
         }

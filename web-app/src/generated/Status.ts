@@ -36,6 +36,10 @@ video: boolean,
  */
 audio: boolean, 
 /**
+ * The owner has muted the device's own sound, or set its volume to 0; announcements are heard all the same.
+ */
+audioMuted: boolean, 
+/**
  * The device has a use for the browser's camera.
  */
 inboundVideo: boolean, 
