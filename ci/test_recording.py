@@ -259,7 +259,19 @@ def test_a_killed_process_loses_at_most_a_second(device: Start, tmp_path: Path) 
     one.wait_for_log("recording the call")
     assert streams(file)[0]["file_duration"] and float(streams(file)[0]["file_duration"]) > 4
     entry = next(entry for entry in listed(one) if entry["name"] == file.name)
-    assert entry["seconds"] > 4 and not entry["recording"]
+    assert entry["seconds"] > 4 and not entry["recording"] and entry["cutOff"]
+    assert one.stop() == 0
+    one.start()
+    whole = [entry["cutOff"] for entry in listed(one) if entry["name"] != file.name]
+    assert whole and not any(whole), "one that came to its own end"
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url)
+        page.click("#settings-toggle")
+        page.click("#recordings-open")
+        page.wait("the list", "document.querySelectorAll('#recordings-list li').length > 1")
+        told = page.evaluate("[...document.querySelectorAll('#recordings-list .what')].map((what) => what.textContent.includes('cut off when the device stopped'))")
+        assert told.count(True) == 1 and told[-1], told
+        screenshot(page, "recordings-cut-off")
 
 
 @pytest.fixture

@@ -348,6 +348,8 @@ pub struct RecordingEntry {
     pub peer: Option<String>,
     /// It is being written.
     pub recording: bool,
+    /// The service or its power was cut off while it was written; what had been written by then is whole.
+    pub cut_off: bool,
 }
 
 /// Speaks a text to those who watch.

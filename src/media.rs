@@ -121,11 +121,13 @@ impl Media {
             .into_iter()
             .map(|entry| {
                 let recording = open.as_deref() == Some(&*entry.name);
-                let (began, length) = entry.facts().unzip();
-                let so_far = || SystemTime::now().duration_since(began?).ok();
-                let length = length.flatten().or_else(|| if recording { so_far() } else { None });
+                let facts = entry.facts();
+                let so_far = || SystemTime::now().duration_since(facts?.began).ok();
+                let length = facts.and_then(|facts| facts.length);
+                let length = length.or_else(|| if recording { so_far() } else { None });
                 RecordingEntry {
-                    began: began.and_then(rfc3339),
+                    began: facts.and_then(|facts| rfc3339(facts.began)),
+                    cut_off: facts.is_some_and(|facts| facts.cut_off),
                     seconds: length.map(|length| length.as_secs_f64()),
                     bytes: entry.size,
                     peer: Some(entry.peer).filter(|peer| peer != "device"),

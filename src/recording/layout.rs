@@ -50,6 +50,8 @@ pub struct Facts {
     pub length: Option<u64>,
     /// Where the index begins in the file.
     pub cues: Option<u64>,
+    /// The recording did not come to its own end: what there was of it was finished later.
+    pub cut_off: bool,
 }
 
 /// A key frame of the first picture, for seeking.
@@ -138,7 +140,8 @@ pub fn read(head: &[u8]) -> Option<(Kind, Facts, Vec<u8>)> {
     let eight = |wanted| children(info).find(|(id, _)| *id == wanted)?.1.try_into().ok();
     let began = i64::from_be_bytes(eight(id::DATE)?).checked_add(MILLENNIUM)?;
     let duration = eight(id::DURATION).map(|bytes| f64::from_be_bytes(bytes).max(0.0) as u64);
-    Some((kind, Facts { began, duration, ..Facts::default() }, element(id::TRACKS, tracks)))
+    let cut_off = children(info).any(|(id, text)| id == id::WRITING_APP && text.ends_with(CUT_OFF.as_bytes()));
+    Some((kind, Facts { began, duration, cut_off, ..Facts::default() }, element(id::TRACKS, tracks)))
 }
 
 /// The elements that lie whole in these bytes, one after the other.
@@ -191,6 +194,11 @@ fn seek(element_id: u32, at: u64) -> Vec<u8> {
     master(id::SEEK, &[element(id::SEEK_ID, &bytes), number(id::SEEK_POSITION, at)])
 }
 
+/// What wrote the file.
+const WRITER: &str = concat!("Duplex ", env!("CARGO_PKG_VERSION"));
+/// Stands after it in a file that was cut off: the one place for a remark that no player shows over the picture.
+const CUT_OFF: &str = " (cut off)";
+
 /// 2001-01-01, from which Matroska counts, in nanoseconds since 1970.
 const MILLENNIUM: i64 = 978_307_200_000_000_000;
 
@@ -199,7 +207,7 @@ fn info(facts: &Facts) -> Vec<u8> {
         number(id::TIMESTAMP_SCALE, 1_000_000),
         element(id::DATE, &facts.began.saturating_sub(MILLENNIUM).to_be_bytes()),
         text(id::MUXING_APP, "Duplex"),
-        text(id::WRITING_APP, concat!("Duplex ", env!("CARGO_PKG_VERSION"))),
+        text(id::WRITING_APP, &format!("{WRITER}{}", if facts.cut_off { CUT_OFF } else { "" })),
     ];
     children.extend(facts.duration.map(|duration| float(id::DURATION, duration as f64)));
     master(id::INFO, &children)
@@ -261,7 +269,11 @@ mod tests {
             let bytes = head(Kind::Matroska, &tracks, &closed);
             assert_eq!(bytes.len(), HEAD);
             let known = Facts { length: None, cues: None, ..closed };
-            assert_eq!(read(&bytes), Some((Kind::Matroska, known, tracks)));
+            assert_eq!(read(&bytes), Some((Kind::Matroska, known, tracks.clone())));
+            let cut = Facts { cut_off: true, ..closed };
+            let bytes = head(Kind::Matroska, &tracks, &cut);
+            assert_eq!(bytes.len(), HEAD);
+            assert_eq!(read(&bytes), Some((Kind::Matroska, Facts { cut_off: true, ..known }, tracks)));
         }
         assert_eq!(read(&[0; HEAD]), None);
         assert_eq!(read(b"short"), None);

@@ -44,7 +44,7 @@ fn mend(path: &Path) -> io::Result<bool> {
         facts.cues = Some(length);
         length += index.len() as u64;
     }
-    (facts.duration, facts.length) = (Some(found.end), Some(length));
+    (facts.duration, facts.length, facts.cut_off) = (Some(found.end), Some(length), true);
     file.write_all_at(&layout::head(kind, &tracks, &facts), 0)?;
     // Its age is that of what is in it.
     file.set_modified(modified)?;

@@ -40,14 +40,25 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// When it began and its length, as its head says. The length is `None` while it is being written.
-    pub fn facts(&self) -> Option<(SystemTime, Option<Duration>)> {
+    /// What its head says.
+    pub fn facts(&self) -> Option<Facts> {
         let mut head = vec![0; layout::HEAD];
         File::open(&self.path).and_then(|mut file| file.read_exact(&mut head)).ok()?;
         let (_, facts, _) = layout::read(&head)?;
         let began = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(facts.began).ok()?);
-        Some((began, facts.duration.map(Duration::from_millis)))
+        Some(Facts { began, length: facts.duration.map(Duration::from_millis), cut_off: facts.cut_off })
     }
+}
+
+/// What a recording says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// When it began.
+    pub began: SystemTime,
+    /// Its length; `None` while it is being written.
+    pub length: Option<Duration>,
+    /// A killed service or a power cut ended it; it was finished at the next start.
+    pub cut_off: bool,
 }
 
 impl Shelf {

@@ -35,9 +35,11 @@ test("people are called by what tells them apart", () => {
 });
 
 test("a recording says how long, how large and who, in words", () => {
-  const words = (seconds: number | null, bytes: number, peer: string | null, here = false) => summary({ seconds, bytes, peer }, here).replaceAll("\u00a0", " ");
+  const words = (seconds: number | null, bytes: number, peer: string | null, here = false, cutOff = false) =>
+    summary({ seconds, bytes, peer, cutOff }, here).replaceAll("\u00a0", " ");
   assert.equal(words(6.2, 734_003, null), "6 s · 0.7 MB");
   assert.equal(words(83, 12_400_000, "766f68f7"), `1 min 23 s · 12 MB · ${shortName(ID)} talked`);
   assert.equal(words(3900, 2_100_000_000, "766f68f7", true), "1 h 5 min · 2.1 GB · you talked");
   assert.equal(words(null, 0, null), "length unknown · 0.0 MB");
+  assert.equal(words(6.2, 734_003, null, false, true), "6 s · 0.7 MB · cut off when the device stopped");
 });

@@ -436,6 +436,7 @@ impl MediaDesk for FakeMedia {
     fn recordings(&self) -> Vec<RecordingEntry> {
         let entry = |entry: crate::recording::shelf::Entry| RecordingEntry {
             recording: false,
+            cut_off: false,
             began: None,
             seconds: None,
             bytes: entry.size,

@@ -27,4 +27,8 @@ peer: string | null,
 /**
  * It is being written.
  */
-recording: boolean, };
+recording: boolean, 
+/**
+ * The service or its power was cut off while it was written; what had been written by then is whole.
+ */
+cutOff: boolean, };

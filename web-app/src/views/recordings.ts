@@ -164,9 +164,9 @@ function sentence(error: unknown): string {
 }
 
 /** @param here this page's person talked */
-export function summary({ seconds, bytes, peer }: Pick<RecordingEntry, "seconds" | "bytes" | "peer">, here: boolean): string {
+export function summary({ seconds, bytes, peer, cutOff }: Pick<RecordingEntry, "seconds" | "bytes" | "peer" | "cutOff">, here: boolean): string {
   const who = peer === null ? "" : `${here ? "you" : shortName(peer)} talked`;
-  return [duration(seconds), size(bytes), who].filter((part) => part !== "").join(" · ");
+  return [duration(seconds), size(bytes), who, cutOff ? "cut off when the device stopped" : ""].filter((part) => part !== "").join(" · ");
 }
 
 function duration(seconds: number | null): string {
