@@ -129,6 +129,10 @@ def test_the_panel_with_the_keyboard_and_on_a_phone(device: Start, tmp_path: Pat
             page.page.keyboard.press("Enter")
         page.wait("the log", "document.querySelectorAll('#log li').length > 1")
         page.wait("the configuration", "[...document.querySelectorAll('#configuration dt')].some((key) => key.textContent === 'state-dir')")
+        assert one.command("mute", "talk").returncode == 0
+        page.wait("what was changed", "[...document.querySelectorAll('#configuration div')].some((key) => /^sound-mutetruechanged here, kept in .*changes.toml; the configuration says false$/.test(key.textContent))")
+        assert one.command("unmute", "talk").returncode == 0
+        page.wait("as configured", "![...document.querySelectorAll('#configuration dt')].some((key) => key.textContent === 'sound-mute')")
         page.wait("the certificate", "document.getElementById('certificate').textContent.includes('localhost')")
         assert page.evaluate("document.getElementById('owner').scrollWidth <= 360 && document.documentElement.scrollWidth <= 360")
         small = page.evaluate("[...document.querySelectorAll('#owner :is(button, select, summary)')].filter((one) => one.checkVisibility() && !one.matches('.link') && one.getBoundingClientRect().height < 36).map((one) => one.outerHTML)")

@@ -58,10 +58,15 @@ def test_configuration_with_the_origin_of_each_value(device: Start, tmp_path: Pa
     secret.chmod(0o600)
     file.write_text(f'name = "Front door"\nframerate = 20\n[[ice-server]]\nurls = "turn:turn.example:3478"\nusername = "u"\ncredential-file = "{secret}"\n')
     one = device("--config", str(file), "--framerate", "25")
+    # What is changed while it runs is told with the file that keeps it, and what the configuration says.
+    assert one.command("volume", "talk", "0.5").returncode == 0 and one.command("source", "set", "video", "camera:auto").returncode == 0
     keys = {key["key"]: key for key in get(one, "configuration")["keys"]}
+    changed = {name: (key["value"], key["configured"], key["origin"]) for name, key in keys.items() if key["configured"] is not None}
+    kept = str(one.state / "changes.toml")
+    assert changed == {"sound-volume": ("0.5", "1", kept), "video": ("camera:auto", "test", kept)}
     assert (keys["name"]["value"], keys["name"]["origin"]) == ("Front door", str(file))
     assert (keys["framerate"]["value"], keys["framerate"]["origin"]) == ("25", "--framerate")
-    assert keys["video"]["origin"] == "default" and keys["video"]["help"]
+    assert keys["audio"]["origin"] == "default" and keys["audio"]["help"]
     assert keys["ice-server"]["value"] == "turn:turn.example:3478"
     for path in ("configuration", "log", "device", "certificate"):
         assert "hunter2" not in json.dumps(get(one, path)), path

@@ -28,6 +28,7 @@ pub fn panel(start: Start, metrics: Metrics, tls: Option<TlsCert>, health: healt
         key: setting.key,
         value: setting.value,
         origin: setting.origin,
+        configured: None,
         help: setting.help,
         heading: setting.heading,
     };

@@ -240,13 +240,16 @@ pub struct ConfiguredKey {
     pub value: String,
     /// Where the value stands: a file's path, a flag, a variable, or `default`.
     pub origin: String,
+    /// What the configuration says, where a change made while the service ran is in force instead; `origin` is the file
+    /// that keeps the change then.
+    pub configured: Option<String>,
     /// What it decides.
     pub help: String,
     /// The heading of the sample file under which it stands.
     pub heading: String,
 }
 
-/// The configuration as it was at the start.
+/// The configuration as it was at the start, with what was changed since over it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 #[ts(export)]
 pub struct Configuration {

@@ -118,14 +118,24 @@ pub(super) async fn certificate(
     })))
 }
 
-/// Every key of the configuration with its value and where that stands.
+/// Every key of the configuration with the value in force and where that stands.
 #[utoipa::path(get, path = "/api/v1/configuration", tag = "owner", responses((status = 200, body = Configuration)))]
 pub(super) async fn configuration(
     State(state): State<AppState>,
     caller: Caller,
 ) -> Result<Json<Configuration>, Denied> {
     caller.must_own()?;
-    Ok(Json(Configuration { keys: state.panel.settings.clone() }))
+    let mut keys = state.panel.settings.clone();
+    if let Some(steering) = &state.panel.steering {
+        let file = steering.file().display().to_string();
+        for (name, value) in steering.present().changed() {
+            if let Some(key) = keys.iter_mut().find(|key| key.key == name) {
+                key.configured = Some(std::mem::replace(&mut key.value, value));
+                key.origin.clone_from(&file);
+            }
+        }
+    }
+    Ok(Json(Configuration { keys }))
 }
 
 fn shown(machine: Machine, verdict: &Verdict, faults: Vec<String>, version: String, metrics: &Metrics) -> DeviceHealth {

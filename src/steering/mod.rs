@@ -165,6 +165,11 @@ impl Steering {
         self.0.present.borrow().clone()
     }
 
+    /// Where changes outlast a restart.
+    pub fn file(&self) -> PathBuf {
+        self.0.configured.state_dir.join(FILE)
+    }
+
     /// What is in force, and each time it is something else.
     pub fn watch(&self) -> watch::Receiver<Present> {
         self.0.present.subscribe()
@@ -178,7 +183,7 @@ impl Steering {
         let inner = &self.0;
         let mut in_force = inner.in_force.lock().await;
         changes.refuse_relative()?;
-        let next = in_force.with(&changes.table(), Path::new("change"))?;
+        let next = in_force.with(&changes.table(), Path::new("this change"))?;
         let (before, after) = (wanted(&in_force), wanted(&next));
         let setup = Arc::new(Setup::of(&next, FarEnd::default()));
         for source in after.iter().filter(|source| source.is_file() && !before.contains(source)) {
@@ -208,7 +213,7 @@ impl Steering {
         *in_force = next;
         let present = Present::of(&in_force, &inner.configured);
         inner.present.send_replace(present.clone());
-        let (table, path) = (present.changes().table(), inner.configured.state_dir.join(FILE));
+        let (table, path) = (present.changes().table(), self.file());
         let writing = path.clone();
         let written = tokio::task::spawn_blocking(move || kept::write(&writing, &table)).await;
         let written = written.unwrap_or_else(|error| Err(std::io::Error::other(error)));
@@ -270,6 +275,12 @@ impl Present {
             talk_volume: setting(&in_force.sound_volume, &configured.sound_volume),
             talk_muted: setting(&in_force.sound_mute, &configured.sound_mute),
         }
+    }
+
+    /// Keys whose value is not the configuration's, with that value as a file has it, texts without their quotes.
+    pub fn changed(&self) -> Vec<(String, String)> {
+        let bare = |value: toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        self.changes().table().into_iter().map(|(key, value)| (key, bare(value))).collect()
     }
 
     /// What differs from the configuration.

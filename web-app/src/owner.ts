@@ -94,7 +94,9 @@ export class Owner {
 
   /** Somebody changed sources or volumes. */
   steered(): void {
-    if (this.isOpen) this.#attempt(api.steering().then((present) => this.#steering.show(present)));
+    if (!this.isOpen) return;
+    this.#attempt(api.steering().then((present) => this.#steering.show(present)));
+    this.#attempt(this.#refreshConfiguration());
   }
 
   get #logDetails(): HTMLDetailsElement {

@@ -2,7 +2,7 @@
 import type { ConfiguredKey } from "./ConfiguredKey";
 
 /**
- * The configuration as it was at the start.
+ * The configuration as it was at the start, with what was changed since over it.
  */
 export type Configuration = { 
 /**

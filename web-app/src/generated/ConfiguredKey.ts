@@ -17,6 +17,11 @@ value: string,
  */
 origin: string, 
 /**
+ * What the configuration says, where a change made while the service ran is in force instead; `origin` is the file
+ * that keeps the change then.
+ */
+configured: string | null, 
+/**
  * What it decides.
  */
 help: string, 

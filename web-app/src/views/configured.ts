@@ -19,12 +19,18 @@ export class Configured {
   }
 }
 
+/** Where a value comes from, in words. */
+export function place({ origin, configured }: Pick<ConfiguredKey, "origin" | "configured">): string {
+  if (configured !== null) return `changed here, kept in ${origin}; the configuration says ${configured === "" ? "nothing" : configured}`;
+  return origin === "default" ? "default" : `from ${origin}`;
+}
+
 function row(key: ConfiguredKey): HTMLElement {
   const [line, name, value, origin] = [document.createElement("div"), document.createElement("dt"), document.createElement("dd"), document.createElement("small")];
   name.textContent = key.key;
   name.title = key.help;
   value.textContent = key.value === "" ? "empty" : key.value;
-  origin.textContent = key.origin === "default" ? "default" : `from ${key.origin}`;
+  origin.textContent = place(key);
   value.append(origin);
   line.append(name, value);
   return line;
