@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import json
+import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from device import Device
-from peer import Peer, bearer, new_token, set_password
+from device import Device, wait_for
+from peer import Peer, bearer, call, new_token, set_password
 from stock import Launch, signaller, source
 
 Start = Callable[..., Device]
@@ -113,11 +115,74 @@ def test_more_viewers_and_more_peers_than_allowed_are_refused(device: Start, lau
                 Peer(one)
             assert full.value.rcvd and full.value.rcvd.code == 1013 and "too many peers (3)" in full.value.rcvd.reason
         first.send(type="endSession", sessionId=session)
-        # Served in order: after this answer the place is free.
-        first.producers()
-        second.watch(device_id)
+        # The place is free as soon as the device has let go of the session.
+        wait_for("a place", lambda: starts(second, device_id), every=0.05)
     one.wait_for_log("too many peers")
     still_serves(one, launch)
+
+
+def starts(peer: Peer, device_id: str) -> bool:
+    """Asks for a session; whether there was one to be had."""
+    peer.send(type="startSession", peerId=device_id)
+    while (told := peer.next())["type"] not in ("sessionStarted", "error"):
+        pass
+    assert told["type"] == "sessionStarted" or "too many viewers" in told["details"], told
+    return bool(told["type"] == "sessionStarted")
+
+
+def test_many_at_once_never_exceed_the_places(device: Start) -> None:
+    """A burst of viewers, and then viewers who answer, leave and come again as fast as they can: what the device serves is
+    never more than it shall, as it counts itself and as pages are told."""
+    one = device("--max-viewers", "2", "--max-peers", "64")
+    most, over = 0, threading.Event()
+
+    def count() -> None:
+        nonlocal most
+        while not over.is_set():
+            text = call(one, "GET", "/metrics")[2].decode()
+            most = max(most, int(next(line.split()[1] for line in text.splitlines() if line.startswith("duplex_viewers "))))
+
+    with ExitStack() as stack:
+        peers = [stack.enter_context(Peer(one)) for _ in range(24)]
+        device_id = peers[0].device_id()
+        counting = threading.Thread(target=count, daemon=True)
+        counting.start()
+        stack.callback(counting.join, 10)
+        stack.callback(over.set)
+        for peer in peers:
+            peer.send(type="startSession", peerId=device_id)
+        started = {}
+        for peer in peers:
+            while (told := peer.next())["type"] not in ("sessionStarted", "error"):
+                pass
+            if told["type"] == "sessionStarted":
+                started[peer] = told["sessionId"]
+        assert len(started) == 2
+        for peer, session in started.items():
+            peer.expect("peer", lambda told, session=session: told["sessionId"] == session and "sdp" in told)
+            peer.send(type="endSession", sessionId=session)
+        # A session whose answer has come is kept for a while after its end.
+        end = time.monotonic() + 8
+        served = 0
+        while time.monotonic() < end:
+            time.sleep(0.04)  # below the limit on messages
+            for peer in peers[:6]:
+                if not starts(peer, device_id):
+                    continue
+                session = peer.seen[-1]["sessionId"]
+                offer = peer.expect("peer", lambda told, session=session: told["sessionId"] == session and "sdp" in told)
+                # Port 0 of what goes with another's would refuse it in an answer.
+                answer = re.sub(r"(m=\w+) 0 ", r"\1 9 ", answer_to(offer["sdp"]["sdp"]))
+                peer.send(type="peer", sessionId=session, sdp={"type": "answer", "sdp": answer})
+                peer.send(type="endSession", sessionId=session)
+                served += 1
+    assert 1 <= most <= 2, f"{most} at once"
+    assert served >= 4, "nobody was served"
+    events = [line for line in one.lines if "viewer joins" in line or "viewer left" in line]
+    here = 0
+    for line in events:
+        here += 1 if "viewer joins" in line else -1
+        assert here <= 2, events
 
 
 def test_too_many_ice_candidates_are_refused(busy: tuple[Device, Launch]) -> None:

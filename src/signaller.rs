@@ -116,6 +116,14 @@ impl InProcessSignaller {
         }
     }
 
+    /// The element has let go of a session, and has told so: what follows it can take its place.
+    fn let_go(&self, session: &str) {
+        let sender = self.imp().lock().sender.clone();
+        if let Some(sender) = sender {
+            sender.let_go(session);
+        }
+    }
+
     /// Lets the element go of a session; not while it may still be at work on the answer, see [`SETTLE`].
     fn session_over(&self, session: &str) {
         let (wait, runtime) = {
@@ -127,7 +135,7 @@ impl InProcessSignaller {
         };
         let (Some(wait), Some(runtime)) = (wait, runtime) else {
             self.emit_by_name::<bool>("session-ended", &[&session]);
-            return;
+            return self.let_go(session);
         };
         let (weak, session) = (self.downgrade(), session.to_owned());
         runtime.spawn(async move {
@@ -135,6 +143,7 @@ impl InProcessSignaller {
             let ended = tokio::task::spawn_blocking(move || {
                 if let Some(object) = weak.upgrade() {
                     object.emit_by_name::<bool>("session-ended", &[&session]);
+                    object.let_go(&session);
                 }
             });
             if ended.await.is_err() {
@@ -430,6 +439,7 @@ mod imp {
             self.obj()
                 .send(wire::IncomingMessage::EndSession(wire::EndSessionMessage { session_id: session.to_owned() }));
             self.obj().tell_end(session, SessionEnd::Dropped);
+            self.obj().let_go(session);
         }
     }
 }

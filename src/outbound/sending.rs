@@ -68,8 +68,11 @@ impl Sending {
         let (registered, stuck) = (signaller.registered(), signaller.stuck());
         let (tx, changes) = mpsc::unbounded_channel();
         let (video, audio) = (settings.setup.format.encoded_video(), Format::encoded_audio());
-        let ends = tx.clone();
+        let (ends, counts) = (tx.clone(), settings.metrics.clone());
         signaller.tell_ends(move |session, end| {
+            if end == SessionEnd::Dropped {
+                counts.session_ended(&session);
+            }
             let change = match end {
                 SessionEnd::Refused => Change::Refused(session),
                 SessionEnd::Dropped => Change::Dropped(session),

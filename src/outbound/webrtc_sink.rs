@@ -169,7 +169,7 @@ fn watch_sessions(sink: &gst::Element, seats: Seats, changes: mpsc::UnboundedSen
     let tell = move |change| {
         changes.send(change).ok();
     };
-    let joined = tell.clone();
+    let (joined, counts) = (tell.clone(), metrics.clone());
     sink.connect("consumer-added", false, move |values| {
         let peer = values.get(1)?.get::<String>().ok()?;
         let webrtcbin = values.get(2)?.get::<gst::Element>().ok()?;
@@ -185,7 +185,10 @@ fn watch_sessions(sink: &gst::Element, seats: Seats, changes: mpsc::UnboundedSen
     });
     sink.connect("consumer-removed", false, move |values| {
         let webrtcbin = values.get(2)?.get::<gst::Element>().ok()?;
-        tell(Change::Left(session_of(&webrtcbin)));
+        let session = session_of(&webrtcbin);
+        // At once: the next session may begin before the task has heard of this one's end.
+        counts.session_ended(&session);
+        tell(Change::Left(session));
         None
     });
 }

@@ -205,7 +205,15 @@ impl Hub {
 impl PeerSender {
     /// Sends; never blocks. After the peer has left nothing happens.
     pub fn send(&self, message: IncomingMessage) {
-        let command = Command::Message { from: self.id.clone(), message };
+        self.put(Command::Message { from: self.id.clone(), message });
+    }
+
+    /// For the device alone: it has let go of a session that is over, and can serve another in its place.
+    pub fn let_go(&self, session_id: &str) {
+        self.put(Command::LetGo(session_id.to_owned()));
+    }
+
+    fn put(&self, command: Command) {
         if self.commands.send(command).is_err() {
             debug!(peer = self.id, "the signalling hub has ended");
         }
@@ -232,6 +240,7 @@ enum Command {
     Join { id: PeerId, kind: Kind, outlet: mpsc::Sender<OutgoingMessage> },
     Message { from: PeerId, message: IncomingMessage },
     Leave(PeerId),
+    LetGo(String),
     EndSession(String),
     Disconnect { principal: String },
     Dismiss { id: PeerId, sentence: String },
@@ -284,6 +293,7 @@ impl Task {
             }
             Command::Message { from, message } => self.message(&from, message),
             Command::Leave(id) => self.remove(&id),
+            Command::LetGo(session_id) => self.policy.let_go(&session_id),
             Command::EndSession(session_id) => self.end_session(session_id),
             Command::Disconnect { principal } => self.disconnect(&principal),
             Command::Dismiss { id, sentence } => self.dismiss(&id, sentence),

@@ -188,6 +188,37 @@ async fn a_refusal_is_answered_counted_and_noticed_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn many_at_once_get_no_more_places_than_there_are_and_a_left_one_only_when_it_is_free() {
+    let (hub, _notices) = Hub::spawn(Limits { max_viewers: 2, ..Limits::default() });
+    let mut device = joined(&hub, Kind::DeviceProducer).await;
+    produce(&device);
+    said(&mut device).await;
+    let mut viewers = Vec::new();
+    for n in 0..20 {
+        viewers.push(joined(&hub, remote("watch", &format!("session:{n}"))).await);
+    }
+    let id = device.id.clone();
+    let ask = || IncomingMessage::StartSession(StartSessionMessage { peer_id: id.clone(), offer: None });
+    viewers.iter().for_each(|viewer| viewer.tx.send(ask()));
+    let mut started = Vec::new();
+    for viewer in &mut viewers {
+        match next(viewer).await {
+            OutgoingMessage::SessionStarted { session_id, .. } => started.push(session_id),
+            OutgoingMessage::Error { details } => assert!(details.contains("too many viewers (2)"), "{details}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(started.len(), 2);
+    viewers[0].tx.send(end(&started[0]));
+    let last = viewers.last_mut().expect("twenty");
+    last.tx.send(ask());
+    assert!(matches!(next(last).await, OutgoingMessage::Error { .. }), "the device still has it");
+    device.tx.let_go(&started[0]);
+    last.tx.send(ask());
+    assert!(matches!(next(last).await, OutgoingMessage::SessionStarted { .. }));
+}
+
+#[tokio::test]
 async fn the_service_ends_a_session_for_both_sides() {
     let (hub, _notices) = Hub::spawn(Limits::default());
     let mut device = joined(&hub, Kind::DeviceProducer).await;
@@ -264,7 +295,8 @@ async fn who_sends_the_device_too_much_goes_and_the_device_stays() {
         let message = timeout(PATIENCE, flood.rx.recv()).await.expect("in time");
         let Some(message) = message else { break };
         if let OutgoingMessage::SessionStarted { session_id, .. } = message {
-            flood.tx.send(IncomingMessage::EndSession(EndSessionMessage { session_id }));
+            flood.tx.send(end(&session_id));
+            device.tx.let_go(&session_id);
         }
         told += 2;
     }
@@ -324,6 +356,7 @@ async fn a_thousand_calls_leave_nothing_behind() {
         }
         drop(viewer);
         assert!(matches!(next(&mut device).await, OutgoingMessage::EndSession(_)));
+        device.tx.let_go(&session);
         while notices.try_recv().is_ok() {}
     }
     said(&mut device).await;

@@ -25,7 +25,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 /// How much of everything one service takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Sessions in which the device is the producer, at least 1.
+    /// Sessions in which the device is the producer, at least 1; each counts until the device has let go of it.
     pub max_viewers: usize,
     /// Remote peers connected at once, at least 1; the device's own are not counted.
     pub max_peers: usize,
@@ -70,6 +70,8 @@ pub struct Policy {
     limits: Limits,
     members: HashMap<PeerId, Member>,
     sessions: HashMap<String, Session>,
+    /// Sessions that are over for their viewers, and of which the device has not let go yet, with the device's peer id.
+    lingering: HashMap<String, PeerId>,
     /// The last sessions that ended, with their members.
     ended: VecDeque<(String, [PeerId; 2])>,
     joined: u64,
@@ -98,7 +100,14 @@ struct Session {
 impl Policy {
     /// No peers yet.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, members: HashMap::new(), sessions: HashMap::new(), ended: VecDeque::new(), joined: 0 }
+        Self {
+            limits,
+            members: HashMap::new(),
+            sessions: HashMap::new(),
+            lingering: HashMap::new(),
+            ended: VecDeque::new(),
+            joined: 0,
+        }
     }
 
     /// Admits a peer; whatever it sends before is refused.
@@ -112,9 +121,15 @@ impl Policy {
     pub fn peer_left(&mut self, id: &str) {
         self.members.remove(id);
         self.sessions.retain(|_, session| session.producer != id && session.consumer != id);
+        self.lingering.retain(|_, device| device != id);
         for member in self.members.values_mut() {
             member.shown.remove(id);
         }
+    }
+
+    /// The device has let go of a session that is over: its place is free from now on.
+    pub fn let_go(&mut self, session_id: &str) {
+        self.lingering.remove(session_id);
     }
 
     /// Checks a message of peer `from`. An accepted one must go to the handler at once.
@@ -234,9 +249,9 @@ impl Policy {
             if start.offer.is_some() {
                 return Err("the device makes the offer itself; leave yours out.".into());
             }
-            let viewers = self.viewers();
-            if viewers >= self.limits.max_viewers {
-                return Err(format!("too many viewers ({viewers}); try again when somebody has left."));
+            let most = self.limits.max_viewers;
+            if self.viewers() >= most {
+                return Err(format!("too many viewers ({most}); try again when somebody has left."));
             }
         }
         Ok(IncomingMessage::StartSession(start))
@@ -254,6 +269,9 @@ impl Policy {
 
     fn close(&mut self, session_id: &str) {
         if let Some(session) = self.sessions.remove(session_id) {
+            if self.producer_class(&session.producer) == Some(ProducerClass::Device) {
+                self.lingering.insert(session_id.to_owned(), session.producer.clone());
+            }
             self.ended.truncate(ENDED_KEPT - 1);
             self.ended.push_front((session_id.to_owned(), [session.producer, session.consumer]));
         }
@@ -293,9 +311,11 @@ impl Policy {
         Ok(IncomingMessage::Peer(peer))
     }
 
+    /// Places taken at the device. One that was left counts until the device has let go of it: it takes its time over
+    /// that, and who comes and goes quickly would otherwise have more sessions there than the limit says.
     fn viewers(&self) -> usize {
         let of_device = |session: &&Session| self.producer_class(&session.producer) == Some(ProducerClass::Device);
-        self.sessions.values().filter(of_device).count()
+        self.sessions.values().filter(of_device).count() + self.lingering.len()
     }
 
     /// Whether `viewer` may know of `target` as a producer, be it one at the moment or not.

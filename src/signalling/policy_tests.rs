@@ -362,7 +362,22 @@ fn the_device_has_a_limit_of_viewers() {
     let reason = refused(&mut policy, OTHER, start(DEVICE));
     assert!(reason.contains("too many viewers (2)"), "{reason}");
     policy.inbound(TALKER, end("s2")).expect("his own");
+    refused(&mut policy, OTHER, start(DEVICE));
+    policy.let_go("no such session");
+    refused(&mut policy, OTHER, start(DEVICE));
+    policy.let_go("s2");
     policy.inbound(OTHER, start(DEVICE)).expect("there is room again");
+}
+
+#[test]
+fn a_device_that_comes_again_begins_with_all_its_places() {
+    let mut policy = house_with(Limits { max_viewers: 1, ..Limits::default() });
+    started(&mut policy, DEVICE, VIEWER, "s1");
+    policy.inbound(VIEWER, end("s1")).expect("his own");
+    policy.peer_left(DEVICE);
+    policy.peer_joined(DEVICE.into(), Kind::DeviceProducer);
+    policy.inbound(DEVICE, status(&[PeerRole::Producer], Value::Null)).expect("it is the device");
+    policy.inbound(OTHER, start(DEVICE)).expect("there is room");
 }
 
 #[test]
@@ -411,6 +426,7 @@ fn words_that_crossed_the_end_of_a_session_are_no_offence_and_reach_nobody() {
     for n in 0..ENDED_KEPT {
         started(&mut policy, DEVICE, VIEWER, &format!("later {n}"));
         policy.inbound(VIEWER, end(&format!("later {n}"))).expect("his own");
+        policy.let_go(&format!("later {n}"));
     }
     assert_eq!(policy.ended.len(), ENDED_KEPT);
     refused(&mut policy, VIEWER, end("s1"));

@@ -416,5 +416,6 @@ async fn viewers_are_limited_and_told_so() {
     assert!(sentence.contains("too many viewers (1)"), "{sentence}");
     first.send(json!({"type": "endSession", "sessionId": session})).await;
     first.listed().await;
+    device.tx.let_go(&session);
     second.watch(&device.id).await;
 }
