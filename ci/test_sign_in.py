@@ -7,6 +7,7 @@ import json
 import re
 import socketserver
 import threading
+import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ def test_wrong_then_right_then_out(device: Start, tmp_path: Path) -> None:
 
 
 def test_attempts_are_limited(device: Start, tmp_path: Path) -> None:
-    """After some wrong passwords even the right one has to wait, and the page says how long."""
+    """After some wrong passwords even the right one has to wait; the page says how long, counts, and lets nobody press in vain."""
     one = with_password(device)
     with Chromium(tmp_path / "home", one.ca) as chromium:
         page = chromium.open(one.url)
@@ -69,14 +70,26 @@ def test_attempts_are_limited(device: Start, tmp_path: Path) -> None:
         said = ""
         for _ in range(8):
             submit(page, "guessing")
-            page.wait("an answer", "!document.getElementById('sign-in').disabled")
             said = wait_for("a refusal", lambda: page.page.text_content("#sign-in-error"))
             if "Too many" in said:
                 break
-        assert re.search(r"Too many attempts\. Try again in \d+ s", said), said
-        submit(page, PASSWORD)
-        wait_for("the refusal again", lambda: "Too many" in (page.page.text_content("#sign-in-error") or ""))
-        page.wait_data(view="sign-in")
+            page.wait("the button again", "!document.getElementById('sign-in').disabled")
+
+        def left() -> int:
+            counted = re.fullmatch(r"Too many attempts\. Try again in (\d+) seconds?\.", page.page.text_content("#sign-in-error") or "")
+            return int(counted[1]) if counted else 0
+
+        first, began = left(), time.monotonic()
+        assert first >= 2, said
+        # What is typed meanwhile stays, and so does the word; neither button nor Enter sends it.
+        page.page.fill("#password", PASSWORD)
+        page.page.keyboard.press("Enter")
+        assert page.evaluate("document.getElementById('sign-in').disabled") and left()
+        wait_for("it counts", lambda: 0 < left() < first, 5)
+        page.wait("the end of it", "document.getElementById('sign-in-error').textContent === 'You can try again now.'", 15)
+        assert abs(time.monotonic() - began - first) < 2.5, "it counts seconds"
+        page.click("#sign-in")
+        page.wait_data(view="call", state="live")
 
 
 def test_who_is_open_to_everybody_says_so(device: Start) -> None:

@@ -15,11 +15,15 @@ import type { TalkState } from "./generated/TalkState";
 export type { ServiceEvent };
 
 export class ApiFailure extends Error {
-  /** @param status HTTP status; 0 when the service could not be reached */
+  /**
+   * @param status HTTP status; 0 when the service could not be reached
+   * @param retryAfter seconds until the next try has a chance; null: the service did not say
+   */
   constructor(
     readonly status: number,
     readonly code: string,
     message: string,
+    readonly retryAfter: number | null = null,
   ) {
     super(message);
   }
@@ -144,9 +148,10 @@ export async function call<T>(method: "GET" | "POST" | "PATCH" | "DELETE", path:
 }
 
 async function failure(answer: Response): Promise<ApiFailure> {
+  const seconds = Number(answer.headers.get("retry-after"));
   try {
     const { error } = (await answer.json()) as ApiError;
-    return new ApiFailure(answer.status, error.code, error.message);
+    return new ApiFailure(answer.status, error.code, error.message, seconds > 0 ? seconds : null);
   } catch {
     return new ApiFailure(answer.status, "unknown", `The device answered with HTTP status ${answer.status}.`);
   }

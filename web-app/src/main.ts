@@ -188,6 +188,7 @@ const signIn = new SignIn({
     await api.setUp(code, password);
     await refresh();
   },
+  waitAfter: (refused) => (refused instanceof api.ApiFailure && refused.code === "tooManyAttempts" ? refused.retryAfter : null),
 });
 
 // --- facts in, page out ---

@@ -4,10 +4,12 @@
  */
 import { element } from "./elements";
 
-/** Each resolves when the door is open, and throws an Error with a sentence to show when it is not. */
 export interface SignInEvents {
+  /** Both resolve when the door is open, and throw an Error with a sentence to show when it is not. */
   signIn(password: string): Promise<void>;
   setUp(code: string, password: string): Promise<void>;
+  /** Seconds until such a refusal is over; null: it is no matter of time. */
+  waitAfter(refused: unknown): number | null;
 }
 
 export class SignIn {
@@ -19,8 +21,9 @@ export class SignIn {
   readonly #newPassword = element("new-password", HTMLInputElement);
 
   constructor(on: SignInEvents) {
-    submit(this.#signInForm, "sign-in", "sign-in-error", this.#password, () => on.signIn(this.#password.value));
-    submit(this.#setupForm, "set-up", "setup-error", this.#code, () => on.setUp(this.#code.value.trim(), this.#newPassword.value));
+    const wait = (refused: unknown) => on.waitAfter(refused);
+    submit(this.#signInForm, "sign-in", "sign-in-error", this.#password, () => on.signIn(this.#password.value), wait);
+    submit(this.#setupForm, "set-up", "setup-error", this.#code, () => on.setUp(this.#code.value.trim(), this.#newPassword.value), wait);
   }
 
   /** @param reason why the person is here, if there is something to say about it */
@@ -35,20 +38,51 @@ export class SignIn {
   }
 }
 
-function submit(form: HTMLFormElement, buttonId: string, errorId: string, first: HTMLInputElement, send: () => Promise<void>): void {
+function submit(
+  form: HTMLFormElement,
+  buttonId: string,
+  errorId: string,
+  first: HTMLInputElement,
+  send: () => Promise<void>,
+  waitAfter: (refused: unknown) => number | null,
+): void {
   const button = element(buttonId, HTMLButtonElement);
   const error = element(errorId, HTMLElement);
-  form.addEventListener("input", () => (error.textContent = "")); // it was about what stood there before
+  let waits = false;
+  form.addEventListener("input", () => {
+    if (!waits) error.textContent = ""; // it was about what stood there before
+  });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
+    if (button.disabled) return;
     button.disabled = true;
     error.textContent = "";
     send()
       .then(() => form.reset())
-      .catch((refused: unknown) => {
-        error.textContent = refused instanceof Error ? refused.message : String(refused);
+      .catch(async (refused: unknown) => {
         first.select();
+        const seconds = waitAfter(refused);
+        if (seconds === null) {
+          error.textContent = refused instanceof Error ? refused.message : String(refused);
+          return;
+        }
+        waits = true;
+        await countDown(error, seconds);
+        waits = false;
       })
       .finally(() => (button.disabled = false));
   });
+}
+
+/** Says how long to wait, second by second; a screen reader hears the beginning and the end. */
+async function countDown(error: HTMLElement, seconds: number): Promise<void> {
+  // By the clock: a page in the background has its timers held back.
+  const end = performance.now() + seconds * 1000;
+  for (let left = seconds; left > 0; left = Math.ceil((end - performance.now()) / 1000)) {
+    error.textContent = `Too many attempts. Try again in ${left} ${left === 1 ? "second" : "seconds"}.`;
+    await new Promise((done) => setTimeout(done, Math.max(0, end - (left - 1) * 1000 - performance.now())));
+    error.setAttribute("aria-live", "off");
+  }
+  error.removeAttribute("aria-live");
+  error.textContent = "You can try again now.";
 }
