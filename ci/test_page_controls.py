@@ -115,11 +115,18 @@ def test_hold_to_talk_with_the_space_bar(device: Start, tmp_path: Path) -> None:
                 keys.down("Space")
                 time.sleep(0.1)
 
+        hint = lambda: page.page.text_content("#talk-hint")  # noqa: E731
         page.page.focus("#talk")
+        wait_for("the key is told", lambda: hint() == "Click to talk, or hold. Space works too.")
         hold(page, one, heard, down, lambda: keys.up("Space"))
         page.evaluate("document.activeElement.blur()")
         hold(page, one, heard, down, lambda: keys.up("Space"))
-        page.page.focus("#mute")
+        wait_for("the key is told", lambda: "Space" in (hint() or ""))
+        page.click("#mute")
+        page.wait_data(sound="muted")
+        wait_for("the key is the other control's", lambda: hint() == "Click to talk, or hold.")
+        keys.press("Space")
+        page.wait_data(sound="on")
         keys.press("Space")
         page.wait_data(sound="muted")
         keys.press("Space")
@@ -128,6 +135,17 @@ def test_hold_to_talk_with_the_space_bar(device: Start, tmp_path: Path) -> None:
         page.page.focus("#announce-text")
         keys.press("Space")
         assert page.evaluate("document.getElementById('announce-text').value") == " "
+        page.page.keyboard.press("Escape")
+        # In the panel it opens what can be opened.
+        page.click("#owner-toggle")
+        page.wait("the panel", "app.dataset.panel !== undefined")
+        page.page.focus("#log-details > summary")
+        keys.press("Space")
+        page.wait("the log", "document.getElementById('log-details').open")
+        assert "Space" not in (hint() or "")
+        page.click("#owner-close")
+        page.evaluate("document.activeElement.blur()")
+        wait_for("the key is told again", lambda: "Space" in (hint() or ""))
         assert page.evaluate("app.dataset.talk") == "idle"
 
 

@@ -10,6 +10,11 @@ export function isField(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && target.closest("input, select, textarea, a, [contenteditable]") !== null;
 }
 
+/** True where Space does something of its own: presses a control, types, plays, or scrolls a list that has the focus. */
+export function ownsSpace(target: EventTarget | null): boolean {
+  return isField(target) || (target instanceof HTMLElement && target.closest("button, summary, dialog, [tabindex]") !== null);
+}
+
 /** A toggle's state for the eye and for a screen reader alike. */
 export function setPressed(button: HTMLElement, pressed: boolean): void {
   button.setAttribute("aria-pressed", String(pressed));

@@ -4,7 +4,7 @@
  */
 import { Press } from "../press";
 import type { Shown } from "../state";
-import { element, isField, setPressed } from "./elements";
+import { element, ownsSpace, setPressed } from "./elements";
 
 export interface TalkbackEvents {
   /** Begin to talk, or get in line. */
@@ -88,10 +88,9 @@ export class Talkback {
   }
 
   #followSpace(): void {
-    const isTalkKey = (event: KeyboardEvent) => {
-      const onOtherControl = event.target instanceof HTMLButtonElement && event.target !== this.#talk;
-      return event.code === "Space" && !isField(event.target) && !onOtherControl && this.#talk.checkVisibility();
-    };
+    const isTalkKey = (event: KeyboardEvent) => event.code === "Space" && this.#spaceTalks(event.target);
+    // Where the focus goes, the key goes; a control that is taken away while it has the focus tells nothing.
+    for (const sign of ["focusin", "focusout"]) document.addEventListener(sign, () => setTimeout(() => this.#showHint()));
     document.addEventListener("keydown", (event) => {
       if (!isTalkKey(event)) return;
       event.preventDefault(); // no scrolling, and no click when the key comes up
@@ -102,6 +101,11 @@ export class Talkback {
       event.preventDefault();
       this.#up();
     });
+  }
+
+  /** Whether the key talks while that has the focus. */
+  #spaceTalks(focused: EventTarget | null): boolean {
+    return (focused === this.#talk || !ownsSpace(focused)) && this.#talk.checkVisibility();
   }
 
   #down(): void {
@@ -122,11 +126,14 @@ export class Talkback {
   #hintOf(shown: Shown): string {
     if (shown.watchOnly) return "You may watch and listen";
     if (this.#talk.disabled) return "";
-    return this.#press.holding(performance.now()) ? "Let go to stop" : shown.press || HINT;
+    if (this.#press.holding(performance.now())) return "Let go to stop";
+    if (shown.press !== "" || !FINE) return shown.press || "Tap to talk, or hold.";
+    return this.#spaceTalks(document.activeElement) ? "Click to talk, or hold. Space works too." : "Click to talk, or hold.";
   }
 
   #showHint(): void {
-    if (this.#shown) this.#hint.textContent = this.#hintOf(this.#shown);
+    const hint = this.#shown ? this.#hintOf(this.#shown) : "";
+    if (this.#hint.textContent !== hint) this.#hint.textContent = hint;
   }
 }
 
@@ -140,5 +147,5 @@ function fill(select: HTMLSelectElement, devices: readonly MediaDeviceInfo[]): v
   select.value = options.some((option) => option.value === chosen) ? chosen : "";
 }
 
-const HINT = matchMedia("(any-pointer: fine)").matches ? "Click to talk, or hold. Space works too." : "Tap to talk, or hold.";
+const FINE = matchMedia("(any-pointer: fine)").matches;
 const HINT_DELAY_MS = 400;
