@@ -461,6 +461,23 @@ def test_every_control_has_a_name_and_a_role(device: Start, tmp_path: Path) -> N
         assert nameless(page) == []
 
 
+def test_record_is_known_by_its_red_dot_and_ends_by_its_square(device: Start, tmp_path: Path) -> None:
+    """What the eye sees, the tooltip and the name say the same."""
+    one = device()
+    seen = """(() => {
+      const button = document.getElementById('record');
+      const [use] = [...button.querySelectorAll('use')].filter((one) => one.checkVisibility());
+      const core = document.querySelector(`${use.getAttribute('href')} .core`);
+      return [core.tagName, getComputedStyle(core).fill, button.title, button.ariaLabel, button.ariaPressed];
+    })()"""
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url, color_scheme="light")
+        assert page.evaluate(seen) == ["circle", "rgb(194, 31, 47)", "Record this call", "Record", "false"]
+        page.click("#record")
+        page.wait("the sign", "document.getElementById('recording').textContent === 'Recording'")
+        assert page.evaluate(seen) == ["rect", "rgb(194, 31, 47)", "Stop recording", "Record", "true"]
+
+
 # --- dark and light ---
 
 # Each text of an element and its inside that can be read, with the contrast that it has to what is behind it; and the element's own colours.
