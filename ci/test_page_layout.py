@@ -73,6 +73,36 @@ def test_no_control_lies_over_another(device: Start, tmp_path: Path, panel: bool
         assert not (wrong := {size: names for size, names in at_every_size(page, look).items() if names}), wrong
 
 
+def test_the_bar_beside_the_panel_is_one_row(device: Start, tmp_path: Path) -> None:
+    """From 1200 pixels on; the state has room, also where the turn can be taken over; the volume moves into the settings and back."""
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page, other = chromium.live(one.url), chromium.live(one.url)
+        home = "document.getElementById('volume').parentElement.id"
+        page.wait("the volume in the bar", f"{home} === 'volume-home'")
+        page.click("#owner-toggle")
+        page.wait("the volume in the settings", f"{home} === 'volume-away'")
+
+        def rows() -> list[str]:
+            return list(page.evaluate("""(() => {
+              const box = (id) => document.getElementById(id).getBoundingClientRect(), wrong = [];
+              const [about, talk, mute, bar] = ['about', 'talk', 'mute', 'bar'].map(box);
+              if (Math.abs(talk.top + talk.bottom - mute.top - mute.bottom) > 60) wrong.push('Talk and tools in two rows');
+              if (about.right > talk.left || about.width < 150) wrong.push(`no room for the state: ${about.width}`);
+              if (bar.height > 140) wrong.push(`high: ${bar.height}`);
+              return wrong;
+            })()"""))
+
+        wide = lambda: rows() if page.evaluate("innerWidth >= 1200") else []  # noqa: E731
+        assert not (wrong := {size: names for size, names in at_every_size(page, wide).items() if names}), wrong
+        other.start_talk()
+        page.wait("take over", "document.getElementById('take-over').checkVisibility()")
+        assert not (wrong := {size: names for size, names in at_every_size(page, wide).items() if names}), wrong
+        page.page.set_viewport_size({"width": 1280, "height": 800})
+        page.click("#owner-close")
+        page.wait("the volume in the bar again", f"{home} === 'volume-home'")
+
+
 def test_all_of_the_settings_can_be_reached(device: Start, tmp_path: Path) -> None:
     """The sheet stays in the window; what does not fit is scrolled to."""
     clips = tmp_path / "clips"

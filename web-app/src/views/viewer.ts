@@ -140,11 +140,12 @@ export class Viewer {
       apply();
       if (this.#sound !== "on") this.#setWanted(true);
     });
-    const narrow = matchMedia("(width < 1200px)");
+    // The panel beside the call takes of its width, too.
     const place = () => {
-      element(narrow.matches ? "volume-away" : "volume-home", HTMLElement).append(this.#volume);
+      const home = element(this.#call.clientWidth < NARROW ? "volume-away" : "volume-home", HTMLElement);
+      if (this.#volume.parentElement !== home) home.append(this.#volume);
     };
-    narrow.addEventListener("change", place);
+    new ResizeObserver(place).observe(this.#call);
     place();
   }
 
@@ -191,3 +192,5 @@ function write(target: HTMLElement, text: string): void {
 const MUTED_KEY = "duplex.muted";
 const VOLUME_KEY = "duplex.volume";
 const IDLE_MS = 3000;
+/** Pixels of the call below which style.css has no room for the volume in the bar. */
+const NARROW = 1200;
