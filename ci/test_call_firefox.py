@@ -11,6 +11,7 @@ import pytest
 from browser import Chromium, strongest_hz, write_tone
 from device import Device, wait_for
 from firefox import Firefox
+from foreign import assert_refused, foreign_site
 from peer import set_password
 from test_call_chromium import ffprobe, wait_corner
 
@@ -128,6 +129,21 @@ def test_one_turn_for_both_browsers(device: Start, tmp_path: Path) -> None:
         hears(OTHER_HZ)
         first.end_talk()
         second.wait_data(talk="idle")
+
+
+def test_a_page_from_elsewhere_gets_nothing(device: Start, tmp_path: Path) -> None:
+    """In the very browser that is signed in: neither by API, nor by WebSocket, nor in a frame; and the call beside it goes on."""
+    one = device()
+    password = set_password(one)
+    with foreign_site() as elsewhere, Firefox(tmp_path / "firefox", one.ca) as firefox:
+        page = firefox.open(one.url)
+        page.wait_data(30, view="sign-in")
+        page.click("#password")
+        page.type(password + ENTER)
+        page.wait_data(30, view="call", state="live")
+        assert_refused(firefox.open(elsewhere), one)
+        page.wait_frame()
+        page.wait_data(talk="idle", state="live")
 
 
 def test_without_the_ca_there_is_no_page(device: Start, tmp_path: Path) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import http.server
-import json
 import re
-import socketserver
-import threading
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Callable
 
 from browser import Chromium, ChromiumPage
 from device import Device, wait_for
+from foreign import assert_refused, foreign_site
 
 Start = Callable[..., Device]
 PASSWORD = "a horse, a battery"
@@ -142,45 +138,6 @@ def test_first_setup(tmp_path: Path) -> None:
         other.wait_data(view="call", state="live")
 
 
-@contextmanager
-def foreign_site() -> Iterator[str]:
-    """A page of somebody else, on another port of the same machine."""
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(b"<!doctype html><title>elsewhere</title>")
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://localhost:{server.server_address[1]}/"
-        server.shutdown()
-
-
-# What a foreign page tries: to read the status, to talk, to open signalling, to show our page in a frame.
-TRIES = """(async (device) => {
-  const read = await fetch(device + "api/v1/status", { credentials: "include" }).then((a) => a.text(), (e) => "refused");
-  const send = await fetch(device + "api/v1/talk", {
-    method: "POST", credentials: "include", mode: "no-cors", body: JSON.stringify({ peer: "x", take: true }),
-  }).then((a) => a.type, () => "refused");
-  const socket = await new Promise((resolve) => {
-    const one = new WebSocket(device.replace(/^http/, "ws") + "signalling");
-    one.onopen = () => resolve("open");
-    one.onclose = () => resolve("refused");
-  });
-  const frame = document.body.appendChild(document.createElement("iframe"));
-  frame.src = device;
-  await new Promise((resolve) => (frame.onload = resolve));
-  let inside = "refused";
-  try { inside = frame.contentDocument === null ? "refused" : "readable"; } catch {}
-  return { read, send, socket, inside };
-})"""
-
-
 def test_foreign_origin(device: Start, tmp_path: Path) -> None:
     """A page from elsewhere, opened in the very browser that is signed in, gets nothing; neither by API, nor by WebSocket, nor in a frame."""
     one = device()
@@ -190,10 +147,7 @@ def test_foreign_origin(device: Start, tmp_path: Path) -> None:
             page = chromium.live(target.url)
             stranger = ChromiumPage(page.page.context.new_page())
             stranger.goto(elsewhere)
-            before = len(target.lines)
-            got = stranger.evaluate(f"{TRIES}({json.dumps(target.url)})")
-            assert got["read"] == "refused" and got["socket"] == "refused" and got["inside"] == "refused", got
-            target.wait_for_log("(?i)origin", after=before)
+            assert_refused(stranger, target)
             status = page.evaluate("document.getElementById('app').dataset.talk")
             assert status == "idle"
             frames = [frame for frame in stranger.page.frames if frame.url.startswith(target.url)]
