@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import IO, Callable, TypeVar
+from typing import IO, Any, Callable, Iterable, TypeVar
 
 TOP = Path(__file__).resolve().parent.parent
 DUPLEX = TOP / "target/release/duplex"
@@ -31,6 +31,17 @@ def wait_for(what: str, probe: Callable[[], T], seconds: float = 20.0, every: fl
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {what} (last seen: {last!r})")
         time.sleep(every)
+
+
+def end_processes(processes: Iterable[subprocess.Popen[Any]], seconds: float = 5) -> None:
+    """Ends these processes, the last one first: by SIGTERM, and by SIGKILL what is still there after so many seconds."""
+    for process in reversed(list(processes)):
+        process.terminate()
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(seconds)
 
 
 class Device:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy
 
-from device import wait_for
+from device import end_processes, wait_for
 from stock import RATE
 
 BLOCK = RATE // 100
@@ -124,13 +124,7 @@ class Room:
 
     def stop(self) -> None:
         self.over.set()
-        for process in reversed(self.processes):
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(5)
+        end_processes(self.processes)
         self.thread.join(5)
         self.log.close()
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from browser import KEEP_CONNECTIONS, Chromium, ChromiumPage, strongest_hz, write_tone
-from device import Device, wait_for
+from device import Device, end_processes, wait_for
 from stock import RATE, amplitude
 
 Start = Callable[..., Device]
@@ -194,13 +194,7 @@ class Sounds:
         return amplitude(np.frombuffer(data[: len(data) & ~1], "<i2")[-RATE // 2:] / 32768.0, hz)
 
     def stop(self) -> None:
-        for process in reversed(self.processes):
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(5)
+        end_processes(self.processes)
         self.log.close()
 
 

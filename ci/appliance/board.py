@@ -285,7 +285,7 @@ class LocalBoard:
     def on(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.process = Device(self.folder, "--name", "Proband", "--framerate", "15", "--ladder", "off", picture_size="320x240")
-        assert self.duplex_(self.password + "\n", "passwd").returncode == 0
+        assert self.run_duplex(self.password + "\n", "passwd").returncode == 0
         self.process.restart()
 
     def off(self) -> None:
@@ -306,13 +306,13 @@ class LocalBoard:
     def wait_ready(self) -> None:
         """``on`` has waited."""
 
-    def duplex_(self, text: str | None, *words: str) -> subprocess.CompletedProcess[str]:
+    def run_duplex(self, text: str | None, *words: str) -> subprocess.CompletedProcess[str]:
         assert self.process
         return self.process.command(*words, text=text)
 
     def duplex(self, words: str) -> str:
         """Runs a command of the program for the running service."""
-        done = self.duplex_(None, *shlex.split(words))
+        done = self.run_duplex(None, *shlex.split(words))
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
