@@ -158,8 +158,8 @@ def test_many_at_once_never_exceed_the_places(device: Start) -> None:
             if told["type"] == "sessionStarted":
                 started[peer] = told["sessionId"]
         assert len(started) == 2
+        # Ended before the device can have made them.
         for peer, session in started.items():
-            peer.expect("peer", lambda told, session=session: told["sessionId"] == session and "sdp" in told)
             peer.send(type="endSession", sessionId=session)
         # A session whose answer has come is kept for a while after its end.
         end = time.monotonic() + 8

@@ -70,6 +70,11 @@ impl InProcessSignaller {
         self.imp().lock().stuck.subscribe()
     }
 
+    /// Whether a session is not over, as far as signalling goes.
+    pub fn knows(&self, session: &str) -> bool {
+        self.imp().lock().sessions.iter().any(|known| known.id == session)
+    }
+
     /// Calls `tell` with the id of a session that ends in a way of which the element itself says nothing.
     pub fn tell_ends(&self, tell: impl Fn(String, SessionEnd) + Send + Sync + 'static) {
         self.imp().lock().tell_end = Some(std::sync::Arc::new(tell));

@@ -64,7 +64,7 @@ impl WebrtcSink {
         sink.set_property("name", SINK);
         let sink: gst::Element = sink.upcast();
         give_inlets(&sink, video_caps);
-        watch_sessions(&sink, seats, changes, metrics);
+        watch_sessions(&sink, signaller.clone(), seats, changes, metrics);
         let link = |source| Error::Link { stage: "webrtcsink", source };
         let bin = pipeline.inner();
         bin.add_many([video.upcast_ref(), audio.upcast_ref(), &sink]).map_err(link)?;
@@ -164,7 +164,13 @@ fn without_size(caps: &gst::Caps) -> gst::Caps {
     caps
 }
 
-fn watch_sessions(sink: &gst::Element, seats: Seats, changes: mpsc::UnboundedSender<Change>, metrics: Metrics) {
+fn watch_sessions(
+    sink: &gst::Element,
+    signaller: InProcessSignaller,
+    seats: Seats,
+    changes: mpsc::UnboundedSender<Change>,
+    metrics: Metrics,
+) {
     // Sends fail only while the service is stopping.
     let tell = move |change| {
         changes.send(change).ok();
@@ -180,7 +186,12 @@ fn watch_sessions(sink: &gst::Element, seats: Seats, changes: mpsc::UnboundedSen
         on_sink_pads(&webrtcbin, move |pad| count::packets(pad, counted.clone()));
         watch_picture_link(&webrtcbin, session.clone(), seats.clone(), joined.clone());
         watch_transport(&webrtcbin, session.clone(), joined.clone());
-        joined(Change::Joined { session, peer });
+        joined(Change::Joined { session: session.clone(), peer });
+        // webrtcsink tells of a session a moment after it made it: one that was ended meanwhile was told to be gone before.
+        if !signaller.knows(&session) {
+            metrics.session_ended(&session);
+            joined(Change::Left(session));
+        }
         None
     });
     sink.connect("consumer-removed", false, move |values| {
