@@ -1,12 +1,8 @@
 //! Checks session descriptions from the network before `webrtcsink` and `webrtcsrc` see them, which take a well-formed
 //! one for granted and would end the whole process over another (gst-plugin-webrtc 0.15.4, several `unwrap`s).
 //!
-//! In: a peer's SDP, and the offer it answers. Out: the SDP without format parameters nobody here knows and without
-//! redundancy (RED, FEC), or the rule it breaks. Never: the SDP's text in a message.
-//!
-//! Redundancy: a browser that may wraps its VP8 in RED. webrtcbin unwraps it only where it has seen the stream from its
-//! first packet; of a camera that is switched on later packets come out as RED, which nobody takes, and the whole talk ends
-//! with `not-linked` (seen with GStreamer 1.22 and 1.26). Lost packets are sent again (RTX) all the same.
+//! In: a peer's SDP, and the offer it answers. Out: the SDP without format parameters nobody here knows, or the rule it
+//! breaks. Never: the SDP's text in a message.
 
 use gst_sdp::{SDPMediaRef, SDPMessage, SDPMessageRef};
 
@@ -28,8 +24,7 @@ pub fn parse(text: &str) -> Result<SDPMessage, &'static str> {
     if !text.bytes().all(|byte| byte == b'\r' || byte == b'\n' || !byte.is_ascii_control()) {
         return Err("the SDP has control characters");
     }
-    let text = known_parameters(&without_redundancy(text));
-    let sdp = SDPMessage::parse_buffer(text.as_bytes()).map_err(|_| "the SDP does not parse")?;
+    let sdp = SDPMessage::parse_buffer(known_parameters(text).as_bytes()).map_err(|_| "the SDP does not parse")?;
     match sdp.medias_len() {
         0 => return Err("the SDP has no media"),
         1..=MAX_MEDIA => {}
@@ -87,57 +82,6 @@ fn known_parameters(text: &str) -> String {
     // GStreamer ends lines at CR LF; bare LFs stay what they are, inside a line.
     text.split("\r\n").filter_map(line).collect::<Vec<_>>().join("\r\n")
 }
-
-/// The text without formats that wrap or protect those of a codec, and without the repetition (RTX) of them.
-fn without_redundancy(text: &str) -> String {
-    let mut sections: Vec<Vec<&str>> = vec![Vec::new()];
-    for line in text.split("\r\n") {
-        if line.starts_with("m=") {
-            sections.push(Vec::new());
-        }
-        sections.last_mut().into_iter().for_each(|section| section.push(line));
-    }
-    sections.iter().flat_map(|section| plain_section(section)).collect::<Vec<_>>().join("\r\n")
-}
-
-/// One media section of it, or the lines before the first.
-fn plain_section(lines: &[&str]) -> Vec<String> {
-    let described = |kind: &str| -> Vec<(&str, &str)> {
-        lines.iter().filter_map(|line| line.strip_prefix(kind)?.split_once(' ')).collect()
-    };
-    let mut gone: Vec<&str> =
-        described("a=rtpmap:").into_iter().filter(|one| is_redundancy(one.1)).map(|one| one.0).collect();
-    let repeats = |parameters: &str, gone: &[&str]| {
-        parameters.split(';').filter_map(|one| one.trim().strip_prefix("apt=")).any(|payload| gone.contains(&payload))
-    };
-    let repeated: Vec<&str> =
-        described("a=fmtp:").into_iter().filter(|one| repeats(one.1, &gone)).map(|one| one.0).collect();
-    gone.extend(repeated);
-    let is_gone = |line: &str| {
-        ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"].iter().any(|kind| {
-            line.strip_prefix(kind).and_then(|rest| rest.split(' ').next()).is_some_and(|one| gone.contains(&one))
-        })
-    };
-    let media = |line: &str| {
-        let words = line.split(' ').enumerate();
-        words
-            .filter(|(place, word)| *place < FORMATS || !gone.contains(word))
-            .map(|(_, word)| word)
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
-    let kept = lines.iter().filter(|line| !is_gone(line));
-    kept.map(|line| if line.starts_with("m=") { media(line) } else { (*line).to_owned() }).collect()
-}
-
-/// Whether an `a=rtpmap` names RED (RFC 2198), ULPFEC (RFC 5109) or FlexFEC (RFC 8627).
-fn is_redundancy(rtpmap: &str) -> bool {
-    let name = rtpmap.split('/').next().unwrap_or_default().to_ascii_lowercase();
-    name == "red" || name == "ulpfec" || name.starts_with("flexfec")
-}
-
-/// Words of an `m=` line before its payload types: kind, port, protocol.
-const FORMATS: usize = 3;
 
 fn is_known(parameter: &str) -> bool {
     let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -222,22 +166,6 @@ mod tests {
             let error = check(&spoiled).unwrap_err();
             assert!(error.contains(rule), "{spoiled:?}: {error}");
         }
-    }
-
-    #[test]
-    fn redundancy_is_left_out_with_its_repetition() {
-        let media = "m=video 9 UDP/TLS/RTP/SAVPF 96 97 118 119 120 121\r\na=rtpmap:96 VP8/90000\r\na=rtcp-fb:96 nack pli\r\n\
-            a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n";
-        let more = "a=rtpmap:118 RED/90000\r\na=rtcp-fb:118 nack\r\na=rtpmap:119 rtx/90000\r\na=fmtp:119 apt=118\r\n\
-            a=rtpmap:120 ulpfec/90000\r\na=rtpmap:121 flexfec-03/90000\r\n";
-        // In another section the same number is another thing.
-        let sound = "m=audio 9 UDP/TLS/RTP/SAVPF 118 63\r\na=rtpmap:118 opus/48000/2\r\na=rtpmap:63 red/48000/2\r\na=fmtp:63 118/118\r\na=mid:1\r\n";
-        let left = without_redundancy(&format!("v=0\r\n{media}{more}{sound}"));
-        let sound = "m=audio 9 UDP/TLS/RTP/SAVPF 118\r\na=rtpmap:118 opus/48000/2\r\na=mid:1\r\n";
-        assert_eq!(left, format!("v=0\r\n{}{sound}", media.replace(" 118 119 120 121", "")));
-        // Nothing but that: no payload type is left, which is refused later.
-        assert_eq!(without_redundancy("m=video 9 X 118\r\na=rtpmap:118 red/90000\r\n"), "m=video 9 X\r\n");
-        assert_eq!(without_redundancy(OFFER), OFFER);
     }
 
     #[test]
