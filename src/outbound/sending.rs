@@ -44,6 +44,8 @@ pub struct Sending {
     register_by: Instant,
     /// kbit/s that a viewer needs on each rung, sound included.
     needs: Vec<f64>,
+    /// Width and height of each rung, pixels.
+    sizes: Vec<(u32, u32)>,
     /// By session id.
     viewers: HashMap<String, Viewer>,
 }
@@ -81,12 +83,14 @@ impl Sending {
         let need =
             |rung: &Format| f64::from(rung.video_bitrate) * OVERHEAD.0 + f64::from(rung.audio_bitrate) * OVERHEAD.1;
         let needs = settings.rungs.iter().map(need).collect();
+        let sizes = settings.rungs.iter().map(|rung| (rung.width, rung.height)).collect();
         let metrics = settings.metrics.clone();
         let sink = WebrtcSink::new(&video, &audio, &settings.ice, signaller, seats.clone(), tx, metrics.clone())?;
         // Those of a pipeline before this one went with it.
         metrics.no_sessions();
         let register_by = Instant::now() + REGISTER;
-        Ok(Self { sink, changes, registered, stuck, seats, metrics, register_by, needs, viewers: HashMap::new() })
+        let viewers = HashMap::new();
+        Ok(Self { sink, changes, registered, stuck, seats, metrics, register_by, needs, sizes, viewers })
     }
 
     /// When somebody will be late next.
@@ -150,7 +154,11 @@ impl Sending {
         for (session, viewer) in self.viewers.iter_mut().filter(|(_, viewer)| viewer.by.is_none()) {
             let reading = self.seats.reading(session, now.into_std());
             let link = reading.map(|Reading { delivered, loss, queue, .. }| LinkFigures { delivered, loss, queue });
-            self.metrics.session_stands(session, Standing { rung: viewer.climb.rung(), link });
+            let rung = viewer.climb.rung();
+            let round_trip = self.seats.round_trip(session, now.into_std());
+            // Where nothing arrives the last report is an old one.
+            let round_trip = round_trip.filter(|_| reading.is_none_or(|reading| reading.delivered > 0.0));
+            self.metrics.session_stands(session, Standing { rung, size: self.sizes[rung], link, round_trip });
             if viewer.climb.needs_key_frame(reading, now.into_std()) {
                 self.seats.ask(session);
             }
