@@ -36,6 +36,7 @@ struct Inner {
     captured: Family<Media, Counter>,
     encoded: Family<Encode, Counter>,
     encoded_bytes: Family<Encode, Counter>,
+    encoder_rate: Family<Encode, Gauge>,
     key_frames: Counter,
     sessions: Arc<Sessions>,
     sessions_begun: Counter,
@@ -122,6 +123,10 @@ impl Metrics {
             encoded: add
                 .one("encoded_buffers", "Buffers that the encoders gave: pictures of each rung, packets of sound"),
             encoded_bytes: add.one("encoded_bytes", "Bytes that the encoders gave"),
+            encoder_rate: add.one(
+                "encoder_target_bits_per_second",
+                "Bit rate that the encoder of a rung is set to: it follows what the viewers on it can carry",
+            ),
             key_frames: add.one("key_frames", "Pictures among them that are key frames"),
             sessions_begun: add.one("sessions_begun", "Sessions of viewers that were made"),
             sessions_failed: add.one("sessions_failed", "Sessions of viewers that brought no media, by reason"),
@@ -166,6 +171,11 @@ impl Metrics {
     pub fn encoded(&self, kind: Kind, rung: usize) -> (Counter, Counter) {
         let label = kind.encode(rung);
         (self.0.encoded.get_or_create_owned(&label), self.0.encoded_bytes.get_or_create_owned(&label))
+    }
+
+    /// The encoder of a rung's pictures is set to so many kbit/s.
+    pub fn encodes_with(&self, rung: usize, kbits: u32) {
+        self.0.encoder_rate.get_or_create(&Kind::Picture.encode(rung)).set(i64::from(kbits) * 1000);
     }
 
     /// The encoder gave a picture.
