@@ -20,6 +20,7 @@ import pytest
 from device import Device, wait_for
 from links import Link, why_not
 from stock import PLUGINS, Program, signaller, source
+from test_monitoring import metrics
 
 class Viewer(Program):
     """A stock receiver in a namespace. It decodes; each decoded picture has its time and its size."""
@@ -107,7 +108,7 @@ def test_each_viewer_gets_what_its_link_carries(links: tuple[Device, Link, Link]
         down = time.monotonic() - began
         during = kbits(wide_link, 12)
         keys_during = key_frames(device, 0) - keys
-        assert wide.rung() == 0
+        assert wide.rung() == 0 and bitrate(device, 0) == 1500, "the other's narrow link lowered the whole picture's bit rate"
         settled = time.monotonic()
         assert narrow.rung() != 0, "back on the top rung while its link is narrow"
 
@@ -135,6 +136,49 @@ def test_each_viewer_gets_what_its_link_carries(links: tuple[Device, Link, Link]
         for viewer in (wide, narrow):
             viewer.stop()
             print("\n".join(viewer.lines[-5:]))
+
+
+def bitrate(device: Device, rung: int) -> int:
+    """What that rung's encoder is set to, kbit/s."""
+    return round(metrics(device)[f'duplex_encoder_target_bits_per_second{{media="picture",rung="{rung}"}}'] / 1000)
+
+
+def test_a_link_between_two_rungs_gets_the_upper_one_with_less(links: tuple[Device, Link, Link]) -> None:
+    """A viewer alone, on a link that nearly carries the whole picture, gets that with a lower bit rate, and the rest when freed."""
+    device, _, link = links
+    viewer = Viewer(link)
+    try:
+        wait_for("the viewer sees the whole picture", lambda: viewer.rung() == 0, 40)
+        time.sleep(6)
+        before = kbits(link, 6)
+        assert bitrate(device, 0) == 1500
+
+        began = time.monotonic()
+        link.narrow("1500kbit")
+        wait_for("a lower bit rate of the whole picture", lambda: bitrate(device, 0) < 1500 and viewer.rung() == 0, 60, 0.05)
+        lowered = time.monotonic() - began
+        time.sleep(2)
+        calm = time.monotonic()
+        during = kbits(link, 20)
+        whole = sum(size > 200_000 for _, size in viewer.since(calm)) / len(viewer.since(calm))
+        low, gap = bitrate(device, 0), viewer.gap(calm)
+
+        link.widen()
+        freed = time.monotonic()
+        wait_for("the whole bit rate again", lambda: bitrate(device, 0) == 1500 and viewer.rung() == 0, 150)
+        time.sleep(6)
+        print(f"{before:.0f} kbit/s before; narrowed to 1500: the whole picture with less after {lowered:.2f} s, then {during:.0f} kbit/s, "
+              f"{whole * 100:.0f} % of the pictures whole, encoder at {low} kbit/s, longest gap {gap * 1000:.0f} ms; "
+              f"all of it again {time.monotonic() - freed - 6:.1f} s after the link widened")
+        assert bitrate(device, 0) == 1500 and viewer.rung() == 0, "it did not stay"
+        # Without it the viewer would stand on the next rung, of 450 kbit/s, but for seconds.
+        assert whole > 0.7 and 650 < during < 1600
+    finally:
+        viewer.stop()
+        for line in device.lines:
+            if "follows its viewers' links" in line or "moves on the quality ladder" in line:
+                print(line)
+        print("\n".join(viewer.lines[-5:]))
 
 
 def test_a_viewers_own_choice(links: tuple[Device, Link, Link]) -> None:

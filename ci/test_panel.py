@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any, Callable
@@ -103,6 +104,9 @@ def test_another_browsers_session_is_ended_and_says_so(device: Start, tmp_path: 
         assert names.count("You") == 1 and len(set(names)) == 2 and "Owner" not in names, names
         button = "#people li:not(:has(.chip)) button"
         owner.click(button)
+        how = "[...document.querySelectorAll('#people li')].map((row) => row.querySelector(':scope > small').textContent.replaceAll('\u00a0', ' '))"
+        said = owner.wait("how the way to each does", f"(said => said.length === 2 && said.every((one) => one.includes('round trip')) && said)({how})")
+        assert all(re.fullmatch(r"\d+ × \d+ · [\d.]+ Mbit/s( · [\d.]+ % lost)? · round trip (under )?\d+ ms( · delay \d+ ms)?", one) for one in said), said
         owner.wait("a question", f"document.querySelector('{button}').textContent === 'Really end?'")
         owner.click(button)
         other.wait_data(state="ended")

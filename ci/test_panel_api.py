@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Callable
 
@@ -123,11 +124,15 @@ def test_an_ended_viewer_is_told_and_signed_out(device: Start, tmp_path: Path, l
         page.wait_frame()
         (session,) = get(one, "sessions", owner)["sessions"]
         # After a move on the ladder nothing is known for a moment.
-        reported = wait_for("the link's reports", lambda: next((s for s in get(one, "sessions", owner)["sessions"] if s["deliveredKbits"]), None))
+        reported = wait_for("the link's reports", lambda: next((s for s in get(one, "sessions", owner)["sessions"] if s["deliveredKbits"] and s["roundTripMs"]), None))
+        assert 0 < reported["roundTripMs"] < 1000, "over the loopback"
+        assert (reported["width"], reported["height"]) in ((1280, 720), (640, 360), (320, 180))
+        listed = one.command("sessions").stdout
+        assert re.search(r"  \d+x\d+, \d+ kbit/s, [\d.]+ % lost, round trip [\d.]+ ms", listed), listed
         assert reported["rung"] < 3 and reported["deliveredKbits"] > 50 and 0 <= reported["lostPercent"] <= 100 and reported["queueMs"] < 5000
         def measured() -> bool:
             metrics = call(one, "GET", "/metrics", headers=owner)[2].decode()
-            return all(f'duplex_session_{name}{{slot="0"}} ' in metrics for name in ("rung", "loss_ratio", "delivered_bits_per_second", "queue_seconds"))
+            return all(f'duplex_session_{name}{{slot="0"}} ' in metrics for name in ("rung", "loss_ratio", "delivered_bits_per_second", "queue_seconds", "round_trip_seconds"))
         wait_for("the same for Prometheus", measured)
         assert session["watching"] and session["sentBytes"] > 0 and session["joinMs"] is not None and not session["talking"]
         assert call(one, "DELETE", f"/api/v1/sessions/{session['id']}", headers=owner)[0] == 204

@@ -202,6 +202,17 @@ pub struct QualityRequest {
     pub quality: Quality,
 }
 
+/// Tells what the caller's browser measured of the picture it shows.
+#[derive(Debug, Clone, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[ts(export)]
+pub struct LatencyRequest {
+    /// The caller's signalling peer id.
+    pub peer: String,
+    /// From capture to screen, milliseconds, 0 to 60000.
+    pub capture_to_screen_ms: u32,
+}
+
 /// What the event stream carries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
 #[serde(tag = "type", rename_all = "camelCase")]

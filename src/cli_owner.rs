@@ -118,12 +118,32 @@ pub fn sessions(sessions: &[SessionInfo]) -> String {
         let from = session.address.as_deref().unwrap_or("-");
         let since = clock(session.since.saturating_mul(1000));
         write!(text, "{id}  {who:<23} {does:<13} {from:<39} since {since}  {}", size(session.sent_bytes)).ok();
-        if let (Some(rung), Some(kbits), Some(lost)) = (session.rung, session.delivered_kbits, session.lost_percent) {
-            write!(text, "  quality {}, {kbits} kbit/s, {lost:.1} % lost", rung + 1).ok();
+        let link = link(session);
+        if !link.is_empty() {
+            write!(text, "  {link}").ok();
         }
         text.push('\n');
     }
     text
+}
+
+/// What is known of the way to a viewer: size of its picture, bit rate, loss, round trip, delay.
+fn link(session: &SessionInfo) -> String {
+    let mut parts = Vec::new();
+    if let (Some(width), Some(height)) = (session.width, session.height) {
+        parts.push(format!("{width}x{height}"));
+    }
+    if let (Some(kbits), Some(lost)) = (session.delivered_kbits, session.lost_percent) {
+        parts.push(format!("{kbits} kbit/s, {lost:.1} % lost"));
+    }
+    parts.extend(session.round_trip_ms.map(|trip| format!("round trip {} ms", milliseconds(trip))));
+    parts.extend(session.capture_to_screen_ms.map(|latency| format!("capture to screen {latency} ms")));
+    parts.join(", ")
+}
+
+/// With a decimal where there would be nothing but it.
+fn milliseconds(value: f32) -> String {
+    if value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") }
 }
 
 /// Lines of the log.
@@ -177,9 +197,13 @@ mod tests {
             own: false,
             sent_bytes: 2_500_000,
             rung: watching.then_some(1),
+            width: watching.then_some(640),
+            height: watching.then_some(360),
             delivered_kbits: watching.then_some(480),
             lost_percent: watching.then_some(2.5),
             queue_ms: watching.then_some(12),
+            round_trip_ms: watching.then_some(3.25),
+            capture_to_screen_ms: watching.then_some(86),
             join_ms: None,
         }
     }
@@ -192,7 +216,9 @@ mod tests {
         assert!(
             lines[0].starts_with("01234567  Silver Finch, viewer ")
                 && lines[0].contains("watches")
-                && lines[0].ends_with("2.5 MB  quality 2, 480 kbit/s, 2.5 % lost")
+                && lines[0]
+                    .ends_with("2.5 MB  640x360, 480 kbit/s, 2.5 % lost, round trip 3.2 ms, capture to screen 86 ms"),
+            "{text}"
         );
         assert!(lines[1].starts_with("abcdef01  token robot ") && lines[1].contains("is connected"));
         let waiting = SessionInfo { waiting: true, ..session("0123456789", None, true) };

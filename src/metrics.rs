@@ -23,7 +23,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use sessions::Sessions;
-pub use sessions::{Figures, LinkFigures, Session, Standing};
+pub use sessions::{Figures, LinkFigures, NotTaken, Session, Standing};
 
 /// A handle to all counters; cheap to clone.
 #[derive(Clone)]
@@ -36,10 +36,12 @@ struct Inner {
     captured: Family<Media, Counter>,
     encoded: Family<Encode, Counter>,
     encoded_bytes: Family<Encode, Counter>,
+    encoder_rate: Family<Encode, Gauge>,
     key_frames: Counter,
     sessions: Arc<Sessions>,
     sessions_begun: Counter,
     join: Histogram,
+    capture_to_screen: Histogram,
     sessions_failed: Family<Reason, Counter>,
     faults: Family<Part, Counter>,
     mended: Family<Part, Counter>,
@@ -109,6 +111,10 @@ impl Metrics {
         let join = Histogram::new([0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0, 10.0, 15.0]);
         let help = "Time from a viewer's session being made to its media connection";
         own.register_with_unit("session_join", help, Unit::Seconds, join.clone());
+        let capture_to_screen = Histogram::new([0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0]);
+        let help = "Time from capture to a viewer's screen, one observation every ten seconds of each page that is looked \
+            at, as the browser measured it (Chromium; Firefox does not tell)";
+        own.register_with_unit("capture_to_screen", help, Unit::Seconds, capture_to_screen.clone());
         let mut add = Adder(&mut own);
         let inner = Inner {
             began: Instant::now(),
@@ -117,6 +123,10 @@ impl Metrics {
             encoded: add
                 .one("encoded_buffers", "Buffers that the encoders gave: pictures of each rung, packets of sound"),
             encoded_bytes: add.one("encoded_bytes", "Bytes that the encoders gave"),
+            encoder_rate: add.one(
+                "encoder_target_bits_per_second",
+                "Bit rate that the encoder of a rung is set to: it follows what the viewers on it can carry",
+            ),
             key_frames: add.one("key_frames", "Pictures among them that are key frames"),
             sessions_begun: add.one("sessions_begun", "Sessions of viewers that were made"),
             sessions_failed: add.one("sessions_failed", "Sessions of viewers that brought no media, by reason"),
@@ -135,6 +145,7 @@ impl Metrics {
             sign_in_refusals: add.one("sign_in_refusals", "Sign-ins refused, by the name of the error"),
             sessions,
             join,
+            capture_to_screen,
             own,
             process,
         };
@@ -162,6 +173,11 @@ impl Metrics {
         (self.0.encoded.get_or_create_owned(&label), self.0.encoded_bytes.get_or_create_owned(&label))
     }
 
+    /// The encoder of a rung's pictures is set to so many kbit/s.
+    pub fn encodes_with(&self, rung: usize, kbits: u32) {
+        self.0.encoder_rate.get_or_create(&Kind::Picture.encode(rung)).set(i64::from(kbits) * 1000);
+    }
+
     /// The encoder gave a picture.
     pub fn picture(&self, key_frame: bool) {
         let age = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
@@ -187,6 +203,16 @@ impl Metrics {
     /// Where a viewer's session stands now.
     pub fn session_stands(&self, id: &str, standing: Standing) {
         self.0.sessions.stands(id, standing);
+    }
+
+    /// A viewer's browser measured so long from capture to its screen.
+    ///
+    /// # Errors
+    /// The peer has no session, or said so a moment ago; nothing is counted then.
+    pub fn shown(&self, peer: &str, latency: Duration) -> Result<(), NotTaken> {
+        self.0.sessions.shown(peer, latency, Instant::now())?;
+        self.0.capture_to_screen.observe(latency.as_secs_f64());
+        Ok(())
     }
 
     /// A viewer's session brought no media; `reason` is one of few words.
@@ -374,6 +400,45 @@ mod tests {
             metrics.sessions().iter().map(|figures| figures.peer.as_str()).collect::<Vec<_>>(),
             ["peer-b", "peer-c"]
         );
+    }
+
+    #[test]
+    fn what_a_browser_measured_is_kept_for_its_session_and_rationed() {
+        let metrics = Metrics::new("1.2.3");
+        let ms = Duration::from_millis;
+        assert_eq!(metrics.shown("peer-a", ms(90)), Err(NotTaken::NotWatching));
+        drop(metrics.session_began("a", "peer-a"));
+        drop(metrics.session_began("b", "peer-b"));
+        assert_eq!(metrics.shown("peer-b", ms(250)), Ok(()));
+        assert!(matches!(metrics.shown("peer-b", ms(10)), Err(NotTaken::TooSoon(wait)) if wait > ms(1000)));
+        assert_eq!(metrics.shown("peer-a", ms(60)), Ok(()), "another's ration is its own");
+        let text = metrics.text(Scrape::default()).unwrap();
+        for expected in [
+            "duplex_session_capture_to_screen_seconds{slot=\"0\"} 0.06",
+            "duplex_session_capture_to_screen_seconds{slot=\"1\"} 0.25",
+            "duplex_capture_to_screen_seconds_count 2",
+            "duplex_capture_to_screen_seconds_bucket{le=\"0.08\"} 1",
+            "duplex_capture_to_screen_seconds_bucket{le=\"0.3\"} 2",
+        ] {
+            assert!(text.lines().any(|line| line == expected), "{expected} in {text}");
+        }
+        metrics.session_ended("a");
+        let later = Instant::now() + ms(5000);
+        assert_eq!(metrics.0.sessions.shown("peer-b", ms(80), later), Ok(()));
+        assert_eq!(metrics.sessions()[0].capture_to_screen, Some(ms(80)));
+    }
+
+    #[test]
+    fn where_a_session_stands_is_told_with_its_round_trip() {
+        let metrics = Metrics::new("1.2.3");
+        drop(metrics.session_began("a", "peer-a"));
+        let none = metrics.text(Scrape::default()).unwrap();
+        assert_eq!(line(&none, "duplex_session_round_trip_seconds"), None);
+        let round_trip = Some(Duration::from_millis(125));
+        metrics.session_stands("a", Standing { rung: 1, size: (640, 360), link: None, round_trip });
+        let text = metrics.text(Scrape::default()).unwrap();
+        let expected = "duplex_session_round_trip_seconds{slot=\"0\"} 0.125";
+        assert_eq!(line(&text, "duplex_session_round_trip_seconds"), Some(expected));
     }
 
     #[test]

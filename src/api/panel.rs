@@ -37,12 +37,21 @@ pub struct SessionInfo {
     pub sent_bytes: u64,
     /// Rung of the quality ladder on which it stands, 0 the best one; `None`: it watches nothing.
     pub rung: Option<u32>,
+    /// Width of the picture on that rung, pixels.
+    pub width: Option<u32>,
+    /// Height of the picture on that rung, pixels.
+    pub height: Option<u32>,
     /// kbit/s that arrived there lately; `None`: nothing was reported, as for all of what follows.
     pub delivered_kbits: Option<u32>,
     /// Packets of the last second that were lost on the way, per cent.
     pub lost_percent: Option<f32>,
     /// How much longer packets take than at the best of times, milliseconds: more when the link is full.
     pub queue_ms: Option<u32>,
+    /// How long a packet to it and the answer take, milliseconds, by its receiver reports.
+    pub round_trip_ms: Option<f32>,
+    /// From capture to its screen, milliseconds, as its browser measured it in the last half minute (Chromium; Firefox
+    /// does not tell).
+    pub capture_to_screen_ms: Option<u32>,
     /// Milliseconds from the beginning of its call to the media connection; `None`: it watches nothing, or waits still.
     pub join_ms: Option<u32>,
 }

@@ -6,7 +6,7 @@
 use super::access::{Caller, OPEN, cookie_name, session_cookies, session_principal};
 use super::auth::{Auth, Refused, SessionToken};
 use super::denied::Denied;
-use super::{AppState, Link, events, log, media, openapi, panel, quality, recordings, sessions, steering};
+use super::{AppState, Link, events, latency, log, media, openapi, panel, quality, recordings, sessions, steering};
 use crate::api::{Access, ApiError, Role, SetupRequest, SignInRequest, Status, TalkRequest, TalkState};
 use crate::desk::DeskClosed;
 use axum::extract::{FromRequest, Request, State};
@@ -39,6 +39,7 @@ pub fn routes() -> Router<AppState> {
         .merge(log::routes())
         .merge(steering::routes())
         .merge(quality::routes())
+        .merge(latency::routes())
         .fallback(async || Denied::not_found())
 }
 

@@ -21,6 +21,7 @@ pub mod denied;
 pub mod events;
 pub mod guard;
 pub mod hosts;
+pub mod latency;
 pub mod local;
 pub mod log;
 pub mod media;

@@ -4,7 +4,7 @@
 //! compares it with the routers.
 
 use super::AppState;
-use super::{api, events, log, media, monitoring, panel, quality, recordings, sessions, steering};
+use super::{api, events, latency, log, media, monitoring, panel, quality, recordings, sessions, steering};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -58,6 +58,7 @@ pub(super) async fn document() -> Response {
         api::release,
         events::events,
         quality::choose,
+        latency::shown,
         panel::device,
         panel::devices,
         panel::certificate,

@@ -84,7 +84,11 @@ pub(super) fn connected(state: &AppState, principal: &str) -> Vec<SessionInfo> {
         let own: Vec<&Figures> = figures.iter().filter(|figures| figures.peer == remote.id).collect();
         let join = own.iter().find_map(|figures| figures.join);
         let link = own.iter().find_map(|figures| figures.standing.link);
+        let size = own.iter().map(|figures| figures.standing.size).find(|size| *size != (0, 0));
+        let round_trip = own.iter().find_map(|figures| figures.standing.round_trip);
+        let capture_to_screen = own.iter().find_map(|figures| figures.capture_to_screen);
         let whole = |value: f64| value.round() as u32;
+        let tenths = |value: f64| (value * 10.0).round() as f32 / 10.0;
         SessionInfo {
             role: role(&remote),
             token: remote.grants.principal.strip_prefix("token:").map(str::to_owned),
@@ -96,9 +100,13 @@ pub(super) fn connected(state: &AppState, principal: &str) -> Vec<SessionInfo> {
             own: remote.grants.principal == principal,
             sent_bytes: own.iter().map(|figures| figures.bytes).sum(),
             rung: own.first().map(|figures| u32::try_from(figures.standing.rung).unwrap_or(u32::MAX)),
+            width: size.map(|(width, _)| width),
+            height: size.map(|(_, height)| height),
             delivered_kbits: link.map(|link| whole(link.delivered)),
-            lost_percent: link.map(|link| (link.loss * 1000.0).round() as f32 / 10.0),
+            lost_percent: link.map(|link| tenths(link.loss * 100.0)),
             queue_ms: link.map(|link| whole(link.queue.as_secs_f64() * 1000.0)),
+            round_trip_ms: round_trip.map(|trip| tenths(trip.as_secs_f64() * 1000.0)),
+            capture_to_screen_ms: capture_to_screen.map(|latency| whole(latency.as_secs_f64() * 1000.0)),
             join_ms: join.map(|join| u32::try_from(join.as_millis()).unwrap_or(u32::MAX)),
             id: remote.id,
         }

@@ -1,8 +1,8 @@
 //! The viewers' sessions that run, each in a numbered slot.
 //!
-//! In: sessions that begin, connect and end; bytes they send; where they stand and how their links do. Out: their figures, and
-//! how long somebody has watched.
-//! Never: media; more slots than there were sessions at one time.
+//! In: sessions that begin, connect and end; bytes they send; where they stand and how their links do; what their browsers
+//! measured. Out: their figures, and how long somebody has watched.
+//! Never: media; what a browser said long ago; more slots than there were sessions at one time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +27,8 @@ pub struct Session {
     /// Milliseconds from its beginning to its media connection, plus one; 0: not connected.
     connected: AtomicU64,
     standing: Mutex<Standing>,
+    /// What its browser measured from capture to screen, and when it said so.
+    shown: Mutex<Option<(Duration, Instant)>>,
     all: Arc<Total>,
 }
 
@@ -35,8 +37,12 @@ pub struct Session {
 pub struct Standing {
     /// Rung of the quality ladder; 0 is the best one.
     pub rung: usize,
+    /// Width and height of the picture there, pixels; 0 before it was looked at.
+    pub size: (u32, u32),
     /// `None`: nothing was reported lately.
     pub link: Option<LinkFigures>,
+    /// How long a packet to the viewer and the answer take; `None`: nothing was reported yet, or nothing arrives.
+    pub round_trip: Option<Duration>,
 }
 
 /// How a viewer's link did in the last second.
@@ -78,7 +84,23 @@ pub struct Figures {
     pub packets: u64,
     /// Where it stands.
     pub standing: Standing,
+    /// From capture to the viewer's screen, as its browser measured it; `None`: it did not say so lately.
+    pub capture_to_screen: Option<Duration>,
 }
+
+/// Why a browser's figure is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotTaken {
+    /// The peer watches nothing.
+    NotWatching,
+    /// It said one a moment ago; the time until the next.
+    TooSoon(Duration),
+}
+
+/// Least time between two figures of one session's browser. The page sends one every ten seconds.
+const SPACING: Duration = Duration::from_secs(4);
+/// A figure holds so long: a page that is closed, or behind others, shows nothing.
+const HOLDS: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 struct Total {
@@ -112,6 +134,7 @@ impl Sessions {
             packets: AtomicU64::new(0),
             connected: AtomicU64::new(0),
             standing: Mutex::default(),
+            shown: Mutex::default(),
             all: self.total.clone(),
         });
         table.by_id.insert(id.to_owned(), session.clone());
@@ -132,6 +155,20 @@ impl Sessions {
         if let Some(session) = self.lock().by_id.get(id) {
             *session.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
         }
+    }
+
+    /// A peer's browser measured so long from capture to screen.
+    pub fn shown(&self, peer: &str, latency: Duration, now: Instant) -> Result<(), NotTaken> {
+        let table = self.lock();
+        let own = table.by_id.values().filter(|session| session.peer == peer);
+        let session = own.max_by_key(|session| session.began).ok_or(NotTaken::NotWatching)?;
+        let mut shown = session.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = shown.map_or(now, |(_, said)| said + SPACING);
+        if now < next {
+            return Err(NotTaken::TooSoon(next - now));
+        }
+        *shown = Some((latency, now));
+        Ok(())
     }
 
     pub fn end(&self, id: &str) {
@@ -164,6 +201,7 @@ impl Sessions {
 
 fn figures(session: &Session) -> Figures {
     let connected = session.connected.load(Ordering::Relaxed);
+    let shown = *session.shown.lock().unwrap_or_else(PoisonError::into_inner);
     Figures {
         peer: session.peer.clone(),
         slot: session.slot,
@@ -172,6 +210,7 @@ fn figures(session: &Session) -> Figures {
         bytes: session.bytes.load(Ordering::Relaxed),
         packets: session.packets.load(Ordering::Relaxed),
         standing: *session.standing.lock().unwrap_or_else(PoisonError::into_inner),
+        capture_to_screen: shown.filter(|(_, said)| said.elapsed() < HOLDS).map(|(latency, _)| latency),
     }
 }
 
@@ -229,7 +268,16 @@ impl Collector for Sessions {
             Some(figures.standing.link?.delivered * 1000.0)
         })?;
         let queue = "How much longer packets to a slot's viewer take than at the best of times";
-        gauges("session_queue", queue, Some(&seconds), |figures| Some(figures.standing.link?.queue.as_secs_f64()))
+        gauges("session_queue", queue, Some(&seconds), |figures| Some(figures.standing.link?.queue.as_secs_f64()))?;
+        let round_trip = "Time that a packet to a slot's viewer and the answer take, by the viewer's receiver reports";
+        gauges("session_round_trip", round_trip, Some(&seconds), |figures| {
+            Some(figures.standing.round_trip?.as_secs_f64())
+        })?;
+        let shown = "Time from capture to the screen of a slot's viewer, as its browser measured it lately (Chromium; \
+            Firefox does not tell)";
+        gauges("session_capture_to_screen", shown, Some(&seconds), |figures| {
+            Some(figures.capture_to_screen?.as_secs_f64())
+        })
     }
 }
 

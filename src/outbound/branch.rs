@@ -16,6 +16,10 @@ use crate::pipeline::{Error, make};
 pub struct Branch {
     /// Where its encoded pictures come out.
     pub outlet: gst_app::AppSink,
+    encoder: gst::Element,
+    format: Format,
+    /// kbit/s.
+    bitrate: u32,
     open: bool,
     /// Whether it is still to be taken off the tee, between two pictures.
     leaving: Arc<Mutex<bool>>,
@@ -50,7 +54,7 @@ impl Branch {
         // A sink that waits for its first picture would take a playing pipeline back to paused.
         outlet.set_property("async", false);
         let mut elements = if scaled { scaler(format)? } else { Vec::new() };
-        elements.extend([encoder, outlet.clone().upcast()]);
+        elements.extend([encoder.clone(), outlet.clone().upcast()]);
         let link = |source| Error::Link { stage: "picture", source };
         let missing = || Error::Input("the picture cannot be shared: the tee has no further pad".to_owned());
         let sink = elements.first().and_then(|element| element.static_pad("sink")).ok_or_else(missing)?;
@@ -59,7 +63,17 @@ impl Branch {
             .map_err(link)
             .and_then(|()| tee.request_pad_simple("src_%u").ok_or_else(missing));
         let pad = pad.inspect_err(|_| leave(pipeline, &elements))?;
-        let mut branch = Self { outlet, open: false, leaving: Arc::default(), elements, tee: pad, sink };
+        let mut branch = Self {
+            outlet,
+            encoder,
+            format: format.clone(),
+            bitrate: format.video_bitrate,
+            open: false,
+            leaving: Arc::default(),
+            elements,
+            tee: pad,
+            sink,
+        };
         branch.set_open(true).inspect_err(|_| {
             tee.release_request_pad(&branch.tee);
             leave(pipeline, &branch.elements);
@@ -85,6 +99,16 @@ impl Branch {
         }
         self.open = open;
         Ok(())
+    }
+
+    /// Encodes with another bit rate from the next picture on, kbit/s. Returns whether it is another one.
+    pub fn set_bitrate(&mut self, kbits: u32) -> bool {
+        let other = kbits != self.bitrate;
+        if other {
+            self.format.set_video_bitrate(&self.encoder, kbits);
+            self.bitrate = kbits;
+        }
+        other
     }
 
     fn start(&self) -> Result<(), Error> {

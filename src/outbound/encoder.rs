@@ -133,7 +133,6 @@ impl Format {
                 encoder.set_property("cpu-used", -16i32);
                 encoder.set_property("threads", self.vp8_threads() as i32);
                 encoder.set_property_from_str("end-usage", "cbr");
-                encoder.set_property("target-bitrate", (self.video_bitrate * 1000) as i32);
                 encoder.set_property("undershoot", 95i32);
                 encoder.set_property("buffer-size", 6000i32);
                 encoder.set_property("buffer-initial-size", 4000i32);
@@ -151,14 +150,22 @@ impl Format {
                 encoder.set_property_from_str("tune", "zerolatency");
                 encoder.set_property_from_str("speed-preset", "ultrafast");
                 encoder.set_property("threads", cores());
-                encoder.set_property("bitrate", self.video_bitrate);
                 encoder.set_property("bframes", 0u32);
                 encoder.set_property("key-int-max", key_frames.longest_distance());
                 encoder.set_property("byte-stream", true);
                 encoder
             }
         };
+        self.set_video_bitrate(&encoder, self.video_bitrate);
         Ok(encoder)
+    }
+
+    /// Gives an encoder of [`Format::video_encoder`] another bit rate, kbit/s, in the middle of the stream.
+    pub fn set_video_bitrate(&self, encoder: &gst::Element, kbits: u32) {
+        match self.codec {
+            VideoCodec::Vp8 => encoder.set_property("target-bitrate", (kbits * 1000) as i32),
+            VideoCodec::H264 => encoder.set_property("bitrate", kbits),
+        }
     }
 
     /// Threads of libvpx. They wait for each other in a busy loop: at 720p30 two of them take 2.4 times the processor time

@@ -130,6 +130,19 @@ impl Mixer {
             .fold(Ok(()), Result::and)
     }
 
+    /// Encodes each rung with so many kbit/s from its next picture on.
+    pub fn set_bitrates(&mut self, kbits: &[u32]) {
+        for (rung, (branch, kbits)) in self.branches.iter_mut().zip(kbits).enumerate() {
+            let Some(branch) = branch else { continue };
+            if branch.set_bitrate(*kbits) {
+                tracing::info!(rung, kbits, "a rung's bit rate follows its viewers' links");
+            }
+            if let Some(metrics) = &self.counted {
+                metrics.encodes_with(rung, *kbits);
+            }
+        }
+    }
+
     fn encode_rung(&mut self, rung: usize, wanted: bool, seats: &Seats) -> Result<(), Error> {
         if let Some(branch) = &mut self.branches[rung] {
             return branch.set_open(wanted);

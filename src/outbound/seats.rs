@@ -17,6 +17,7 @@ use gst::prelude::*;
 
 use super::encoder::KeyFrameRation;
 use super::link::{Link, Packet, Reading};
+use super::round_trip::RoundTrip;
 use crate::bridge;
 
 /// All viewers' places. Cheap to clone.
@@ -43,6 +44,7 @@ struct Seat {
     inlet: gst_app::AppSrc,
     place: Mutex<Place>,
     link: Mutex<Link>,
+    round_trip: RoundTrip,
 }
 
 /// Where a viewer stands.
@@ -79,9 +81,9 @@ impl Seats {
     }
 
     /// A viewer's pictures go in there from now on, from the top rung's next key frame on.
-    pub fn seat(&self, session: &str, inlet: gst_app::AppSrc) {
+    pub fn seat(&self, session: &str, inlet: gst_app::AppSrc, round_trip: RoundTrip) {
         let (place, link) = Default::default();
-        let seat = Arc::new(Seat { session: session.to_owned(), inlet, place, link });
+        let seat = Arc::new(Seat { session: session.to_owned(), inlet, place, link, round_trip });
         hear(&seat, &self.0);
         let mut seats = lock(&self.0.seats);
         let others = seats.iter().filter(|other| other.session != session).cloned();
@@ -108,6 +110,13 @@ impl Seats {
     /// How a viewer's link does.
     pub fn reading(&self, session: &str, now: Instant) -> Option<Reading> {
         lock(&self.find(session)?.link).reading(now)
+    }
+
+    /// How long a packet to a viewer and the answer take, as far as it is known; asks for it anew when it is time.
+    pub fn round_trip(&self, session: &str, now: Instant) -> Option<Duration> {
+        let seat = self.find(session)?;
+        seat.round_trip.ask(now);
+        seat.round_trip.latest()
     }
 
     /// Which rungs must be encoded.
@@ -343,7 +352,7 @@ mod tests {
         seats.tap(&inlet);
         assert_eq!(seats.wanted(), [true, false, false]);
         seats.untap(&inlet);
-        seats.seat("a", inlet);
+        seats.seat("a", inlet, RoundTrip::default());
         seats.send("a", 2);
         assert_eq!(seats.wanted(), [true, false, true]);
         seats.leave("a");

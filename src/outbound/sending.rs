@@ -10,9 +10,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::Settings;
-use super::climb::Climb;
+use super::climb::{Climb, Need};
 use super::encoder::Format;
 use super::link::Reading;
+use super::rungs;
 use super::seats::Seats;
 use super::webrtc_sink::WebrtcSink;
 use crate::api::{Quality, QualityState};
@@ -24,9 +25,6 @@ use crate::transport::Change;
 
 /// webrtcsink registers within this, or is built anew. It takes a tenth of a second on a laptop.
 const REGISTER: Duration = Duration::from_secs(20);
-
-/// What RTP, encryption and the encoder's own excess add to the picture's bit rate, and what they add to the sound's.
-const OVERHEAD: (f64, f64) = (1.08, 1.3);
 
 /// The pipeline that ends in webrtcsink, with its sessions.
 pub struct Sending {
@@ -42,8 +40,9 @@ pub struct Sending {
     pub seats: Seats,
     metrics: Metrics,
     register_by: Instant,
-    /// kbit/s that a viewer needs on each rung, sound included.
-    needs: Vec<f64>,
+    rungs: Vec<Format>,
+    /// What each rung needs of a viewer's link.
+    needs: Vec<Need>,
     /// By session id.
     viewers: HashMap<String, Viewer>,
 }
@@ -81,15 +80,15 @@ impl Sending {
             ends.send(change).ok();
         });
         let seats = Seats::new(settings.rungs.len());
-        let need =
-            |rung: &Format| f64::from(rung.video_bitrate) * OVERHEAD.0 + f64::from(rung.audio_bitrate) * OVERHEAD.1;
-        let needs = settings.rungs.iter().map(need).collect();
+        let rungs = settings.rungs.clone();
+        let needs = rungs.iter().map(rungs::need).collect();
         let metrics = settings.metrics.clone();
         let sink = WebrtcSink::new(&video, &audio, &settings.ice, signaller, seats.clone(), tx, metrics.clone())?;
         // Those of a pipeline before this one went with it.
         metrics.no_sessions();
         let register_by = Instant::now() + REGISTER;
-        Ok(Self { sink, changes, registered, stuck, seats, metrics, register_by, needs, viewers: HashMap::new() })
+        let viewers = HashMap::new();
+        Ok(Self { sink, changes, registered, stuck, seats, metrics, register_by, rungs, needs, viewers })
     }
 
     /// When somebody will be late next.
@@ -148,22 +147,47 @@ impl Sending {
     }
 
     /// Looks at every viewer's link, and moves those who stand on the wrong rung. Returns who was moved, and where to.
-    pub fn climb(&mut self, now: Instant) -> Vec<(String, QualityState)> {
+    /// `recording`: it takes the top rung, as well as that can be had.
+    pub fn climb(&mut self, recording: bool, now: Instant) -> Vec<(String, QualityState)> {
         let mut moved = Vec::new();
+        let readings: HashMap<String, Option<Reading>> =
+            self.viewers.keys().map(|session| (session.clone(), self.seats.reading(session, now.into_std()))).collect();
+        let wants = |session: &String, viewer: &Viewer| {
+            let reading = readings.get(session).copied().flatten();
+            (session.clone(), viewer.climb.rung(), viewer.climb.will_want(reading))
+        };
+        let wanted: Vec<(String, usize, f64)> =
+            self.viewers.iter().map(|(session, viewer)| wants(session, viewer)).collect();
         for (session, viewer) in self.viewers.iter_mut().filter(|(_, viewer)| viewer.by.is_none()) {
-            let reading = self.seats.reading(session, now.into_std());
+            let reading = readings.get(session).copied().flatten();
+            let others = wanted.iter().filter(|(other, ..)| other != session).map(|(_, rung, wants)| (*rung, *wants));
+            let held = held(&self.needs, others, recording);
             let link = reading.map(|Reading { delivered, loss, queue, .. }| LinkFigures { delivered, loss, queue });
-            self.metrics.session_stands(session, Standing { rung: viewer.climb.rung(), link });
+            let rung = viewer.climb.rung();
+            let round_trip = self.seats.round_trip(session, now.into_std());
+            // Where nothing arrives the last report is an old one.
+            let round_trip = round_trip.filter(|_| reading.is_none_or(|reading| reading.delivered > 0.0));
+            let size = (self.rungs[rung].width, self.rungs[rung].height);
+            self.metrics.session_stands(session, Standing { rung, size, link, round_trip });
             if viewer.climb.needs_key_frame(reading, now.into_std()) {
                 self.seats.ask(session);
             }
-            if let Some(rung) = viewer.climb.look(reading, now.into_std()) {
+            if let Some(rung) = viewer.climb.look(reading, &held, now.into_std()) {
                 tracing::info!(peer = viewer.peer, rung, ?reading, "viewer moves on the quality ladder");
                 self.seats.send(session, rung);
                 moved.push((viewer.peer.clone(), viewer.state(self.needs.len())));
             }
         }
         moved
+    }
+
+    /// kbit/s with which each rung's pictures are encoded: as many as the one can use who can use most of those who stand on it.
+    pub fn bitrates(&self, recording: bool) -> Vec<u32> {
+        let wanted = self.viewers.values().map(|viewer| (viewer.climb.rung(), viewer.climb.wants()));
+        let held = held(&self.needs, wanted, recording);
+        let whole = |held: f64, need: &Need| if held > 0.0 { held } else { need.most };
+        let kbits = held.into_iter().zip(&self.needs).map(|(held, need)| whole(held, need));
+        kbits.zip(&self.rungs).map(|(kbits, rung)| rungs::video_bitrate(rung, kbits)).collect()
     }
 
     /// A viewer chose a quality. Returns where its sessions stand then.
@@ -194,5 +218,31 @@ impl Sending {
             *top |= self.viewers.len() > self.seats.taken();
         }
         wanted
+    }
+}
+
+/// kbit/s at which each rung is held by those who stand there, 0 where nobody does; a recording wants the whole top rung.
+fn held(needs: &[Need], wanted: impl Iterator<Item = (usize, f64)>, recording: bool) -> Vec<f64> {
+    let mut held = vec![0.0; needs.len()];
+    if recording {
+        held[0] = needs[0].most;
+    }
+    for (rung, wants) in wanted {
+        held[rung] = wants.max(held[rung]);
+    }
+    held
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_need_on_a_rung_holds_it() {
+        let needs = [Need { most: 2200.0, least: 1100.0 }, Need { most: 700.0, least: 400.0 }];
+        let of = |wanted: &[(usize, f64)], recording| held(&needs, wanted.iter().copied(), recording);
+        assert_eq!(of(&[], false), [0.0, 0.0]);
+        assert_eq!(of(&[(0, 1200.0), (1, 500.0), (0, 1500.0)], false), [1500.0, 500.0]);
+        assert_eq!(of(&[(0, 1200.0)], true), [2200.0, 0.0]);
     }
 }

@@ -257,7 +257,8 @@ impl Task {
     /// Moves viewers whose links say so.
     fn look(&mut self) {
         self.next_look = Instant::now() + LOOK;
-        for (peer, state) in self.sending.climb(Instant::now()) {
+        let recording = self.holders.has(Purpose::Recording);
+        for (peer, state) in self.sending.climb(recording, Instant::now()) {
             self.report(Report::Quality { peer, state });
         }
         // Also without a move: one that was begun earlier may have left a rung empty.
@@ -265,7 +266,7 @@ impl Task {
         self.sending.seats.ask_for_moves();
     }
 
-    /// Encodes the rungs that somebody stands on, and the top one for a recording.
+    /// Encodes the rungs that somebody stands on, and the top one for a recording, with the bit rates that they carry.
     fn encode(&mut self) {
         let recording = self.holders.has(Purpose::Recording);
         let Some(active) = &mut self.active else { return };
@@ -274,6 +275,7 @@ impl Task {
         if let Err(error) = active.encode(&wanted, &self.settings.tap) {
             tracing::error!(%error, "a rung cannot be encoded");
         }
+        active.mixer.set_bitrates(&self.sending.bitrates(recording));
     }
 
     /// Sets or clears the time at which capture stops.

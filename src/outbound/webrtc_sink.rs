@@ -19,6 +19,7 @@ use gstrswebrtc::webrtcsink::BaseWebRTCSink;
 use tokio::sync::mpsc;
 
 use super::count;
+use super::round_trip::RoundTrip;
 use super::seats::Seats;
 use crate::bridge;
 use crate::metrics::Metrics;
@@ -233,9 +234,11 @@ fn watch_picture_link(
             if kind(pad) != gst_webrtc::WebRTCKind::Video {
                 return;
             }
-            let pipeline = bin.upgrade().and_then(|bin| bin.parent()).and_downcast::<gst::Bin>();
-            if let Some(inlet) = pipeline.and_then(|pipeline| pipeline.by_name(INLET)).and_downcast() {
-                seats.seat(&session, inlet);
+            let bin = bin.upgrade();
+            let pipeline = bin.as_ref().and_then(|bin| bin.parent()).and_downcast::<gst::Bin>();
+            let inlet = pipeline.and_then(|pipeline| pipeline.by_name(INLET)).and_downcast();
+            if let (Some(bin), Some(inlet)) = (bin, inlet) {
+                seats.seat(&session, inlet, RoundTrip::of(&bin));
             }
             tell(Change::Linked(session.clone()));
         });

@@ -6,6 +6,7 @@
 import type { Access } from "./generated/Access";
 import type { ApiError } from "./generated/ApiError";
 import type { Event as ServiceEvent } from "./generated/Event";
+import type { LatencyRequest } from "./generated/LatencyRequest";
 import type { Quality } from "./generated/Quality";
 import type { Recording } from "./generated/Recording";
 import type { RecordingEntry } from "./generated/RecordingEntry";
@@ -103,6 +104,11 @@ export function endAnnouncements(): Promise<void> {
 /** Where the viewer then stands comes as an event. */
 export function chooseQuality(peer: string, quality: Quality): Promise<void> {
   return call<void>("POST", "quality", { peer, quality });
+}
+
+/** What this browser measured from capture to screen, for the owner and the metrics. */
+export function tellLatency(peer: string, captureToScreenMs: number): Promise<void> {
+  return call<void>("POST", "latency", { peer, captureToScreenMs } satisfies LatencyRequest);
 }
 
 /**

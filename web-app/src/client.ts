@@ -28,6 +28,8 @@ export interface ClientEvents {
   call(phase: CallPhase, failure: CallFailure | null): void;
   /** Sound and picture in one stream, so that the browser keeps them in sync; null when the call ended. */
   stream(stream: MediaStream | null): void;
+  /** From capture to screen, whole milliseconds: told every ten seconds where the browser says it. */
+  shown(latency: number): void;
   /** The device takes the talker's media (`sending`), or no longer does (`off`). */
   talk(phase: "sending" | "off"): void;
 }
@@ -262,9 +264,16 @@ export class Client {
     this.#setPhase("media");
     let bytes = 0;
     let stillSeconds = 0;
+    let untoldSeconds = 0;
     this.#flowTimer = setInterval(async () => {
-      const now = receivedBytes(await this.#report());
+      const report = await this.#report();
+      const now = receivedBytes(report);
       if (this.#session !== session) return;
+      const { latency } = figures(report, null);
+      if (latency !== null && now !== bytes && ++untoldSeconds >= TELL_S) {
+        untoldSeconds = 0;
+        this.#on.shown(Math.round(latency));
+      }
       stillSeconds = now === bytes ? stillSeconds + 1 : 0;
       bytes = now;
       this.#flows(stillSeconds);
@@ -395,6 +404,8 @@ const TRY_AGAIN_LATER = 1013;
 const OPEN_DEADLINE_MS = 6000;
 const ANSWER_DEADLINE_MS = 4000;
 const MEDIA_DEADLINE_MS = 12000;
+/** The service takes a page's figure every 4 s at most. */
+const TELL_S = 10;
 const STALL_S = 2;
 const STALL_DEADLINE_S = 6;
 const LISTED_GRACE_MS = 500;

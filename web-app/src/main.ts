@@ -67,6 +67,11 @@ const client = new Client(`${scheme}://${location.host}/signalling`, {
   turnedAway: (words) => change({ turnedAway: words }),
   call: (call, failure) => change({ call, failure }),
   stream: (stream) => viewer.setStream(stream),
+  shown(latency) {
+    // Behind other windows nothing is on a screen.
+    if (turn.peer === null || document.visibilityState !== "visible") return;
+    api.tellLatency(turn.peer, latency).catch((error: unknown) => console.debug("the device did not take the figure:", error));
+  },
   talk: (phase) => turn.media(phase),
 });
 

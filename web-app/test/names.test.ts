@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isSame, shortName } from "../src/names";
-import { called } from "../src/views/people";
+import { called, link } from "../src/views/people";
 import { summary } from "../src/views/recordings";
 
 const ID = "766f68f7-05c2-4d5d-9d0a-8f3b5d1f6a10";
@@ -42,4 +42,12 @@ test("a recording says how long, how large and who, in words", () => {
   assert.equal(words(3900, 2_100_000_000, "766f68f7", true), "1 h 5 min · 2.1 GB · you talked");
   assert.equal(words(null, 0, null), "length unknown · 0.0 MB");
   assert.equal(words(6.2, 734_003, null, false, true), "6 s · 0.7 MB · cut off when the device stopped");
+});
+
+test("how the way to a viewer does is said with units, and only what is known", () => {
+  const unknown = { width: null, height: null, deliveredKbits: null, lostPercent: null, roundTripMs: null, captureToScreenMs: null };
+  assert.deepEqual(link(unknown), []);
+  const known = { width: 640, height: 360, deliveredKbits: 480, lostPercent: 2.5, roundTripMs: 41.6, captureToScreenMs: 86 };
+  assert.equal(link(known).join(" · ").replaceAll("\u00a0", " "), "640 × 360 · 0.5 Mbit/s · 2.5 % lost · round trip 42 ms · delay 86 ms");
+  assert.deepEqual(link({ ...unknown, lostPercent: 0, roundTripMs: 0.3 }), ["round\u00a0trip\u00a0under\u00a01\u00a0ms"]);
 });

@@ -243,6 +243,31 @@ async fn a_quality_is_chosen_for_ones_own_peer() {
 }
 
 #[tokio::test]
+async fn a_browsers_figure_is_taken_for_ones_own_peer_within_bounds_and_seldom() {
+    let service = Service::start(Setup { passwords: ALL_ROLES, ..Setup::default() }).await;
+    let (viewer, owner) = (service.sign_in(VIEWER).await, service.sign_in(OWNER).await);
+    let socket = Socket::with_cookie(&service, &viewer).await;
+    let tell = |figure: serde_json::Value, cookie: &str| {
+        service
+            .post("/api/v1/latency", json!({"peer": socket.id, "captureToScreenMs": figure}))
+            .header("cookie", cookie)
+    };
+    tell(json!(80), "").send(&service).await.denied(401, "notSignedIn");
+    tell(json!(80), &owner).send(&service).await.denied(404, "unknownPeer");
+    tell(json!(80), &viewer).send(&service).await.denied(409, "notWatching");
+    let metrics = &service.state.panel.metrics;
+    drop(metrics.session_began("session", &socket.id));
+    for wrong in [json!(-1), json!(80.5), json!(null), json!("80"), json!(1e300)] {
+        tell(wrong, &viewer).send(&service).await.denied(400, "badRequest");
+    }
+    tell(json!(60_001), &viewer).send(&service).await.denied(422, "badLatency");
+    assert_eq!(metrics.sessions()[0].capture_to_screen, None);
+    assert_eq!(tell(json!(80), &viewer).send(&service).await.status, StatusCode::NO_CONTENT);
+    tell(json!(90), &viewer).send(&service).await.denied(429, "tooOften");
+    assert_eq!(metrics.sessions()[0].capture_to_screen, Some(Duration::from_millis(80)));
+}
+
+#[tokio::test]
 async fn changed_passwords_and_revoked_tokens_end_what_is_open() {
     let service = Service::start(Setup { passwords: ALL_ROLES, ..Setup::default() }).await;
     let talker = service.sign_in(TALKER).await;

@@ -50,6 +50,14 @@ sentBytes: number,
  */
 rung: number | null, 
 /**
+ * Width of the picture on that rung, pixels.
+ */
+width: number | null, 
+/**
+ * Height of the picture on that rung, pixels.
+ */
+height: number | null, 
+/**
  * kbit/s that arrived there lately; `None`: nothing was reported, as for all of what follows.
  */
 deliveredKbits: number | null, 
@@ -61,6 +69,15 @@ lostPercent: number | null,
  * How much longer packets take than at the best of times, milliseconds: more when the link is full.
  */
 queueMs: number | null, 
+/**
+ * How long a packet to it and the answer take, milliseconds, by its receiver reports.
+ */
+roundTripMs: number | null, 
+/**
+ * From capture to its screen, milliseconds, as its browser measured it in the last half minute (Chromium; Firefox
+ * does not tell).
+ */
+captureToScreenMs: number | null, 
 /**
  * Milliseconds from the beginning of its call to the media connection; `None`: it watches nothing, or waits still.
  */

@@ -54,6 +54,7 @@ class Row {
   readonly #who = document.createElement("strong");
   readonly #what = document.createElement("span");
   readonly #detail = document.createElement("small");
+  readonly #link = document.createElement("small");
   readonly #end = document.createElement("button");
   #armed: ReturnType<typeof setTimeout> | undefined;
 
@@ -70,7 +71,7 @@ class Row {
       void end().finally(() => (this.#end.disabled = false));
     });
     this.#end.addEventListener("blur", () => this.#disarm());
-    this.item.append(words, this.#end);
+    this.item.append(words, this.#end, this.#link);
   }
 
   show(session: SessionInfo, here: boolean, open: boolean): void {
@@ -81,8 +82,9 @@ class Row {
     const does = doing(session);
     this.item.dataset["does"] = does;
     const since = new Date(session.since * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }).replaceAll(" ", "\u00a0");
-    const parts = [open ? "" : ROLES[session.role ?? "none"], does, session.address ?? "", `since\u00a0${since}`, session.sentBytes > 0 ? megabytes(session.sentBytes) : "", link(session)];
+    const parts = [open ? "" : ROLES[session.role ?? "none"], does, session.address ?? "", `since\u00a0${since}`, session.sentBytes > 0 ? megabytes(session.sentBytes) : ""];
     this.#detail.textContent = parts.filter((part) => part !== "").join(" · ");
+    this.#link.textContent = link(session).join(" · ");
     this.#end.hidden = here;
     this.#end.setAttribute("aria-label", `End the session of ${name}${session.address === null ? "" : ` from ${session.address}`}`);
   }
@@ -115,13 +117,21 @@ export function called(session: Pick<SessionInfo, "id" | "token" | "own">, here:
   return session.own && !open ? "You, in another window" : shortName(session.id);
 }
 
-/** How the way to a viewer does; empty while nothing is reported. */
-function link(session: SessionInfo): string {
-  if (session.rung === null || session.deliveredKbits === null || session.lostPercent === null) return "";
-  const rate = `${(session.deliveredKbits / 1000).toFixed(1)}\u00a0Mbit/s`;
-  const smaller = session.rung > 0 ? ", smaller picture" : "";
-  const lost = session.lostPercent >= 0.1 ? `, ${session.lostPercent.toFixed(1)}\u00a0% lost` : "";
-  return rate + lost + smaller;
+/** How the way to a viewer does, the delay being that from capture to its screen; empty while nothing is reported. */
+export function link(session: Link): string[] {
+  const parts: string[] = [];
+  if (session.width !== null && session.height !== null) parts.push(`${session.width}\u00a0×\u00a0${session.height}`);
+  if (session.deliveredKbits !== null) parts.push(`${(session.deliveredKbits / 1000).toFixed(1)}\u00a0Mbit/s`);
+  if (session.lostPercent !== null && session.lostPercent >= 0.1) parts.push(`${session.lostPercent.toFixed(1)}\u00a0%\u00a0lost`);
+  if (session.roundTripMs !== null) parts.push(`round\u00a0trip\u00a0${milliseconds(session.roundTripMs)}`);
+  if (session.captureToScreenMs !== null) parts.push(`delay\u00a0${milliseconds(session.captureToScreenMs)}`);
+  return parts;
+}
+
+type Link = Pick<SessionInfo, "width" | "height" | "deliveredKbits" | "lostPercent" | "roundTripMs" | "captureToScreenMs">;
+
+function milliseconds(value: number): string {
+  return value < 1 ? "under\u00a01\u00a0ms" : `${value.toFixed(0)}\u00a0ms`;
 }
 
 function megabytes(bytes: number): string {
