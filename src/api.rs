@@ -136,6 +136,8 @@ pub enum Part {
     Talk,
     /// Recording.
     Recording,
+    /// Publishing to a media server; no business of viewers, so no event tells of it.
+    Publish,
 }
 
 impl Part {
@@ -146,6 +148,7 @@ impl Part {
             Self::Audio => "audio",
             Self::Talk => "talk",
             Self::Recording => "recording",
+            Self::Publish => "publish",
         }
     }
 }
