@@ -195,15 +195,22 @@ def wait_for_tone(path: Path, frequency: float, seconds: float = 30.0, least: fl
 def markers(path: Path, width: int, height: int) -> list[int]:
     """Frame numbers that the device's test picture carries in its lower edge (see the test source's ``marker``)."""
     data = path.read_bytes() if path.exists() else b""
-    size, cell, found = width * height, (min(width // 40, 16)) & ~1, []
+    size, found = width * height, []
     for start in range(0, len(data) - size + 1, size):
-        frame = numpy.frombuffer(data, dtype=numpy.uint8, count=size, offset=start).reshape(height, width)
-        strip = frame[height - cell + 2:height - 2, : 32 * cell].reshape(-1, 32, cell)
-        bits = strip[:, :, 2:-2].mean(axis=(0, 2)) > 125
-        value = int("".join("1" if bit else "0" for bit in bits), 2)
-        if value >> 24 == 0b10100110:
-            found.append(value & 0xFFFFFF)
+        number = marker(numpy.frombuffer(data, dtype=numpy.uint8, count=size, offset=start).reshape(height, width))
+        if number is not None:
+            found.append(number)
     return found
+
+
+def marker(frame: numpy.ndarray) -> int | None:
+    """The number in one frame's luma, rows by columns."""
+    height, width = frame.shape
+    cell = min(width // 40, 16) & ~1
+    strip = frame[height - cell + 2:height - 2, : 32 * cell].reshape(-1, 32, cell)
+    bits = strip[:, :, 2:-2].mean(axis=(0, 2)) > 125
+    value = int("".join("1" if bit else "0" for bit in bits), 2)
+    return value & 0xFFFFFF if value >> 24 == 0b10100110 else None
 
 
 def listening_port(pid: int) -> int | None:

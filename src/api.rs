@@ -138,6 +138,8 @@ pub enum Part {
     Talk,
     /// Recording.
     Recording,
+    /// Publishing to a media server; no business of viewers, so no event tells of it.
+    Publish,
 }
 
 impl Part {
@@ -148,6 +150,7 @@ impl Part {
             Self::Audio => "audio",
             Self::Talk => "talk",
             Self::Recording => "recording",
+            Self::Publish => "publish",
         }
     }
 }

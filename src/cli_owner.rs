@@ -63,6 +63,9 @@ pub fn status(health: &DeviceHealth) -> String {
     };
     line("service", service);
     health.faults.iter().for_each(|fault| line("fault", fault.clone()));
+    if let Some(server) = &health.published_to {
+        line("published to", server.clone());
+    }
     line("version", health.version.clone());
     line("running", span(health.service_uptime));
     if let Some(model) = &health.model {

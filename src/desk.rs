@@ -14,6 +14,7 @@ use crate::inbound::{self, Talk};
 use crate::metrics::Metrics;
 use crate::outbound::{self, Outbound};
 use crate::picture_slot::PictureSlot;
+use crate::publish;
 use crate::recording::{self, Recorder};
 use crate::session::{Effect, TalkLock, Turns};
 use crate::signalling::hub::Hub;
@@ -54,6 +55,8 @@ pub struct Inputs {
     pub outbound: mpsc::UnboundedReceiver<outbound::Report>,
     /// From the recorder.
     pub recorder: mpsc::UnboundedReceiver<recording::Report>,
+    /// From the publisher.
+    pub publisher: mpsc::UnboundedReceiver<publish::Report>,
 }
 
 /// Everything the desk steers.
@@ -157,7 +160,8 @@ impl Desk {
         self.turns.borrow().clone()
     }
 
-    /// What does not work just now though the service goes on, a sentence each: a source, the speaker, a recording.
+    /// What does not work just now though the service goes on, a sentence each: a source, the speaker, a recording,
+    /// publishing.
     pub fn faults(&self) -> Vec<String> {
         self.faults.borrow().iter().map(|(part, message)| sentence(*part, message)).collect()
     }
@@ -274,6 +278,7 @@ impl Task {
                     recording::Report::On(since) => self.record(|recorded| recorded.call = since),
                     recording::Report::Fault(message) => self.fault(Part::Recording, message),
                 },
+                Some(publish::Report(message)) = inputs.publisher.recv() => self.fault(Part::Publish, message),
                 () = async { tokio::time::sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)).await }, if deadline.is_some() => {
                     let effects = self.lock.tick(Instant::now());
                     self.apply(effects).await;
@@ -308,7 +313,7 @@ impl Task {
                 for event in first {
                     tx.try_send(event).ok();
                 }
-                for (part, message) in self.faults.borrow().iter() {
+                for (part, message) in self.faults.borrow().iter().filter(|(part, _)| is_viewers_business(**part)) {
                     tx.try_send(Event::Fault { part: *part, message: Some(message.clone()) }).ok();
                 }
                 let senders = self.subscribers.entry(peer).or_default();
@@ -485,7 +490,7 @@ impl Task {
         if before.is_some() != message.is_some() {
             self.parts.metrics.fault(part.word(), message.is_some());
         }
-        if before != message {
+        if before != message && is_viewers_business(part) {
             self.tell_all(&Event::Fault { part, message });
         }
     }
@@ -514,11 +519,17 @@ impl Task {
     }
 }
 
+/// Whether everybody who watches is told.
+fn is_viewers_business(part: Part) -> bool {
+    part != Part::Publish
+}
+
 /// A fault as a sentence of its own.
 fn sentence(part: Part, message: &str) -> String {
     match part {
         Part::Video => format!("The picture fails: {message}."),
         Part::Audio => format!("The sound fails: {message}."),
+        Part::Publish => format!("Publishing {message}."),
         Part::Talk | Part::Recording => {
             let mut letters = message.chars();
             let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Direction is always seen from the device. Media meets only in [`picture_slot`], [`far_end`], [`bridge`] and
-//! [`recording`]; peers meet only in [`signalling::hub`]; people and programs come in through [`http`]. [`run`] is the
-//! only place where the parts are joined.
+//! [`recording`]; peers meet only in [`signalling::hub`]; people and programs come in through [`http`]; a media server gets
+//! the same media by [`publish`]. [`run`] is the only place where the parts are joined.
 
 pub mod api;
 pub mod appliance;
@@ -40,6 +40,7 @@ pub mod outbound;
 pub mod owner;
 pub mod picture_slot;
 pub mod pipeline;
+pub mod publish;
 pub mod recording;
 pub mod sdp_check;
 pub mod session;
@@ -109,6 +110,9 @@ pub enum Error {
     /// A pipeline cannot be built.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),
+    /// No server could be trusted.
+    #[error(transparent)]
+    Publish(#[from] publish::RootsError),
     /// The control socket cannot be served.
     #[error(transparent)]
     Control(#[from] control::Error),
@@ -177,6 +181,7 @@ pub async fn run(
     needs::check(&config)?;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     let ice = ice_uris(&config.ice_servers)?;
+    let publishing = publish::Settings::of(&config)?;
     check_files(&outbound_settings(&config, ice.clone(), FarEnd::default(), metrics.clone())).await?;
     state_folder(&config)?;
     control::refuse_a_second(&config.state_dir)?;
@@ -225,6 +230,8 @@ pub async fn run(
     let holding = outbound.clone();
     let capture: recording::Capture = Arc::new(move || Box::new(holding.hold(outbound::Purpose::Recording)));
     let (recorder, recorded) = recording::Recorder::start(recording_settings(&config), tap.clone(), capture);
+    let (published_reports, publisher) = tokio::sync::mpsc::unbounded_channel();
+    let published = tokio::sync::watch::Sender::new(None);
     let desk = desk::Desk::start(
         status(&in_force)?,
         session::TalkLock::new((config.talk_limit > 0).then(|| Duration::from_secs(config.talk_limit.into())), CLAIM),
@@ -236,15 +243,17 @@ pub async fn run(
             slot,
             metrics: metrics.clone(),
         },
-        desk::Inputs { notices, outbound: reports, recorder: recorded },
+        desk::Inputs { notices, outbound: reports, recorder: recorded, publisher },
     );
     let steered = steering::Parts { outbound: outbound.clone(), playback, desk: desk.clone() };
     let steering = steering::Steering::new(config.clone(), in_force, steered);
     let check = owner::health_check(metrics.clone(), desk.clone());
-    let panel = owner::panel(start, metrics, tls.clone(), check.clone(), steering.clone());
+    let panel =
+        owner::panel(start, metrics.clone(), tls.clone(), check.clone(), published.subscribe(), steering.clone());
     let media = media::Media::new(outbound.clone(), recorder.clone(), config.clips.clone());
-    let state = AppState::new(config.clone(), auth.clone(), hub, desk.clone(), media, allowed.clone(), trust.clone())
-        .with_panel(panel);
+    let state =
+        AppState::new(config.clone(), auth.clone(), hub.clone(), desk.clone(), media, allowed.clone(), trust.clone())
+            .with_panel(panel);
     let parts =
         control::Parts { outbound: outbound.clone(), recorder: recorder.clone(), steering, state: state.clone() };
     let control = control::serve(&config.state_dir, parts)?;
@@ -274,6 +283,8 @@ pub async fn run(
     if tokio::time::timeout(Duration::from_secs(10), desk.callable()).await.is_err() {
         tracing::warn!("the device cannot be called yet; still trying");
     }
+    let to_publish = publish::Parts { hub, outbound: outbound.clone(), metrics, published, reports: published_reports };
+    let publisher = publishing.map(|settings| publish::Publisher::start(settings, to_publish));
     let told = Ready {
         urls: urls(&config, &local),
         fingerprint: ca.as_ref().map(|(_, fingerprint)| fingerprint.clone()),
@@ -286,6 +297,9 @@ pub async fn run(
     shutdown.await;
 
     tracing::info!("stopping");
+    if let Some(publisher) = publisher {
+        publisher.stop().await;
+    }
     if tokio::time::timeout(Duration::from_secs(10), desk.stop()).await.is_err() {
         tracing::error!("the desk does not stop; going on without it");
     }
@@ -317,6 +331,7 @@ const CLAIM: Duration = Duration::from_secs(15);
 pub async fn check_sources(config: &Config) -> Result<(), Error> {
     init_gstreamer()?;
     needs::check(config)?;
+    publish::Settings::of(config)?;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     check_files(&outbound_settings(config, ice_uris(&config.ice_servers)?, FarEnd::default(), metrics)).await
 }

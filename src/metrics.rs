@@ -51,6 +51,9 @@ struct Inner {
     waiting: Gauge,
     recordings: Counter,
     recording: Gauge,
+    publications: Counter,
+    publish_failures: Counter,
+    published: Gauge,
     peers: Gauge,
     dropped: Counter,
     sign_ins: Counter,
@@ -138,6 +141,9 @@ impl Metrics {
             waiting: add.one("talkers_waiting", "Peers in the line for the turn"),
             recordings: add.one("recordings", "Recordings begun"),
             recording: add.one("recording", "1 while something is recorded"),
+            publications: add.one("publications", "Times media began to go to the media server of publish-url"),
+            publish_failures: add.one("publish_failures", "Times publishing failed, or broke off"),
+            published: add.one("published", "1 while media goes to the media server of publish-url"),
             peers: add.one("signalling_peers", "Remote signalling peers that are connected"),
             dropped: add.one("signalling_messages_dropped", "Signalling messages refused or not understood"),
             sign_ins: add.one("sign_ins", "Sign-ins that were let in"),
@@ -156,7 +162,7 @@ impl Metrics {
                 drop(family.get_or_create(&kind.encode(0)));
             }
         }
-        for part in ["video", "audio", "talk", "recording"] {
+        for part in ["video", "audio", "talk", "recording", "publish"] {
             drop((inner.faults.get_or_create(&Part { part }), inner.mended.get_or_create(&Part { part })));
         }
         Self(Arc::new(inner))
@@ -271,6 +277,19 @@ impl Metrics {
             self.0.recordings.inc();
         }
         self.0.recording.set(i64::from(runs));
+    }
+
+    /// Media goes to the media server (`true`), or no longer.
+    pub fn published(&self, goes: bool) {
+        if goes {
+            self.0.publications.inc();
+        }
+        self.0.published.set(i64::from(goes));
+    }
+
+    /// Publishing failed, or broke off.
+    pub fn publish_failed(&self) {
+        self.0.publish_failures.inc();
     }
 
     /// Somebody signed in.

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::api::panel::{ConfiguredKey, DeviceChoice, Devices};
 use crate::http::{Panel, TlsCert};
 use crate::metrics::Metrics;
@@ -23,7 +25,14 @@ pub fn health_check(metrics: Metrics, desk: desk::Desk) -> health::Check {
 }
 
 /// What the owner's routes are made of.
-pub fn panel(start: Start, metrics: Metrics, tls: Option<TlsCert>, health: health::Check, steering: Steering) -> Panel {
+pub fn panel(
+    start: Start,
+    metrics: Metrics,
+    tls: Option<TlsCert>,
+    health: health::Check,
+    published: watch::Receiver<Option<String>>,
+    steering: Steering,
+) -> Panel {
     let setting = |setting: config::Setting| ConfiguredKey {
         key: setting.key,
         value: setting.value,
@@ -37,6 +46,7 @@ pub fn panel(start: Start, metrics: Metrics, tls: Option<TlsCert>, health: healt
         settings: start.settings.into_iter().map(setting).collect(),
         tls,
         health,
+        published,
         steering: Some(steering),
         devices: Arc::new(known_devices),
         ..Panel::bare(metrics)

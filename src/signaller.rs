@@ -94,6 +94,21 @@ impl InProcessSignaller {
         }
     }
 
+    /// Tells a session's peer that all candidates were sent; [`crate::signalling::policy`] passes it on to the publisher alone.
+    pub fn end_of_candidates(&self, session: &str) {
+        let (candidate, sdp_m_line_index) = (String::new(), 0);
+        self.send(wire::IncomingMessage::Peer(wire::PeerMessage {
+            session_id: session.to_owned(),
+            peer_message: wire::PeerMessageInner::Ice { candidate, sdp_m_line_index },
+        }));
+    }
+
+    /// Whether a peer is one of the device's own and came over no network.
+    pub fn is_own(&self, peer: &str) -> bool {
+        let hub = self.imp().lock().joined.as_ref().map(|(hub, _, _)| hub.clone());
+        hub.is_some_and(|hub| hub.grants(peer).is_none())
+    }
+
     /// Ends all sessions of this element, for their peers as well.
     pub fn end_sessions(&self) {
         let sessions: Vec<String> = self.imp().lock().sessions.iter().map(|session| session.id.clone()).collect();

@@ -52,17 +52,36 @@ pub fn watch_transport(webrtcbin: &gst::Element, session: String, tell: impl Fn(
 /// Sets up libnice: no UPnP, which looks for routers nobody asked about and leaks threads; and connectivity checks
 /// without long waits between them.
 pub fn tune_ice(webrtcbin: &gst::Element) {
-    let agent = webrtcbin
-        .find_property("ice-agent")
-        .and_then(|_| webrtcbin.property::<Option<glib::Object>>("ice-agent"))
-        .and_then(|ice| ice.find_property("agent").and_then(|_| ice.property::<Option<glib::Object>>("agent")));
-    let Some(agent) = agent else { return };
+    let Some(agent) = agent(webrtcbin) else { return };
     if agent.find_property("upnp").is_some() {
         agent.set_property("upnp", false);
     }
     if agent.find_property("stun-pacing-timer").is_some() {
         agent.set_property("stun-pacing-timer", PACING.as_millis() as u32);
     }
+}
+
+/// Lets the transport fail when the other end answers no more, after half a minute. Viewers have signalling for that; a
+/// server has not.
+pub fn notice_silence(webrtcbin: &gst::Element) {
+    let Some(agent) = agent(webrtcbin) else { return };
+    if agent.find_property("keepalive-conncheck").is_some() {
+        // One every 25 s (libnice 0.1.21).
+        agent.set_property("keepalive-conncheck", true);
+    }
+    if agent.find_property("stun-max-retransmissions").is_some() {
+        agent.set_property("stun-max-retransmissions", ATTEMPTS);
+    }
+}
+
+/// Times that a check is sent until it counts as unanswered: at 500 ms, and twice as long after each, that is 9.5 s.
+/// libnice's 7 make it 40 s.
+const ATTEMPTS: u32 = 5;
+
+fn agent(webrtcbin: &gst::Element) -> Option<glib::Object> {
+    let ice =
+        webrtcbin.find_property("ice-agent").and_then(|_| webrtcbin.property::<Option<glib::Object>>("ice-agent"))?;
+    ice.find_property("agent").and_then(|_| ice.property::<Option<glib::Object>>("agent"))
 }
 
 /// Time between two connectivity checks of one session: the least that RFC 8445 (14.2) allows an agent. A pair of candidates

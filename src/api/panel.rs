@@ -148,9 +148,11 @@ pub struct Authority {
 pub struct DeviceHealth {
     /// What is wrong with the service, a sentence each.
     pub problems: Vec<String>,
-    /// What does not work just now though the service goes on, a sentence each: a source, the speaker, a recording. Of
+    /// What does not work just now though the service goes on, a sentence each: a source, the speaker, a recording, publishing. Of
     /// sources it is known while somebody watches.
     pub faults: Vec<String>,
+    /// The media server that gets picture and sound; `None`: none is configured, or media does not go there now.
+    pub published_to: Option<String>,
     /// Version of the service.
     pub version: String,
     /// Seconds since the service was started.

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::layers::Layers;
-use super::{IceServer, PictureSink, SoundSink};
+use super::{IceServer, PictureSink, Publish, SoundSink, publish};
 
 /// Fills in the default of `state-dir`, which depends on the environment.
 pub(super) fn state_dir(layers: &mut Layers, env: &dyn Fn(&str) -> Option<String>) {
@@ -34,6 +34,7 @@ pub(super) fn all(layers: &mut Layers) {
     network(layers);
     ice_servers(layers);
     certificate(layers);
+    published(layers);
     media(layers);
 }
 
@@ -104,6 +105,39 @@ fn certificate(layers: &mut Layers) {
     if let Some(Err(rule)) = key.as_deref().map(secret_file) {
         layers.wrong("key", rule);
     }
+}
+
+fn published(layers: &mut Layers) {
+    let config = &layers.config;
+    let (to, token, ca) = (config.publish.clone(), config.publish_token.clone(), config.publish_ca.clone());
+    if to.is_none() && layers.clean(&["publish-url"]) {
+        for (key, _) in [("publish-token-file", &token), ("publish-ca", &ca)].iter().filter(|(_, file)| file.is_some())
+        {
+            layers.wrong(key, "must come together with publish-url");
+        }
+    }
+    if let Some(Publish::InFile(path)) = &to
+        && let Err(rule) = secret_file(path).and_then(|()| address_in(path))
+    {
+        layers.wrong("publish-url", rule);
+    }
+    if let Some(Err(rule)) = token.as_deref().map(secret_file) {
+        layers.wrong("publish-token-file", rule);
+    }
+    if let Some(Err(rule)) = ca.as_deref().map(readable_file) {
+        layers.wrong("publish-ca", rule);
+    }
+    if ca.is_some() && to.is_some_and(|to| to.is_plain()) {
+        layers.wrong("publish-ca", "must be empty, because publish-url is plain http://, where nothing is verified");
+    }
+}
+
+/// Says what is wrong with the address on the first line of a file, without a word of it.
+fn address_in(path: &Path) -> Result<(), String> {
+    let cannot = |error| format!("must be a file that can be read, but {}: {error}", path.display());
+    let text = fs::read_to_string(path).map_err(cannot)?;
+    let address = publish::address(text.lines().next().unwrap_or_default().trim());
+    address.map(drop).map_err(|rule| format!("is a file whose first line {rule}"))
 }
 
 fn media(layers: &mut Layers) {

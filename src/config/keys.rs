@@ -6,6 +6,7 @@ mod inbound;
 mod log;
 mod network;
 mod outbound;
+mod publish;
 mod recording;
 
 use std::path::{Path, PathBuf};
@@ -74,7 +75,7 @@ pub(super) fn keys() -> impl Iterator<Item = &'static Key> {
 
 /// The table.
 pub(super) const SECTIONS: &[Section] =
-    &[network::NETWORK, outbound::OUTBOUND, inbound::INBOUND, recording::RECORDING, log::LOG];
+    &[network::NETWORK, outbound::OUTBOUND, publish::PUBLISH, inbound::INBOUND, recording::RECORDING, log::LOG];
 
 const fn whole(unit: &'static str, min: u64, max: u64, set: fn(&mut Config, u64)) -> Kind {
     Kind::Whole { unit, min, max, even: false, set }

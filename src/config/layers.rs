@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::keys::{Key, Kind, keys};
 use super::{
     AudioSource, Auto, Camera, Config, Corner, Echo, Error, Errors, Flags, IceServer, LogFormat, Noise, Overlay,
-    PictureSink, Problem, RecordRule, Room, SoundSink, VideoCodec, VideoSource,
+    PictureSink, Problem, Publish, RecordRule, Room, SoundSink, VideoCodec, VideoSource,
 };
 
 /// The configuration while it is being put together.
@@ -334,6 +334,9 @@ fn blank() -> Config {
         video_bitrate: 0,
         ladder: 0,
         audio_bitrate: 0,
+        publish: Some(Publish::InFile(PathBuf::new())),
+        publish_token: Some(PathBuf::new()),
+        publish_ca: Some(PathBuf::new()),
         sound: SoundSink::Discard,
         sound_volume: 0.0,
         sound_mute: true,

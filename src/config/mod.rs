@@ -14,6 +14,7 @@ mod flags;
 mod keys;
 mod layers;
 mod media;
+pub mod publish;
 mod sample;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use media::{
     AudioSource, Auto, Camera, Corner, Echo, IceServer, LogFormat, Noise, Overlay, PictureSink, RecordRule, Room,
     RuleError, SoundSink, VideoCodec, VideoSource,
 };
+pub use publish::Publish;
 pub use sample::sample;
 
 /// The checked configuration. Ranges are kept by [`load`]; see `duplex sample-config` for the same in prose.
@@ -75,6 +77,12 @@ pub struct Config {
     pub ladder: usize,
     /// Bit rate of the outgoing sound in kbit/s, 16 to 256.
     pub audio_bitrate: u32,
+    /// The media server that gets picture and sound once; `None`: none.
+    pub publish: Option<Publish>,
+    /// File with the bearer token for it; never without `publish`.
+    pub publish_token: Option<PathBuf>,
+    /// PEM certificates of the only authorities trusted for it; `None`: the system's.
+    pub publish_ca: Option<PathBuf>,
     /// Where the talker's sound goes.
     pub sound: SoundSink,
     /// Factor on the talker's sound, 0 to 2.

@@ -72,6 +72,9 @@ fn defaults() -> Config {
         video_bitrate: 2000,
         ladder: 3,
         audio_bitrate: 64,
+        publish: None,
+        publish_token: None,
+        publish_ca: None,
         sound: SoundSink::Speaker(None),
         sound_volume: 1.0,
         sound_mute: false,
@@ -181,6 +184,9 @@ fn every_key_is_a_flag_a_variable_and_a_toml_key() {
         ("gain-control", "true", "true".into()),
         ("duck", "12.5", "12.5".into()),
         ("idle-grace", "0", "0".into()),
+        ("publish-url", "https://sfu.example.org/whip", "\"https://sfu.example.org/whip\"".into()),
+        ("publish-token-file", &key, format!("{key:?}")),
+        ("publish-ca", &cert, format!("{cert:?}")),
         ("sound", "discard", "\"discard\"".into()),
         ("sound-volume", "0.5", "0.5".into()),
         ("sound-mute", "true", "true".into()),
@@ -226,7 +232,10 @@ fn every_key_is_a_flag_a_variable_and_a_toml_key() {
         match load(&flags(&rest), home) {
             Ok(config) => assert_ne!(config, by_flags, "{key} = {value} has no effect"),
             Err(error) => {
-                assert!(["listen", "cert", "key", "max-viewers", "max-peers"].contains(key), "{key}: {error}")
+                assert!(
+                    ["listen", "cert", "key", "max-viewers", "max-peers", "publish-url"].contains(key),
+                    "{key}: {error}"
+                )
             }
         }
     }
@@ -484,6 +493,44 @@ fn rules_that_join_keys_wait_for_sound_values() {
     );
     assert!(problem_of(&["--max-viewers", "many", "--max-peers", "3"]).starts_with("max-viewers"));
     assert!(problem_of(&["--sound-volume", "NaN"]).contains("must be a number from 0 to 2"));
+}
+
+#[test]
+fn where_to_publish() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    secret(&d.join("token"), 0o600);
+    secret(&d.join("open"), 0o644);
+    fs::write(d.join("ca.pem"), "x").unwrap();
+    let of = |text: &str| load(&file(d, text), home).map(|config| config.publish.unwrap().to_string());
+    let wrong = |text: &str| {
+        let lines = problems(d, &file(d, text));
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        lines[0].clone()
+    };
+    let all = "publish-url = \"https://sfu.example/whip\"\npublish-token-file = \"token\"\npublish-ca = \"ca.pem\"";
+    assert_eq!(of(all).unwrap(), "https://sfu.example/whip");
+    assert_eq!(
+        wrong("publish-url = \"http://sfu.example/whip\""),
+        "publish-url = \"http://sfu.example/whip\" (duplex.toml): must be https://, because plain http:// is for loopback addresses alone"
+    );
+    assert!(wrong("publish-url = \"sfu.example\"").contains("must be https://HOST[:PORT]/PATH, file:PATH"));
+    assert!(wrong("publish-token-file = \"token\"").contains("must come together with publish-url"));
+    assert!(wrong("publish-ca = \"ca.pem\"").contains("must come together with publish-url"));
+    assert!(
+        wrong("publish-url = \"https://a/\"\npublish-token-file = \"open\"").contains("must not be open to everybody")
+    );
+    assert!(wrong("publish-url = \"http://[::1]/\"\npublish-ca = \"ca.pem\"").contains("must be empty"));
+    assert!(wrong("publish-url = \"file:open\"").contains("must not be open to everybody"));
+    // The address of a file is a secret: what is wrong with it is told without it.
+    let said = wrong("publish-url = \"file:token\"");
+    assert_eq!(
+        said,
+        "publish-url = \"file:token\" (duplex.toml): is a file whose first line must be https://HOST[:PORT]/PATH, \
+         file:PATH of a file whose first line is such an address, or off"
+    );
+    fs::write(d.join("token"), "https://sfu.example/secret/publish\n").unwrap();
+    assert_eq!(of("publish-url = \"file:token\"").unwrap(), format!("file:{}", d.join("token").display()));
 }
 
 #[test]

@@ -21,6 +21,7 @@ use axum::{Json, Router};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
 use tracing::error;
 
 /// What only the owner gets to see, or programs that watch over the service.
@@ -35,6 +36,8 @@ pub struct Panel {
     pub tls: Option<TlsCert>,
     /// Whether the service does what it is there for.
     pub health: Check,
+    /// The media server that gets picture and sound at this moment.
+    pub published: watch::Receiver<Option<String>>,
     /// Sources, speaker and volumes; `None` only where there is no media.
     pub steering: Option<Steering>,
     /// Lists the devices that are there; blocks.
@@ -52,6 +55,7 @@ impl Panel {
             settings: Vec::new(),
             tls: None,
             health: Arc::new(|| Box::pin(async { Verdict::default() })),
+            published: watch::channel(None).1,
             steering: None,
             devices: Arc::new(Devices::default),
             root: PathBuf::from("/"),
@@ -86,7 +90,10 @@ pub(super) async fn look(state: &AppState, access: Access) -> Result<DeviceHealt
         Denied::failed()
     })?;
     let version = state.desk.status(access).version;
-    Ok(shown(machine, &verdict, state.desk.faults(), version, &state.panel.metrics))
+    let faults = state.desk.faults();
+    let published_to = state.panel.published.borrow().clone();
+    let health = shown(machine, &verdict, version, &state.panel.metrics);
+    Ok(DeviceHealth { faults, published_to, ..health })
 }
 
 /// Cameras, microphones and speakers that are there.
@@ -138,7 +145,7 @@ pub(super) async fn configuration(
     Ok(Json(Configuration { keys }))
 }
 
-fn shown(machine: Machine, verdict: &Verdict, faults: Vec<String>, version: String, metrics: &Metrics) -> DeviceHealth {
+fn shown(machine: Machine, verdict: &Verdict, version: String, metrics: &Metrics) -> DeviceHealth {
     let temperature = |found: machine::Temperature| Temperature { sensor: found.sensor, celsius: found.celsius };
     let disk = |found: machine::Disk| Disk {
         purpose: found.purpose.to_owned(),
@@ -148,7 +155,8 @@ fn shown(machine: Machine, verdict: &Verdict, faults: Vec<String>, version: Stri
     };
     DeviceHealth {
         problems: verdict.problems.iter().map(|sentence| (*sentence).to_owned()).collect(),
-        faults,
+        faults: Vec::new(),
+        published_to: None,
         version,
         service_uptime: metrics.uptime().as_secs(),
         uptime: machine.uptime.map(|uptime| uptime.as_secs()),

@@ -154,6 +154,7 @@ enum Command {
     Release(Purpose),
     Frame(snapshot::Wish),
     Quality(String, Quality),
+    Connected(String, oneshot::Sender<()>),
     Retry,
     /// The pipeline of this name fails, as far as its bus knows.
     #[cfg(test)]
@@ -228,6 +229,16 @@ impl Outbound {
     /// Sets a viewer's choice of quality; nothing happens if it does not watch.
     pub fn choose_quality(&self, peer: String, quality: Quality) {
         self.tell(Command::Quality(peer, quality));
+    }
+
+    /// Waits until a peer's session has its media connection; for ever, if it never does.
+    pub async fn connected(&self, peer: &str) {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Command::Connected(peer.to_owned(), reply));
+        if answer.await.is_err() {
+            // The task has stopped, or the peer was forgotten: who waits has another way to learn of that.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Stops every pipeline and waits for that.

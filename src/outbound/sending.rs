@@ -129,6 +129,11 @@ impl Sending {
         self.viewers.get(session).is_some_and(|viewer| viewer.by.is_some())
     }
 
+    /// Whether a peer has a session with a media connection.
+    pub fn is_connected(&self, peer: &str) -> bool {
+        self.viewers.values().any(|viewer| viewer.peer == peer && viewer.by.is_none())
+    }
+
     /// A session ended. Returns whose it was, if it was still known.
     pub fn left(&mut self, session: &str) -> Option<String> {
         self.seats.leave(session);

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::active::Active;
@@ -31,6 +31,8 @@ pub(super) struct Task {
     holders: Holders,
     /// Frames that are waited for.
     wishes: Vec<snapshot::Wish>,
+    /// Who waits for which peer's media connection.
+    awaited: Vec<(String, oneshot::Sender<()>)>,
     /// What is wrong with the source of the picture.
     video_fault: Option<String>,
     ducked: bool,
@@ -79,6 +81,7 @@ impl Task {
             active: None,
             holders: Holders::default(),
             wishes: Vec::new(),
+            awaited: Vec::new(),
             video_fault: None,
             ducked: false,
             broken: false,
@@ -342,6 +345,11 @@ impl Task {
                     self.report(Report::Quality { peer, state });
                 }
             }
+            Command::Connected(peer, reply) => {
+                self.awaited.retain(|(_, reply)| !reply.is_closed());
+                self.awaited.push((peer, reply));
+                self.tell_connected();
+            }
             // A sink that left the hub is replaced; a mixer that did not start is tried again.
             Command::Retry if self.broken => self.rebuild().await,
             Command::Retry if self.active.is_none() && self.is_wanted() => self.activate(false).await,
@@ -417,6 +425,7 @@ impl Task {
                 if let Some(peer) = self.sending.connected(&session) {
                     tracing::info!(peer, "viewer connected");
                 }
+                self.tell_connected();
             }
             // Who had media and lost it calls again by himself; who never had any is told what to look at.
             Change::Failed(session) | Change::Dropped(session) if self.sending.is_pending(&session) => {
@@ -459,6 +468,14 @@ impl Task {
             self.deactivate().await;
             // The next who wants it finds out anew.
             self.video_fault = None;
+        }
+    }
+
+    fn tell_connected(&mut self) {
+        let sending = &self.sending;
+        for (_, reply) in self.awaited.extract_if(.., |(peer, _)| sending.is_connected(peer)) {
+            // Nobody waits any more: it gave up.
+            reply.send(()).ok();
         }
     }
 

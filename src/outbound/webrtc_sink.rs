@@ -25,7 +25,7 @@ use crate::bridge;
 use crate::metrics::Metrics;
 use crate::pipeline::{Error, Pipeline, make};
 use crate::signaller::InProcessSignaller;
-use crate::transport::{Change, IceUris, tune_ice, watch_transport};
+use crate::transport::{Change, IceUris, notice_silence, tune_ice, watch_transport};
 
 /// The pipeline that ends in `webrtcsink`.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl WebrtcSink {
         sink.set_property("name", SINK);
         let sink: gst::Element = sink.upcast();
         give_inlets(&sink, video_caps);
-        watch_sessions(&sink, signaller.clone(), seats, changes, metrics);
+        watch_sessions(&sink, &signaller, seats, changes, metrics);
         let link = |source| Error::Link { stage: "webrtcsink", source };
         let bin = pipeline.inner();
         bin.add_many([video.upcast_ref(), audio.upcast_ref(), &sink]).map_err(link)?;
@@ -167,7 +167,7 @@ fn without_size(caps: &gst::Caps) -> gst::Caps {
 
 fn watch_sessions(
     sink: &gst::Element,
-    signaller: InProcessSignaller,
+    signaller: &InProcessSignaller,
     seats: Seats,
     changes: mpsc::UnboundedSender<Change>,
     metrics: Metrics,
@@ -177,11 +177,17 @@ fn watch_sessions(
         changes.send(change).ok();
     };
     let (joined, counts) = (tell.clone(), metrics.clone());
+    let signaller = signaller.downgrade();
     sink.connect("consumer-added", false, move |values| {
         let peer = values.get(1)?.get::<String>().ok()?;
         let webrtcbin = values.get(2)?.get::<gst::Element>().ok()?;
         let session = session_of(&webrtcbin);
         tune_ice(&webrtcbin);
+        let signaller = signaller.upgrade()?;
+        watch_gathering(&webrtcbin, session.clone(), &signaller);
+        if signaller.is_own(&peer) {
+            notice_silence(&webrtcbin);
+        }
         no_old_sound(&webrtcbin);
         let counted = metrics.session_began(&session, &peer);
         on_sink_pads(&webrtcbin, move |pad| count::packets(pad, counted.clone()));
@@ -202,6 +208,17 @@ fn watch_sessions(
         counts.session_ended(&session);
         tell(Change::Left(session));
         None
+    });
+}
+
+/// Tells a session's peer when it has all candidates.
+fn watch_gathering(webrtcbin: &gst::Element, session: String, signaller: &InProcessSignaller) {
+    let signaller = signaller.downgrade();
+    webrtcbin.connect_notify(Some("ice-gathering-state"), move |bin, _| {
+        let state = bin.property::<gst_webrtc::WebRTCICEGatheringState>("ice-gathering-state");
+        if let (gst_webrtc::WebRTCICEGatheringState::Complete, Some(signaller)) = (state, signaller.upgrade()) {
+            signaller.end_of_candidates(&session);
+        }
     });
 }
 

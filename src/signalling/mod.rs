@@ -43,6 +43,8 @@ pub enum Kind {
         /// The talker whose media it takes.
         talker: PeerId,
     },
+    /// The device's own publisher: takes the device's media for a server elsewhere.
+    DevicePublisher,
     /// Anybody who came over the network.
     Remote(Grants),
 }

@@ -9,7 +9,7 @@
 //!
 //! | producer                                | is seen by                                                        |
 //! |-----------------------------------------|-------------------------------------------------------------------|
-//! | the device; one published (`produce`)   | whoever has `watch`                                               |
+//! | the device; one published (`produce`)   | whoever has `watch`; the device also by its own publisher         |
 //! | a talker (`talk` without `produce`)     | whoever has `consume_peer`; the device's consumer made for him    |
 //!
 //! Nobody sees himself, and what one does not see is refused in the same words as what does not exist.
@@ -179,11 +179,12 @@ impl Policy {
                 self.close(&end.session_id);
                 self.members.contains_key(to).then_some(OutgoingMessage::EndSession(end))
             }
-            OutgoingMessage::Peer(peer) => self
-                .sessions
-                .get(&peer.session_id)
-                .is_some_and(|session| session.side(to).is_some())
-                .then_some(OutgoingMessage::Peer(peer)),
+            OutgoingMessage::Peer(peer) => {
+                let side = self.sessions.get(&peer.session_id).and_then(|session| session.side(to));
+                // The end of candidates is news for the publisher alone: not every stock client knows it.
+                let known = !ends_candidates(&peer) || self.is_publisher(to);
+                (side.is_some() && known).then_some(OutgoingMessage::Peer(peer))
+            }
             OutgoingMessage::List { producers } => Some(self.thin_list(to, producers)),
             // Passive consumers are the device's own; a stock webrtcsink must not be told to send them anything.
             OutgoingMessage::ListConsumers { .. } => Some(OutgoingMessage::ListConsumers { consumers: Vec::new() }),
@@ -250,7 +251,7 @@ impl Policy {
                 return Err("the device makes the offer itself; leave yours out.".into());
             }
             let most = self.limits.max_viewers;
-            if self.viewers() >= most {
+            if self.viewers() >= most && !self.is_publisher(from) {
                 return Err(format!("too many viewers ({most}); try again when somebody has left."));
             }
         }
@@ -269,7 +270,8 @@ impl Policy {
 
     fn close(&mut self, session_id: &str) {
         if let Some(session) = self.sessions.remove(session_id) {
-            if self.producer_class(&session.producer) == Some(ProducerClass::Device) {
+            let place = !self.is_publisher(&session.consumer);
+            if place && self.producer_class(&session.producer) == Some(ProducerClass::Device) {
                 self.lingering.insert(session_id.to_owned(), session.producer.clone());
             }
             self.ended.truncate(ENDED_KEPT - 1);
@@ -312,10 +314,16 @@ impl Policy {
     }
 
     /// Places taken at the device. One that was left counts until the device has let go of it: it takes its time over
-    /// that, and who comes and goes quickly would otherwise have more sessions there than the limit says.
+    /// that, and who comes and goes quickly would otherwise have more sessions there than the limit says. The publisher
+    /// has none: viewers cannot keep it out, nor it them.
     fn viewers(&self) -> usize {
         let of_device = |session: &&Session| self.producer_class(&session.producer) == Some(ProducerClass::Device);
-        self.sessions.values().filter(of_device).count() + self.lingering.len()
+        let viewers = self.sessions.values().filter(of_device);
+        viewers.filter(|session| !self.is_publisher(&session.consumer)).count() + self.lingering.len()
+    }
+
+    fn is_publisher(&self, id: &str) -> bool {
+        self.members.get(id).is_some_and(|member| matches!(member.kind, Kind::DevicePublisher))
     }
 
     /// Whether `viewer` may know of `target` as a producer, be it one at the moment or not.
@@ -326,6 +334,7 @@ impl Policy {
                 (Kind::Remote(grants), ProducerClass::Device | ProducerClass::Published) => grants.watch,
                 (Kind::Remote(grants), ProducerClass::Talker) => grants.consume_peer,
                 (Kind::DeviceConsumer { talker }, ProducerClass::Talker) => talker == target,
+                (Kind::DevicePublisher, class) => class == ProducerClass::Device,
                 (Kind::DeviceConsumer { .. } | Kind::DeviceProducer, _) => false,
             }
     }
@@ -376,11 +385,16 @@ impl Session {
 fn class_of(kind: &Kind) -> Option<ProducerClass> {
     match kind {
         Kind::DeviceProducer => Some(ProducerClass::Device),
-        Kind::DeviceConsumer { .. } => None,
+        Kind::DeviceConsumer { .. } | Kind::DevicePublisher => None,
         Kind::Remote(Grants { produce: true, .. }) => Some(ProducerClass::Published),
         Kind::Remote(Grants { talk: true, .. }) => Some(ProducerClass::Talker),
         Kind::Remote(_) => None,
     }
+}
+
+/// A candidate without text: there are no more to come.
+fn ends_candidates(peer: &PeerMessage) -> bool {
+    matches!(&peer.peer_message, PeerMessageInner::Ice { candidate, .. } if candidate.is_empty())
 }
 
 fn check_meta(meta: Option<&Value>, max_bytes: usize) -> Result<(), String> {

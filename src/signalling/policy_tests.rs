@@ -527,3 +527,33 @@ fn a_leaving_peer_leaves_no_trace() {
     assert!(policy.members[MACHINE].shown.is_empty());
     assert!(policy.sessions.is_empty());
 }
+
+#[test]
+fn the_publisher_gets_the_device_alone_and_takes_no_viewers_place() {
+    const PUBLISHER: &str = "publisher";
+    let mut policy = house_with(Limits { max_viewers: 1, ..Limits::default() });
+    policy.peer_joined(PUBLISHER.into(), Kind::DevicePublisher);
+    started(&mut policy, DEVICE, VIEWER, "s1");
+    policy.inbound(OTHER, start(DEVICE)).expect_err("there is one place");
+    started(&mut policy, DEVICE, PUBLISHER, "s2");
+    for other in [TALKER, CAMERA] {
+        policy.inbound(PUBLISHER, start(other)).expect_err("not the device");
+    }
+    policy.inbound(PUBLISHER, status(&[PeerRole::Producer], Value::Null)).expect_err("it only takes");
+    policy.inbound(VIEWER, end("s1")).expect("its own");
+    started(&mut policy, DEVICE, OTHER, "s3");
+}
+
+#[test]
+fn the_end_of_candidates_is_news_for_the_publisher_alone() {
+    let mut policy = house();
+    policy.peer_joined("publisher".into(), Kind::DevicePublisher);
+    for (consumer, session, hears) in [(VIEWER, "s1", false), ("publisher", "s2", true)] {
+        started(&mut policy, DEVICE, consumer, session);
+        let none = PeerMessageInner::Ice { candidate: String::new(), sdp_m_line_index: 0 };
+        for (inner, passes) in [(candidate(), true), (none, hears)] {
+            let message = PeerMessage { session_id: session.into(), peer_message: inner };
+            assert_eq!(policy.outbound(consumer, OutgoingMessage::Peer(message)).is_some(), passes, "{consumer}");
+        }
+    }
+}

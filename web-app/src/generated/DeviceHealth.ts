@@ -13,10 +13,14 @@ export type DeviceHealth = {
  */
 problems: Array<string>, 
 /**
- * What does not work just now though the service goes on, a sentence each: a source, the speaker, a recording. Of
+ * What does not work just now though the service goes on, a sentence each: a source, the speaker, a recording, publishing. Of
  * sources it is known while somebody watches.
  */
 faults: Array<string>, 
+/**
+ * The media server that gets picture and sound; `None`: none is configured, or media does not go there now.
+ */
+publishedTo: string | null, 
 /**
  * Version of the service.
  */

@@ -3,4 +3,4 @@
 /**
  * A part of the device that can fail and be mended while calls go on.
  */
-export type Part = "video" | "audio" | "talk" | "recording";
+export type Part = "video" | "audio" | "talk" | "recording" | "publish";

@@ -51,6 +51,7 @@ function rows(health: DeviceHealth): Fact[] {
       share: 1 - disk.available / disk.total,
       warn: disk.available < disk.total * 0.05,
     })),
+    ...(health.publishedTo === null ? [] : [{ name: "Published to", text: health.publishedTo }]),
     {
       name: "Clock",
       text: `${new Date(health.time).toLocaleTimeString()}${SYNCHRONISED[String(health.clockSynchronised) as keyof typeof SYNCHRONISED]}`,
