@@ -1,23 +1,29 @@
-"""Where files come from: the machine's own Debian mirror, the snapshot archive; and where they are kept.
+"""What is asked for, where files come from (the machine's own Debian mirror, the snapshot archive), and where they are kept.
 
-In: the machine's apt set-up, flags. Out: base addresses per archive, a cache folder.
+In: debian/suites.json and sets.json, rootfs/kernel.toml, the machine's apt set-up, flags. Out: suites, sets, base addresses per archive, a cache folder.
 Never: a mirror's name written down; only Debian's snapshot archive is known by name.
 """
 import argparse
 import datetime
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 from pathlib import Path
 from typing import Callable, NoReturn
 from urllib.parse import quote
 
+HERE = Path(__file__).resolve().parent
+KERNEL = HERE / "rootfs/kernel.toml"
 SNAPSHOT = "https://snapshot.debian.org/archive"
+#: In the lock, the suite of a package that was given as a file.
+FILE = "file"
 # The releases that Debian's mirrors carry, whichever of them this machine runs.
 RELEASES = r"(bookworm|trixie|forky|duke|sid|oldstable|stable|testing|unstable)"
 
@@ -37,6 +43,27 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("\nstopped; what is done is kept", file=sys.stderr)
         sys.exit(130)
+
+
+def wanted() -> tuple[list, dict]:
+    """Suites and sets of packages: those of debian/suites.json and sets.json, and what kernel.toml says of the kernel."""
+    suites = json.loads((HERE / "debian/suites.json").read_text())
+    sets = json.loads((HERE / "debian/sets.json").read_text())
+    source = tomllib.loads(KERNEL.read_text())["source"]
+    keys = {"files"} if "files" in source else {"suite", "roots", "version", "keep", "needs"}
+    if set(source) != keys:
+        fail(f"{KERNEL.name}: [source] has {', '.join(sorted(source))}; it takes either files alone, or suite, roots, version, keep and needs")
+    sets["kernel"] = {"arch": "arm64", **source}
+    if "files" in source:
+        return suites, sets
+    names = [*source["needs"], *source["keep"]]
+    found = next((suite for suite in suites if suite["suite"] == source["suite"]), None)
+    if found is None:
+        suites.append({"suite": source["suite"], "archive": "debian", "components": ["main"], "only": names})
+    elif "only" in found:
+        found["only"] = names + found["only"]
+        found["components"] += ["main"] if "main" not in found["components"] else []
+    return suites, sets
 
 
 def cache() -> Path:
@@ -80,11 +107,12 @@ def download(files: list, bases: dict, snapshot: str, folder: Path) -> list:
     (what was new at that time came into the archive with its next run).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    later = (datetime.datetime.strptime(snapshot, "%Y%m%dT%H%M%SZ") + datetime.timedelta(days=1)).strftime("%Y%m%dT%H%M%SZ")
+    files, given = [file for file in files if file["suite"] != FILE], [file for file in files if file["suite"] == FILE]
     total = sum(file["size"] for file in files)
     missing = [file for file in files if not is_there(folder, file)]
     attempts = [("mirror", lambda file: bases.get(archive(file), ""))] if bases else []
-    attempts += [(f"snapshot archive, {time}", lambda file, time=time: f"{SNAPSHOT}/{archive(file)}/{time}/") for time in (snapshot, later)]
+    attempts += [(f"snapshot archive, {when}", lambda file, days=days: in_snapshot(file, snapshot, days))
+                 for days, when in enumerate(("at the lock's time", "a day later"))]
     for place, base in attempts:
         if not missing:
             break
@@ -98,7 +126,24 @@ def download(files: list, bases: dict, snapshot: str, folder: Path) -> list:
             if place != "mirror" and all(file in left for file in batch):
                 break
         missing = [file for file in missing if not is_there(folder, file)]
-    return missing
+    return missing + take(given, folder)
+
+
+def in_snapshot(file: dict, snapshot: str, days: int = 0) -> str:
+    """Base address in the snapshot archive, some days after the date of the lock, or of the one set that was resolved later."""
+    time = datetime.datetime.strptime(file.get("snapshot", snapshot), "%Y%m%dT%H%M%SZ") + datetime.timedelta(days=days)
+    return f"{SNAPSHOT}/{archive(file)}/{time:%Y%m%dT%H%M%SZ}/"
+
+
+def take(files: list, folder: Path) -> list:
+    """Copies packages that kernel.toml names by their paths, if they are the locked ones; returns those that nobody has."""
+    right = lambda place, file: place.exists() and hashlib.sha256(place.read_bytes()).hexdigest() == file["sha256"]  # noqa: E731
+    places = {Path(place).name: KERNEL.parent / place for place in tomllib.loads(KERNEL.read_text())["source"].get("files", [])}
+    # A kernel that was built anew may have the name and size of the one before.
+    for file in [file for file in files if not right(folder / store_name(file["path"]), file)]:
+        if file["path"] in places and right(places[file["path"]], file):
+            shutil.copy(places[file["path"]], folder / store_name(file["path"]))
+    return [file for file in files if not right(folder / store_name(file["path"]), file)]
 
 
 def archive(file: dict) -> str:

@@ -15,7 +15,8 @@ import pytest
 from strategy import PASSWORD
 from test_service import sign_in
 
-from device import TOP
+import boot
+from device import TOP, wait_for
 
 pytestmark = pytest.mark.lg_feature(["appliance", "card"])
 
@@ -35,6 +36,11 @@ def set_up(board, code: str, password: str) -> int:  # type: ignore[no-untyped-d
             return answer.status
     except urllib.error.HTTPError as refused:
         return refused.code
+
+
+def told(board) -> str:  # type: ignore[no-untyped-def]
+    """What the card says of the device while it is on; the device has the card open only while it writes."""
+    return (boot.get(board.card, "status/device.txt") or b"").decode(errors="replace")
 
 
 def made(certificate: Path) -> datetime:
@@ -60,11 +66,13 @@ def test_a_fresh_card_to_a_factory_reset(fresh, serving) -> None:  # type: ignor
     assert own != shared, "two boards from one image have different authorities"
     with pytest.raises(AssertionError):
         board.ssh("true")
+    wait_for("the code on the card", lambda: code in told(board), 60, every=1)
     assert set_up(board, "AAAA-AAAA", PASSWORD) in (400, 401, 403)
     assert set_up(board, code, PASSWORD) in (200, 204) and sign_in(board, PASSWORD) in (200, 204)
+    wait_for("a card that tells of no code any more", lambda: "ready https://" in told(board) and code not in told(board), 120, every=1)
     board.off()
-    told = board.read("status/device.txt") or ""
-    assert code in told and re.search(r"ready https://duplex-[0-9a-f]{4}\.local:8443/", told), told
+    text = board.read("status/device.txt") or ""
+    assert "password" not in text and re.search(r"ready https://duplex-[0-9a-f]{4}\.local:8443/", text), text
 
     board.put("forget-password.txt", "")
     board.on()

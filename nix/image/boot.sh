@@ -14,13 +14,17 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out" "$work/slot"
 
-# Everything that is Debian's, by the table `slot` of rootfs/kernel.toml: what is listed there, the list of packages counts.
+# Everything that is Debian's, by the table `slot` of rootfs/kernel.toml: what is listed there, the list of packages counts. And config.txt.
 # shellcheck disable=SC2086
 python3 "$here/extract.py" "$work/slot" $kernel_debs $firmware_debs
-gzip -9nc "$work/slot/vmlinuz" >"$work/slot/kernel.img"
+# The firmware unpacks gzip and nothing else. Debian's kernel is not packed; a board maker's may be.
+case $(od -An -tx1 -N8 "$work/slot/vmlinuz" | tr -d ' \n') in
+  1f8b*) cp "$work/slot/vmlinuz" "$work/slot/kernel.img" ;;
+  4d5a????7a696d67) echo "error: this kernel unpacks itself by EFI (CONFIG_EFI_ZBOOT), which a Raspberry Pi's firmware does not start" >&2; exit 1 ;;
+  *) gzip -9nc "$work/slot/vmlinuz" >"$work/slot/kernel.img" ;;
+esac
 rm "$work/slot/vmlinuz"
 cp "$initramfs" "$work/slot/initramfs.img"
-cp "$here/config.txt" "$work/slot/config.txt"
 # No console=: the board's tree names its serial port, and what a person must see is written to the screen as well.
 printf 'duplex.disk=%s duplex.verity=%s panic=10 quiet loglevel=4 lsm=landlock,yama net.ifnames=0 systemd.show_status=0\n' \
   "$disk_signature" "$(cat "$verity")" >"$work/slot/cmdline.txt"

@@ -13,7 +13,7 @@ let
     name = "duplex-image-steps";
     path = ./..;
     filter = path: type: builtins.any (folder: path == "${here}/${folder}" || builtins.substring 0 (builtins.stringLength "${here}/${folder}/") path == "${here}/${folder}/") wanted
-      && !(builtins.match ".*\\.nix|.*__pycache__.*" path != null);
+      && !(builtins.match ".*\\.nix|.*\\.md|.*__pycache__.*" path != null);
   };
   part = from: length: builtins.substring from length snapshot;
   date = "${part 0 4}-${part 4 2}-${part 6 2} ${part 9 2}:${part 11 2}:${part 13 2}";

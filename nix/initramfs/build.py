@@ -28,7 +28,7 @@ APPLETS = ("sh", "mount", "umount", "modprobe", "cat", "echo", "find", "sort", "
 
 def main() -> None:
     root = load(Path(os.environ["root_tar"]))
-    table = tomllib.loads((HERE.parent / "rootfs/kernel.toml").read_text())
+    table = tomllib.loads((HERE.parent / "rootfs/kernel.toml").read_text())["modules"]
     tree = Tree()
     for path in ("dev", "proc", "sys", "run", "root", "tmp", "etc"):
         tree.put(path, Entry("d", 0o755))

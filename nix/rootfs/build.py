@@ -37,11 +37,11 @@ def main() -> None:
     epoch = int(variable("SOURCE_DATE_EPOCH"))
     packages = [debs.read(Path(name)) for name in sorted(variable("debs").split(), key=lambda name: Path(name).name)]
     packages.sort(key=lambda package: package.name)
-    patterns = table("kernel.toml")["packages"]
+    kernel_table = table("kernel.toml")
     kernel_all = [debs.read(Path(name)) for name in variable("kernel_debs").split()]
-    kernel_packages = [package for package in kernel_all if any(fnmatch.fnmatch(package.name, pattern) for pattern in patterns)]
+    kernel_packages = [package for package in kernel_all if any(fnmatch.fnmatch(package.name, pattern) for pattern in kernel_table["modules"]["packages"])]
     firmware = [debs.read(Path(name)) for name in variable("firmware_debs").split()]
-    scripts.check([*packages, *kernel_packages, *firmware], HERE / "scripts.json")
+    scripts.check([*packages, *kernel_packages, *firmware], HERE / "scripts.json", kernel_table["scripts"])
 
     rules = prune.Rules(joined(table("prune.toml")))
     tree = Tree()
@@ -53,7 +53,7 @@ def main() -> None:
             if info.isdir() or not rules.unwanted(merged_name(info.name)):
                 tree.add_member(info, data, package.name, hard)
         tree.resolve_hard_links({path: first for path, first in hard.items() if path not in tree}, package.name)
-    version = kernel.add_modules(tree, kernel_packages, table("kernel.toml"))
+    version = kernel.add_modules(tree, kernel_packages, kernel_table["modules"])
     duplex = Path(variable("duplex"))
     tree.put("usr/bin/duplex", Entry("f", 0o755, (duplex / "bin/duplex").read_bytes()))
     for folder in os.environ.get("extra", "").split():
@@ -73,7 +73,7 @@ def main() -> None:
     with (out / "root.tar").open("wb") as file:
         tree.write_tar(file, epoch)
     # image/extract.py takes the same files by the same table.
-    in_slot = slot.files([*kernel_all, *firmware], table("kernel.toml")["slot"])
+    in_slot = slot.files([*kernel_all, *firmware], kernel_table["slot"])
     report(tree, [*packages, *kernel_all, *firmware], in_slot, version, out)
 
 

@@ -63,7 +63,7 @@ LINKS = {
     "usr/lib/systemd/system/dbus-org.freedesktop.timesync1.service": "systemd-timesyncd.service",
     "usr/lib/systemd/system/ctrl-alt-del.target": "reboot.target",
 }
-for _unit in ("systemd-networkd.service", "systemd-resolved.service", "iwd.service", "dropbear.service", "duplex.service"):
+for _unit in ("systemd-networkd.service", "systemd-resolved.service", "iwd.service", "dropbear.service", "duplex.service", "duplex-owner.path"):
     LINKS[f"usr/lib/systemd/system/multi-user.target.wants/{_unit}"] = f"../{_unit}"
 LINKS["usr/lib/systemd/system/sockets.target.wants/systemd-networkd.socket"] = "../systemd-networkd.socket"
 LINKS["usr/lib/systemd/system/sysinit.target.wants/systemd-timesyncd.service"] = "../systemd-timesyncd.service"

@@ -7,31 +7,30 @@ Never: a module because it is there: what is not listed, or depended on, stays o
 from __future__ import annotations
 
 import fnmatch
-import lzma
 import os
 import subprocess
 import tempfile
 from pathlib import Path
 
-from debs import Deb
-from tree import Entry, Tree
+from debs import Deb, unpack
+from tree import Entry, Tree, merged
 
 MODULES = "usr/lib/modules"
 
 
 def add_modules(tree: Tree, packages: list[Deb], table: dict) -> str:
-    """Adds the modules; the kernel's version."""
-    found: dict[str, tuple[bytes, str]] = {}  # path below kernel/ without endings -> data, package
+    """Adds the modules that kernel.toml's table `modules` lists; the kernel's version."""
+    found: dict[str, tuple[str, bytes, str]] = {}  # path below kernel/ without endings -> file's name, data, package
     tables: dict[str, tuple[bytes, str]] = {}
     version = ""
     for package in packages:
         for info, data in package.entries():
-            path = info.name.removeprefix("./")
+            path = merged(info.name.removeprefix("./"))
             if not info.isreg() or not path.startswith(MODULES + "/"):
                 continue
             version, _, rest = path.removeprefix(MODULES + "/").partition("/")
             if rest.startswith("kernel/"):
-                found[rest.removeprefix("kernel/").removesuffix(".xz").removesuffix(".ko")] = (data, package.name)
+                found[rest.removeprefix("kernel/").partition(".ko")[0]] = (rest, data, package.name)
             elif rest in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
                 tables[rest] = (data, package.name)
     if not version:
@@ -51,8 +50,9 @@ def add_modules(tree: Tree, packages: list[Deb], table: dict) -> str:
         if path in done:
             continue
         done.add(path)
-        data, package = found[path]
-        data = plain(data)
+        name, data, package = found[path]
+        # erofs compresses better over the whole, and a board need not undo xz for every module it loads.
+        data = unpack(name, data)
         tree.put(f"{MODULES}/{version}/kernel/{path}.ko", Entry("f", 0o644, data, package=package))
         for name in depends(data):
             if name.replace("-", "_") in names:
@@ -82,11 +82,6 @@ def add_tables(tree: Tree, version: str) -> None:
     # The text forms are for people; kmod and busybox read the others.
     for name in ("builtin.modinfo", "order"):
         tree.remove(f"{folder}/modules.{name}")
-
-
-def plain(data: bytes) -> bytes:
-    """erofs compresses better over the whole, and a board need not undo xz for every module it loads."""
-    return lzma.decompress(data) if data[:6] == b"\xfd7zXZ\0" else data
 
 
 def depends(data: bytes) -> list[str]:

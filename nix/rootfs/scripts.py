@@ -1,6 +1,6 @@
 """Every maintainer script of the packages, and what stands for it here.
 
-In: the packages, scripts.json, later the tree. Out: nothing, or the build fails with the names of the scripts that nobody has judged, or whose
+In: the packages, scripts.json, for the kernel's packages also kernel.toml, later the tree. Out: nothing, or the build fails with the names of the scripts that nobody has judged, or whose
 judgement does not fit what is in the tree. Never: runs a script. A script that changed is a new one: its effect has to be read again.
 """
 
@@ -15,15 +15,17 @@ from tree import Tree
 
 FAIL = """error: {count} maintainer scripts are new or have changed since somebody last read them:
 {lines}
-Read each (dpkg-deb --ctrl-tarfile FILE | tar -xO ./SCRIPT), write into nix/rootfs/scripts.json what stands for it, with its new sha256."""
+Read each (dpkg-deb --ctrl-tarfile FILE | tar -xO ./SCRIPT), write into nix/rootfs/scripts.json (for the kernel: kernel.toml) what stands for it,
+with its new sha256."""
 
 #: A file beside the table: these packages were resolved just now, for a test of the code alone.
 STALE = "stale"
 
 
-def check(packages: list[Deb], table_file: Path) -> None:
-    """Fails for scripts that are not in the table under their hash."""
+def check(packages: list[Deb], table_file: Path, kernel: dict | None = None) -> None:
+    """Fails for scripts that are not in the table under their hash. ``kernel``: packages of the kernel, judged in its own file."""
     table: dict = json.loads(table_file.read_text())
+    table["packages"] |= kernel or {}
     wrong: list[str] = []
     for package in packages:
         for name, data in sorted(package.scripts.items()):

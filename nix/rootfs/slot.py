@@ -10,6 +10,7 @@ import fnmatch
 from dataclasses import dataclass
 
 from debs import Deb
+from tree import merged
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ def files(packages: list[Deb], table: dict[str, list[str]]) -> list[File]:
     taken: list[File] = []
     for package in packages:
         for info, data in package.entries():
-            path = info.name.removeprefix("./")
+            path = merged(info.name.removeprefix("./"))
             for pattern, names in table.items():
                 if info.isreg() and fnmatch.fnmatchcase(path, pattern):
                     found[pattern].append(f"{package.name}: {path}")

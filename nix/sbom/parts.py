@@ -34,9 +34,10 @@ class Part:
 
 
 def deb(entry: dict) -> Part:
-    """A Debian package as the lock names it."""
+    """A package as the lock names it. One that was given as a file is not Debian's."""
     name, version, arch = entry["package"], entry["version"], entry["architecture"]
-    return Part("deb", name, version, f"pkg:deb/debian/{quote(name)}@{quote(version, safe='')}?arch={arch}", ("SHA256", entry["sha256"]))
+    origin = "pkg:generic" if entry.get("suite") == "file" else "pkg:deb/debian"
+    return Part("deb", name, version, f"{origin}/{quote(name)}@{quote(version, safe='')}?arch={arch}", ("SHA256", entry["sha256"]))
 
 
 def debs(packages: Path, lock: Path) -> list[Part]:
