@@ -541,6 +541,7 @@ fn the_publisher_gets_the_device_alone_and_takes_no_viewers_place() {
     }
     policy.inbound(PUBLISHER, status(&[PeerRole::Producer], Value::Null)).expect_err("it only takes");
     policy.inbound(VIEWER, end("s1")).expect("its own");
+    policy.let_go("s1");
     started(&mut policy, DEVICE, OTHER, "s3");
 }
 
