@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
-from bench_parts import cost, impairment, janus, joins
+from bench_parts import cost, encode, impairment, janus, joins
 from bench_parts.processes import say
 from bench_parts.run import BITRATE, Run
 from bench_parts.table import Grid, Section, machine
@@ -28,6 +28,7 @@ PARTS: dict[str, Part] = {
     "janus": ("load", cost.few, cost.few_rows),
     "viewers": ("many", cost.many, cost.many_rows),
     "impairment": ("impairment", impairment.measure, impairment.rows),
+    "encode": ("encode_ms", encode.measure, encode.rows),
 }
 
 
