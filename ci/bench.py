@@ -10,6 +10,7 @@ import argparse
 import json
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import Any, Callable
 
@@ -50,18 +51,34 @@ def main() -> None:
         with Device(Path(folder), *source, picture_size="1280x720", plain=True) as device:
             run = Run(parts, words.quick, clip, device, {"machine": machine(), "quick": words.quick})
             keys = list(dict.fromkeys(PARTS[part][0] for part in parts))
-            for key in keys:
-                next(measure for other, measure, _ in PARTS.values() if other == key)(run)
-                # What was measured is kept, whatever comes of the next part.
-                words.json.parent.mkdir(parents=True, exist_ok=True)
-                words.json.write_text(json.dumps(run.result, indent=1))
+            failed = [key for key in keys if not measured(key, run, words.json)]
     print()
     for key in (key for key in keys if key in run.result):
-        rows = next(rows for other, _, rows in PARTS.values() if other == key)
-        print(rows(run.result[key]).markdown(), end="\n\n")
+        print(of(key)[2](run.result[key]).markdown(), end="\n\n")
     where = run.result["machine"]
-    print(f"{time.strftime('%Y-%m-%d')}, {where['cores']} cores of {where['processor']}, {where['system']}, Linux {where['kernel']}; 720p30 of "
-          f"bigbuckbunny.mp4, VP8 at {BITRATE} kbit/s; {'quick, ' if words.quick else ''}{time.monotonic() - began:.0f} s. Figures: {words.json}")
+    print(f"{time.strftime('%Y-%m-%d')}, {where['cores']} cores of {where['processor']}, {where['system']}, {where['gstreamer']}, Linux {where['kernel']}, load "
+          f"before {where['load']:.1f}; 720p30 of bigbuckbunny.mp4, VP8 at {BITRATE} kbit/s; {'quick, ' if words.quick else ''}"
+          f"{time.monotonic() - began:.0f} s. Figures: {words.json}")
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}; see above")
+
+
+def of(key: str) -> Part:
+    return next(part for part in PARTS.values() if part[0] == key)
+
+
+def measured(key: str, run: Run, path: Path) -> bool:
+    """Measures one part, with a device that has done nothing before; what was measured is kept, whatever comes of it and of the next."""
+    try:
+        run.device.restart()
+        of(key)[1](run)
+    except Exception:
+        traceback.print_exc()
+        return False
+    finally:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(run.result, indent=1))
+    return True
 
 
 if __name__ == "__main__":

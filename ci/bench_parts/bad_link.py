@@ -26,6 +26,13 @@ MTU = 1500
 QUEUE = 0.3
 
 
+def why_not() -> str | None:
+    """Why there can be no such links here."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    return None if os.path.exists("/dev/net/tun") else "the kernel has no TUN interfaces (/dev/net/tun)"
+
+
 @dataclass(frozen=True)
 class Weather:
     """What becomes of packets.

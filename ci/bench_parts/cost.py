@@ -12,7 +12,7 @@ from typing import Any
 
 from bench_parts.processes import cpu_of, memory_of, say
 from bench_parts.receivers import together
-from bench_parts.run import RAW, Run, Sender
+from bench_parts.run import DUPLEX, ENCODED, RAW, Run, Sender
 from bench_parts.table import Section
 
 #: How many watch.
@@ -29,7 +29,7 @@ def load(sender: Sender, viewers: int, seconds: float) -> dict[str, Any]:
     """Processor time in per cent of a core, memory in MB, and what viewers got, with so many of them."""
     say(f"{sender.name}: {viewers} viewers")
     if viewers == 0:
-        time.sleep(IDLE)
+        time.sleep(IDLE if sender.name == DUPLEX else SETTLE)
         before, began = cpu_of(sender.pid), time.monotonic()
         time.sleep(seconds)
         return {"cpu": (cpu_of(sender.pid) - before) / (time.monotonic() - began) * 100, "memory": memory_of(sender.pid)}
@@ -57,7 +57,8 @@ def many(run: Run) -> None:
     seconds = 8 if run.quick else 30
     with contextlib.closing(run.senders()) as senders:
         # An encoder for each of so many viewers is more than the machine has.
-        run.result["many"] = {sender.name: load(sender, MANY, seconds) for sender in senders if sender.name != RAW}
+        without = (RAW, ENCODED) if run.quick else (RAW,)
+        run.result["many"] = {sender.name: load(sender, MANY, seconds) for sender in senders if sender.name not in without}
 
 
 def few_rows(found: dict[str, Any]) -> Section:

@@ -22,7 +22,7 @@ MEGAPIXELS = 1280 * 720 / 1e6
 CODECS = {"vp8": "vp8enc", "h264": "x264enc"}
 ALONE, DEFAULTS = "encoder alone", "encoder alone, its defaults"
 #: Until the encoder has found its pace, s.
-SETTLE = 3.0
+SETTLE = 2.0
 
 
 def busiest(before: dict[int, tuple[str, float]], after: dict[int, tuple[str, float]]) -> float:
@@ -69,7 +69,7 @@ def alone(run: Run, codec: str, seconds: float, how: str) -> float:
 
 def measure(run: Run) -> None:
     """The part ``encode``."""
-    seconds = 5 if run.quick else 15
+    seconds = 3 if run.quick else 15
     run.result["encode_ms"] = {
         codec: {DUPLEX: in_duplex(run, codec, seconds), ALONE: alone(run, codec, seconds, ""), DEFAULTS: alone(run, codec, seconds, ":defaults")}
         for codec in CODECS

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import links
-from bench_parts.bad_link import BadLink, Weather
+from bench_parts.bad_link import BadLink, Weather, why_not
 from bench_parts.joins import opened
 from bench_parts.processes import say
 from bench_parts.receivers import Receivers, together
@@ -52,8 +51,8 @@ CASES = (
     Case("5 Mbit/s, then 500 kbit/s, then 5", tuple((12.0, Weather(rate=rate, delay=0.05)) for rate in (5000, 500, 5000))),
 )
 QUICK_CASES = (
-    Case("3 % lost", ((8.0, Weather(loss=0.03)),)),
-    Case("3 Mbit/s, then 500 kbit/s, then 3", tuple((5.0, Weather(rate=rate, delay=0.05)) for rate in (3000, 500, 3000))),
+    Case("3 % lost", ((6.0, Weather(loss=0.03)),)),
+    Case("3 Mbit/s, then 500 kbit/s, then 3", tuple((4.0, Weather(rate=rate, delay=0.05)) for rate in (3000, 500, 3000))),
 )
 # What the browser says of the picture and the sound that it takes.
 STATS = """async () => {
@@ -133,7 +132,7 @@ def counted(other: Receivers, watcher: Watcher, link: BadLink, case: Case) -> di
 
 def measure(run: Run) -> None:
     """The part ``impairment``."""
-    if reason := links.why_not():
+    if reason := why_not():
         say(f"without impairment: {reason}")
         return
     link = BadLink("bench", run.device.port)

@@ -12,6 +12,7 @@ import json
 import socket
 import subprocess
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -51,7 +52,7 @@ class Janus:
         values = {"folder": folder, "address": own_address(), "port": port}
         (folder / "janus.jcfg").write_text(CORE.format(**values))
         (folder / "janus.transport.websockets.jcfg").write_text(DOOR.format(**values))
-        self.log = folder / "log"
+        self.log, self.stack = folder / "log", ExitStack()
         with self.log.open("w") as log:
             words = [str(FOLDER / "usr/bin/janus"), "-F", str(folder), "-C", str(folder / "janus.jcfg")]
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -68,7 +69,8 @@ class Janus:
         if self.process.poll() is not None:
             raise AssertionError(f"Janus ended with {self.process.returncode}")
         try:
-            return connect(address, subprotocols=[Subprotocol("janus-protocol")], compression=None, max_size=None)
+            line = connect(address, subprotocols=[Subprotocol("janus-protocol")], compression=None, max_size=None)
+            return self.stack.enter_context(line)
         except OSError:
             return None
 
@@ -114,6 +116,7 @@ class Janus:
         self.session = self.ask(janus="create")["data"]["id"]
 
     def stop(self) -> None:
+        self.stack.close()
         end(self.process)
 
 

@@ -11,7 +11,7 @@ import subprocess
 from contextlib import ExitStack
 from typing import Any, Iterator
 
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 from bench_parts.processes import end
 from device import TOP, wait_for
@@ -81,17 +81,19 @@ def together(report: Report, seconds: float) -> dict[str, float]:
     }
 
 
-def watch(receivers: Receivers, signalling: str, producer: str) -> ClientConnection:
+@contextlib.contextmanager
+def watch(receivers: Receivers, signalling: str, producer: str) -> Iterator[None]:
     """One more viewer of a producer, by the signalling protocol of gst-plugins-rs; it watches as long as the connection lasts."""
-    socket = connect(signalling, compression=None, max_size=None)
-    socket.send(json.dumps({"type": "startSession", "peerId": producer}))
-    while True:
-        message = json.loads(socket.recv(timeout=20))
-        assert message["type"] != "error", message
-        if message["type"] == "peer" and "sdp" in message:
-            answer = receivers.answer(message["sdp"]["sdp"])
-            socket.send(json.dumps({"type": "peer", "sessionId": message["sessionId"], "sdp": {"type": "answer", "sdp": answer}}))
-            return socket
+    with connect(signalling, compression=None, max_size=None) as socket:
+        socket.send(json.dumps({"type": "startSession", "peerId": producer}))
+        while True:
+            message = json.loads(socket.recv(timeout=20))
+            assert message["type"] != "error", message
+            if message["type"] == "peer" and "sdp" in message:
+                break
+        answer = receivers.answer(message["sdp"]["sdp"])
+        socket.send(json.dumps({"type": "peer", "sessionId": message["sessionId"], "sdp": {"type": "answer", "sdp": answer}}))
+        yield
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,4 +67,6 @@ def machine() -> dict[str, object]:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     processor = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
     system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
-    return {"processor": processor, "cores": os.cpu_count(), "system": system, "kernel": platform.release()}
+    gstreamer = subprocess.run(["gst-launch-1.0", "--version"], check=True, capture_output=True, text=True).stdout.splitlines()[1]
+    return {"processor": processor, "cores": os.cpu_count(), "system": system, "gstreamer": gstreamer, "kernel": platform.release(),
+            "load": os.getloadavg()[0]}
