@@ -14,7 +14,9 @@ import socket
 import subprocess
 import threading
 from pathlib import Path
+from typing import Callable, TypeVar
 
+T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
 NUMBERS = itertools.count(os.getpid() % 200)
@@ -49,7 +51,7 @@ class Link:
         #: Addresses of the link's two ends.
         self.device, self.viewer = f"10.213.{number}.1", f"10.213.{number}.2"
         ip("netns", "add", self.space)
-        ip("link", "add", self.near, "type", "veth", "peer", "name", self.far, "netns", self.space)
+        self._wire()
         ip("addr", "add", f"{self.device}/30", "dev", self.near)
         ip("link", "set", self.near, "up")
         ip("-n", self.space, "addr", "add", f"{self.viewer}/30", "dev", self.far)
@@ -58,6 +60,10 @@ class Link:
         self.listener = self._listener()
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._relay, args=(port,), daemon=True).start()
+
+    def _wire(self) -> None:
+        """Makes both ends, one of them in the namespace."""
+        ip("link", "add", self.near, "type", "veth", "peer", "name", self.far, "netns", self.space)
 
     def narrow(self, rate: str) -> None:
         words = f"tc qdisc replace dev {self.near} root tbf rate {rate} burst 10k latency 200ms"
@@ -93,16 +99,20 @@ class Link:
         subprocess.run(["ip", "netns", "del", self.space], capture_output=True)
 
     def _listener(self) -> socket.socket:
-        """A socket that listens on the namespace's loopback: a thread goes there, for a namespace is a thread's own."""
-        made: list[socket.socket] = []
+        """A socket that listens on the namespace's loopback."""
+        return self._within(lambda: socket.create_server(("127.0.0.1", 0)))
 
-        def make() -> None:
+    def _within(self, make: Callable[[], T]) -> T:
+        """Calls it in the namespace: in a thread that goes there, for a namespace is a thread's own."""
+        made: list[T] = []
+
+        def enter() -> None:
             with open(f"/run/netns/{self.space}") as space:
                 if LIBC.setns(space.fileno(), CLONE_NEWNET) != 0:
                     raise OSError(ctypes.get_errno(), "setns")
-            made.append(socket.create_server(("127.0.0.1", 0)))
+            made.append(make())
 
-        thread = threading.Thread(target=make)
+        thread = threading.Thread(target=enter)
         thread.start()
         thread.join()
         return made[0]

@@ -26,7 +26,7 @@ let
     nodeModules = npm { name = "duplex-web-app"; lock = ../web-app/package-lock.json; };
     source = select "duplex-web-app-source" (map (name: "web-app/${name}") [ "src" "public" "index.html" "package.json" "tsconfig.json" "vite.config.ts" ]);
   };
-  workspace = select "duplex-source" [ "src" "pki/src" "pki/Cargo.toml" "build.rs" "Cargo.toml" "Cargo.lock" "ci/loopback.rs" "ci/receivers.rs" "ci/stock_sink.rs" ];
+  workspace = select "duplex-source" [ "src" "pki/src" "pki/Cargo.toml" "build.rs" "Cargo.toml" "Cargo.lock" "ci/loopback.rs" "ci/receivers.rs" "ci/receivers" "ci/stock_sink.rs" ];
   duplexCrates = crates { name = "duplex"; lock = ../Cargo.lock; };
   serverSource = select "simple-http-server-source" [ "nix/simple-http-server" ] + "/nix/simple-http-server";
   serverLock = ./simple-http-server/Cargo.lock;
