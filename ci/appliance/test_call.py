@@ -52,6 +52,9 @@ def test_the_call(page: ChromiumPage, serving, figure) -> None:  # type: ignore[
     page.start_talk(PATIENCE)
     found = wait_for("the voice from the USB speaker", lambda: hz if (hz := spoken(serving.speaker_file)) and abs(hz - VOICE_HZ) < 15 else None, PATIENCE)
     print(f"{found:.0f} Hz from the USB speaker")
+    # A camera that comes late in a talk must not end it: see src/inbound/reports.rs.
+    heard = seconds(serving.speaker_file)
+    wait_for("half a minute of the voice", lambda: seconds(serving.speaker_file) > heard + 30, PATIENCE)
     page.click("#camera")
     wait_for("the camera in the corner", lambda: difference(page, background) > 40, PATIENCE)
     seen = page.corner()
@@ -68,6 +71,11 @@ def test_the_call(page: ChromiumPage, serving, figure) -> None:  # type: ignore[
 def difference(page: ChromiumPage, background: np.ndarray) -> float:
     """How far the overlay's place is from the picture's own colour."""
     return float(np.abs(page.corner() - background).max())
+
+
+def seconds(path: Path) -> float:
+    """How much the speaker was given."""
+    return path.stat().st_size / (4 * RATE)
 
 
 def spoken(path: Path) -> float | None:

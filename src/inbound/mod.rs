@@ -5,6 +5,7 @@
 
 mod overlay;
 mod recorder;
+mod reports;
 mod speaker;
 mod webrtc_src;
 

@@ -13,6 +13,7 @@ use gst::prelude::*;
 use gstrswebrtc::webrtcsrc::WebRTCSrc;
 use tokio::sync::mpsc;
 
+use super::reports;
 use crate::pipeline::{Error, Pipeline, make};
 use crate::signaller::InProcessSignaller;
 use crate::transport::{Change, IceUris, tune_ice, watch_transport};
@@ -44,6 +45,7 @@ impl WebrtcSrc {
             let webrtcbin = values.get(2)?.get::<gst::Element>().ok()?;
             webrtcbin.set_property("latency", jitter);
             tune_ice(&webrtcbin);
+            reports::hold_early(&webrtcbin);
             let changes = changes.clone();
             watch_transport(&webrtcbin, peer.clone(), move |change| {
                 changes.send(change).ok();
