@@ -18,8 +18,8 @@ from stock import Launch, Program
 
 
 OUT = TOP / "ci/out"
-#: Apart for each kind of run, so that one does not hide what another found.
-LOGS = OUT / "tests" / os.environ.get("DUPLEX_TEST_LOG", "acceptance")
+#: Apart for each kind of run, so that one does not hide what another found. Taken out: the program would warn of a key it does not know.
+LOGS = OUT / "tests" / os.environ.pop("DUPLEX_TEST_LOG", "acceptance")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
