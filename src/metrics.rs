@@ -128,7 +128,7 @@ impl Metrics {
             encoded_bytes: add.one("encoded_bytes", "Bytes that the encoders gave"),
             encoder_rate: add.one(
                 "encoder_target_bits_per_second",
-                "Bit rate that the encoder of a rung is set to: it follows what the viewers on it can carry",
+                "Bit rate that the encoder of a rung was set to last, be it at work or not: it follows what the viewers on it can carry",
             ),
             key_frames: add.one("key_frames", "Pictures among them that are key frames"),
             sessions_begun: add.one("sessions_begun", "Sessions of viewers that were made"),

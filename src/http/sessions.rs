@@ -82,11 +82,13 @@ pub(super) fn connected(state: &AppState, principal: &str) -> Vec<SessionInfo> {
     let turns = state.desk.turns();
     let info = |remote: Remote| {
         let own: Vec<&Figures> = figures.iter().filter(|figures| figures.peer == remote.id).collect();
-        let join = own.iter().find_map(|figures| figures.join);
-        let link = own.iter().find_map(|figures| figures.standing.link);
-        let size = own.iter().map(|figures| figures.standing.size).find(|size| *size != (0, 0));
-        let round_trip = own.iter().find_map(|figures| figures.standing.round_trip);
-        let capture_to_screen = own.iter().find_map(|figures| figures.capture_to_screen);
+        // Of a peer with several sessions one that has a picture, and all from that one.
+        let shown = own.iter().find(|figures| figures.standing.size != (0, 0)).or(own.first());
+        let join = shown.and_then(|figures| figures.join);
+        let link = shown.and_then(|figures| figures.standing.link);
+        let size = shown.map(|figures| figures.standing.size).filter(|size| *size != (0, 0));
+        let round_trip = shown.and_then(|figures| figures.standing.round_trip);
+        let capture_to_screen = shown.and_then(|figures| figures.capture_to_screen);
         let whole = |value: f64| value.round() as u32;
         let tenths = |value: f64| (value * 10.0).round() as f32 / 10.0;
         SessionInfo {
@@ -99,7 +101,7 @@ pub(super) fn connected(state: &AppState, principal: &str) -> Vec<SessionInfo> {
             waiting: turns.line.contains(&remote.id),
             own: remote.grants.principal == principal,
             sent_bytes: own.iter().map(|figures| figures.bytes).sum(),
-            rung: own.first().map(|figures| u32::try_from(figures.standing.rung).unwrap_or(u32::MAX)),
+            rung: shown.map(|figures| u32::try_from(figures.standing.rung).unwrap_or(u32::MAX)),
             width: size.map(|(width, _)| width),
             height: size.map(|(_, height)| height),
             delivered_kbits: link.map(|link| whole(link.delivered)),

@@ -162,7 +162,7 @@ impl Sending {
             (session.clone(), viewer.climb.rung(), viewer.climb.will_want(reading))
         };
         let wanted: Vec<(String, usize, f64)> =
-            self.viewers.iter().map(|(session, viewer)| wants(session, viewer)).collect();
+            connected(&self.viewers).map(|(session, viewer)| wants(session, viewer)).collect();
         for (session, viewer) in self.viewers.iter_mut().filter(|(_, viewer)| viewer.by.is_none()) {
             let reading = readings.get(session).copied().flatten();
             let others = wanted.iter().filter(|(other, ..)| other != session).map(|(_, rung, wants)| (*rung, *wants));
@@ -188,7 +188,7 @@ impl Sending {
 
     /// kbit/s with which each rung's pictures are encoded: as many as the one can use who can use most of those who stand on it.
     pub fn bitrates(&self, recording: bool) -> Vec<u32> {
-        let wanted = self.viewers.values().map(|viewer| (viewer.climb.rung(), viewer.climb.wants()));
+        let wanted = connected(&self.viewers).map(|(_, viewer)| (viewer.climb.rung(), viewer.climb.wants()));
         let held = held(&self.needs, wanted, recording);
         let whole = |held: f64, need: &Need| if held > 0.0 { held } else { need.most };
         let kbits = held.into_iter().zip(&self.needs).map(|(held, need)| whole(held, need));
@@ -227,6 +227,11 @@ impl Sending {
 }
 
 /// kbit/s at which each rung is held by those who stand there, 0 where nobody does; a recording wants the whole top rung.
+/// Those to whom media flows: who may never come costs nobody else anything.
+fn connected(viewers: &HashMap<String, Viewer>) -> impl Iterator<Item = (&String, &Viewer)> {
+    viewers.iter().filter(|(_, viewer)| viewer.by.is_none())
+}
+
 fn held(needs: &[Need], wanted: impl Iterator<Item = (usize, f64)>, recording: bool) -> Vec<f64> {
     let mut held = vec![0.0; needs.len()];
     if recording {

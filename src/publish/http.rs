@@ -58,6 +58,9 @@ pub enum Error {
     /// The address has no name that a certificate can have.
     #[error("its name is none that a certificate can have")]
     Name,
+    /// A redirect from the machine itself to elsewhere.
+    #[error("it leads to https://, which publish-url must be itself then")]
+    NoTls,
     /// It takes too long.
     #[error("it does not answer within {} s", .0.as_secs())]
     Slow(Duration),
@@ -126,12 +129,12 @@ impl Http {
         for (name, value) in fields {
             headers.insert(name, value.clone());
         }
-        let tcp = within(CONNECT, TcpStream::connect((host.as_str(), port))).await?.map_err(Error::Unreachable)?;
+        let tcp = connect(&host, port).await?;
         if url.scheme() == "http" {
             return exchange(tcp, request).await;
         }
         // Never without: a redirect may lead from plain to TLS.
-        let config = self.0.clone().ok_or(Error::Name)?;
+        let config = self.0.clone().ok_or(Error::NoTls)?;
         let name = ServerName::try_from(host).map_err(|_| Error::Name)?;
         let tls = within(CONNECT, TlsConnector::from(config).connect(name, tcp)).await?.map_err(Error::Tls)?;
         exchange(tls, request).await
@@ -162,6 +165,20 @@ where
     reply?
 }
 
+/// To the first of its addresses that takes the connection; one that swallows it keeps the others from nothing.
+async fn connect(host: &str, port: u16) -> Result<TcpStream, Error> {
+    let addresses = within(CONNECT, tokio::net::lookup_host((host, port))).await?.map_err(Error::Unreachable)?;
+    let mut last = Error::Name;
+    for address in addresses.take(ADDRESSES) {
+        match within(CONNECT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = Error::Unreachable(error),
+            Err(slow) => last = slow,
+        }
+    }
+    Err(last)
+}
+
 async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Error> {
     tokio::time::timeout(limit, work).await.map_err(|_| Error::Slow(limit))
 }
@@ -185,7 +202,9 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, RootsError> {
 
 /// The type of a session description.
 pub const SDP: &str = "application/sdp";
-/// Longest wait for a connection, and again for its TLS.
+/// Addresses of one name that are tried.
+const ADDRESSES: usize = 4;
+/// Longest wait for a connection to one address, and again for its TLS.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(8);

@@ -98,12 +98,13 @@ impl Endpoint {
             let reply = http.send(Method::POST, &url, &self.fields(&url), Some(offer.to_owned())).await?;
             match reply.status {
                 StatusCode::CREATED | StatusCode::OK => {
+                    let resource = location(&url, &reply.headers).ok();
                     let kind = reply.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-                    if kind.split(';').next().map(str::trim) != Some(SDP) {
-                        return Err(Error::NoSdp);
+                    let kind = kind.split(';').next().unwrap_or_default().trim();
+                    match String::from_utf8(reply.body.to_vec()) {
+                        Ok(answer) if kind.eq_ignore_ascii_case(SDP) => return Ok(Accepted { answer, resource }),
+                        _ => return Err(self.give_back(http, resource).await),
                     }
-                    let answer = String::from_utf8(reply.body.to_vec()).map_err(|_| Error::NoSdp)?;
-                    return Ok(Accepted { answer, resource: location(&url, &reply.headers).ok() });
                 }
                 StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
                     url = location(&url, &reply.headers).map_err(Error::Redirect)?;
@@ -122,6 +123,16 @@ impl Endpoint {
     pub async fn end(&self, http: &Http, resource: &Url) -> Result<(), Error> {
         let reply = http.send(Method::DELETE, resource, &self.fields(resource), None).await?;
         if reply.status.is_success() { Ok(()) } else { Err(Error::Status(reply.status)) }
+    }
+
+    /// Ends what was granted with an answer that cannot be used.
+    async fn give_back(&self, http: &Http, resource: Option<Url>) -> Error {
+        if let Some(resource) = resource
+            && let Err(error) = self.end(http, &resource).await
+        {
+            tracing::debug!(%error, "the server was not told that its answer cannot be used");
+        }
+        Error::NoSdp
     }
 
     fn fields(&self, url: &Url) -> Vec<(HeaderName, HeaderValue)> {
@@ -156,7 +167,9 @@ impl Endpoint {
 fn location(asked: &Url, headers: &HeaderMap) -> Result<Url, &'static str> {
     let named = headers.get(LOCATION).and_then(|value| value.to_str().ok()).ok_or("without saying where")?;
     let url = asked.join(named).map_err(|_| "to something that is no address")?;
-    if is_protected(&url) { Ok(url) } else { Err("to an address that is not https://") }
+    // What may be plain is on this machine: a server elsewhere has no business there.
+    let fits = url.scheme() == "https" || (asked.scheme() == "http" && is_protected(&url));
+    if fits { Ok(url) } else { Err("to an address that is not https://") }
 }
 
 async fn first_line(path: &Path) -> Result<String, String> {
@@ -196,6 +209,7 @@ mod tests {
         assert_eq!(named("http://127.0.0.1:1/w", Some("/r")).as_deref(), Ok("http://127.0.0.1:1/r"));
         assert_eq!(named(asked, None), Err("without saying where"));
         assert_eq!(named(asked, Some("http://sfu.example/r")), Err("to an address that is not https://"));
+        assert_eq!(named(asked, Some("http://127.0.0.1:631/")), Err("to an address that is not https://"));
         assert_eq!(named(asked, Some("file:///etc/passwd")), Err("to an address that is not https://"));
         assert_eq!(named(asked, Some("https://[x")), Err("to something that is no address"));
     }

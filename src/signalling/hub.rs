@@ -338,7 +338,10 @@ impl Task {
         let Some(outlet) = self.outlets.get(to) else { return };
         match outlet.try_send(message) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => {
+            Err(TrySendError::Full(message)) => {
+                if let OutgoingMessage::StartSession { session_id, .. } = &message {
+                    self.policy.never_began(session_id);
+                }
                 // The device serves all: whoever sends it more than it can take goes, not the device.
                 let is_device = !lock(&self.table).remotes.contains_key(to);
                 let goes = if is_device { self.from.clone() } else { Some(to.to_owned()) };

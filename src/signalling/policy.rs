@@ -132,6 +132,11 @@ impl Policy {
         self.lingering.remove(session_id);
     }
 
+    /// The device has not been told of a session that it was asked for: it cannot let go of it.
+    pub fn never_began(&mut self, session_id: &str) {
+        self.sessions.remove(session_id);
+    }
+
     /// Checks a message of peer `from`. An accepted one must go to the handler at once.
     pub fn inbound(&mut self, from: &str, message: IncomingMessage) -> Result<IncomingMessage, Refusal> {
         let act = act(&message);
