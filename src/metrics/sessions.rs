@@ -41,7 +41,7 @@ pub struct Standing {
     pub size: (u32, u32),
     /// `None`: nothing was reported lately.
     pub link: Option<LinkFigures>,
-    /// How long a packet to the viewer and the answer take; `None`: nothing was reported yet, or nothing arrives.
+    /// How long a packet to the viewer and the answer take, as it was reported last; `None`: it never was, or nothing arrives.
     pub round_trip: Option<Duration>,
 }
 
