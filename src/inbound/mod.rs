@@ -4,6 +4,7 @@
 //! Never: decides who may talk; outlives its talker.
 
 mod overlay;
+mod playout;
 mod recorder;
 mod reports;
 mod speaker;

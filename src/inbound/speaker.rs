@@ -1,11 +1,11 @@
 //! The talker's sound: to a speaker, a WAV file, or nowhere, and elsewhere while the talk goes on.
 //!
 //! In: Opus; a [`Playback`] that may change. Out: sound at a volume; a sentence when nobody hears it. Never: a call that
-//! suffers because a speaker is missing, is pulled out or hangs: what plays is a pipeline of its own.
+//! suffers because a speaker is missing, is pulled out or hangs: what plays is a pipeline of its own. When: see [`playout`].
 //!
 //! ```text
 //! tee ─> queue ─> opusdec ─> audioconvert ─> audioresample ─> volume ─> outlet (appsink)
-//! inlet (appsrc) ─> queue ─> audioconvert ─> audioresample ─> alsasink | wavenc ─> filesink
+//! inlet (appsrc) ─> audioconvert ─> audioresample ─> alsasink | wavenc ─> filesink
 //! ```
 
 use std::path::Path;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use gst::prelude::*;
 use tokio::sync::watch;
 
-use super::webrtc_src::branch;
+use super::{playout, webrtc_src::branch};
 use crate::api::TalkSound;
 use crate::bridge;
 use crate::config::{Config, SoundSink};
@@ -56,6 +56,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const CLOSE: Duration = Duration::from_millis(700);
 /// Decoding and handing over take at most so much of the time that packets have.
 const MARGIN: Duration = Duration::from_millis(10);
+/// Buffers that may wait to be played: of 10 ms, as much as they are ever delayed.
+const DEPTH: u64 = 200;
 /// ALSA's buffer, and the pieces it is filled by, microseconds.
 const BUFFER: (i64, i64) = (60_000, 10_000);
 
@@ -188,14 +190,15 @@ impl Player {
             }
         };
         let mut pipeline = Pipeline::new("speaker");
-        let inlet = bridge::inlet(&caps(2), 50, from.latency)?;
-        let queue = make("queue")?;
+        let inlet = bridge::inlet(&caps(2), DEPTH, from.latency)?;
         let (convert, resample) = (make("audioconvert")?, make("audioresample")?);
-        let mut chain: Vec<&gst::Element> = vec![inlet.upcast_ref(), &queue, &convert, &resample];
+        let mut chain: Vec<&gst::Element> = vec![inlet.upcast_ref(), &convert, &resample];
         chain.extend(ends.iter());
         pipeline.add_chain("speaker", &chain)?;
         if device.is_some() {
-            tell_far_end(&inlet, from.latency, from.far_end.clone());
+            // What the microphone hears of it comes after ALSA's buffer.
+            let (far_end, ahead) = (from.far_end.clone(), gst::ClockTime::from_useconds(BUFFER.0 as u64));
+            playout::keep_up(&inlet, from.latency, move |sound, at| far_end.play(sound, at + ahead));
         }
         pipeline.play().await?;
         bridge::join(&from.outlet, &[&inlet], || {});
@@ -231,21 +234,6 @@ impl Player {
             tracing::warn!("the speaker does not close; it is left behind");
         }
     }
-}
-
-/// Hands on what goes to the speaker, with the time at which it is heard: after the latency and ALSA's buffer.
-fn tell_far_end(inlet: &gst_app::AppSrc, latency: gst::ClockTime, far_end: FarEnd) {
-    let Some(pad) = inlet.static_pad("src") else { return };
-    let (weak, ahead) = (inlet.downgrade(), latency + gst::ClockTime::from_useconds(BUFFER.0 as u64));
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        let base = weak.upgrade().and_then(|inlet| inlet.base_time());
-        if let (Some(base), Some(buffer)) = (base, info.buffer())
-            && let Some(stamp) = buffer.pts()
-        {
-            far_end.play(buffer, base + stamp + ahead);
-        }
-        gst::PadProbeReturn::Ok
-    });
 }
 
 fn alsa(device: &Device) -> Result<gst::Element, Error> {
