@@ -5,21 +5,30 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use super::provision::{NETWORK, NOT_TAKEN};
 use super::{Error, Places, files};
 
-/// Waits some seconds for an address, then tells.
+/// Waits some seconds for the service and an address, then tells.
 ///
 /// # Errors
 /// The service has not said anything.
 pub fn run(places: &Places) -> Result<(), Error> {
     let path = places.run.join("announce");
-    let announced = fs::read_to_string(&path).map_err(|source| Error::File { doing: "read", path, source })?;
     let deadline = Instant::now() + PATIENCE;
+    let announced = loop {
+        match fs::read_to_string(&path) {
+            Ok(announced) => break announced,
+            // The service is just being started again.
+            Err(source) if source.kind() == ErrorKind::NotFound && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            Err(source) => return Err(Error::File { doing: "read", path, source }),
+        }
+    };
     let mut found = addresses();
     while found.is_empty() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(500));
