@@ -49,7 +49,10 @@ def test_the_call(page: ChromiumPage, serving, figure) -> None:  # type: ignore[
 
     background = page.colour(0.02, 0.5, 0.05, 0.05)
     wait_for("an empty corner", lambda: difference(page, background) < 40, PATIENCE)
+    # What it was given before this talk is no voice of this one.
+    before = seconds(serving.speaker_file) if serving.speaker_file.exists() else 0.0
     page.start_talk(PATIENCE)
+    wait_for("sound for the USB speaker", lambda: serving.speaker_file.exists() and seconds(serving.speaker_file) > before + 2, PATIENCE)
     found = wait_for("the voice from the USB speaker", lambda: hz if (hz := spoken(serving.speaker_file)) and abs(hz - VOICE_HZ) < 15 else None, PATIENCE)
     print(f"{found:.0f} Hz from the USB speaker")
     # A camera that comes late in a talk must not end it: see src/inbound/reports.rs.
