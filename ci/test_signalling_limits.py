@@ -321,6 +321,32 @@ def test_four_sessions_and_gone(busy: tuple[Device, Launch]) -> None:
     one.wait_for_log("signalling peer left")
 
 
+def held(one: Device) -> tuple[int, int]:
+    """Threads and descriptors of the service."""
+    assert one.process
+    proc = Path(f"/proc/{one.process.pid}")
+    return len(list((proc / "task").iterdir())), len(list((proc / "fd").iterdir()))
+
+
+def test_sessions_that_end_before_they_are_made_leave_nothing(device: Start) -> None:
+    one = device("--max-peers", "64")
+
+    def sessions(peers: int) -> None:
+        for _ in range(peers):
+            with Peer(one) as peer:
+                device_id = peer.device_id()
+                for _ in range(4):
+                    peer.send(type="startSession", peerId=device_id)
+                    peer.send(type="endSession", sessionId=peer.expect("sessionStarted")["sessionId"])
+                peer.producers()
+
+    sessions(2)
+    wait_for("the device at rest", lambda: held(one)[1] < 40, 30, every=0.5)
+    sessions(20)
+    # Each of the eighty left a thread and three descriptors; idle threads of the runtime go after ten seconds.
+    wait_for("the device as before", lambda: (now := held(one))[0] < 40 and now[1] < 40, 40, every=0.5)
+
+
 def test_a_viewer_that_never_answers_is_dropped_and_told(device: Start) -> None:
     one = device("--negotiation-timeout", "2")
     with Peer(one) as peer:

@@ -15,6 +15,7 @@ mod feed;
 mod hold;
 mod link;
 mod mixer;
+mod reaper;
 mod round_trip;
 pub mod rungs;
 mod seats;

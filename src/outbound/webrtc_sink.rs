@@ -19,6 +19,7 @@ use gstrswebrtc::webrtcsink::BaseWebRTCSink;
 use tokio::sync::mpsc;
 
 use super::count;
+use super::reaper::Reaper;
 use super::round_trip::RoundTrip;
 use super::seats::Seats;
 use crate::bridge;
@@ -178,6 +179,7 @@ fn watch_sessions(
     };
     let (joined, counts) = (tell.clone(), metrics.clone());
     let signaller = signaller.downgrade();
+    let reaper = Reaper::spawn();
     sink.connect("consumer-added", false, move |values| {
         let peer = values.get(1)?.get::<String>().ok()?;
         let webrtcbin = values.get(2)?.get::<gst::Element>().ok()?;
@@ -204,6 +206,9 @@ fn watch_sessions(
     sink.connect("consumer-removed", false, move |values| {
         let webrtcbin = values.get(2)?.get::<gst::Element>().ok()?;
         let session = session_of(&webrtcbin);
+        if let Some(pipeline) = webrtcbin.parent().and_downcast() {
+            reaper.take(pipeline);
+        }
         // At once: the next session may begin before the task has heard of this one's end.
         counts.session_ended(&session);
         tell(Change::Left(session));
