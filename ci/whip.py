@@ -1,9 +1,9 @@
 """A WHIP server (RFC 9725) on aiortc: an implementation of WebRTC that shares nothing with GStreamer's.
 
 In: a certificate, a token, what it shall refuse. Out: a line for each thing that happened, on its standard output: what was asked, the
-numbers of the pictures that came, the tone that is heard. Never: an address other than loopback, a STUN server, media kept.
+numbers of the pictures that came, the tone that is heard. Never: a STUN server, media kept.
 
-    whip.py --cert FILE --key FILE [--port N] [--token TEXT] [--refuse video]
+    whip.py --cert FILE --key FILE [--host 127.0.0.1] [--port N] [--token TEXT] [--refuse video]
 
 It serves /door/whip, and at /door/elsewhere a redirect there.
 """
@@ -111,6 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("--cert", "--key", "--token", "--refuse"):
         parser.add_argument(name)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     words = parser.parse_args()
     server = Server(words.token, words.refuse)
@@ -120,7 +121,7 @@ def main() -> None:
     application.router.add_delete("/door/resource/{number}", server.delete)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(words.cert, words.key)
-    web.run_app(application, host="127.0.0.1", port=words.port, ssl_context=context, print=None)
+    web.run_app(application, host=words.host, port=words.port, ssl_context=context, print=None)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@
 pub mod files;
 pub mod notify;
 pub mod provision;
+mod publish;
 pub mod report;
 pub mod settings;
 

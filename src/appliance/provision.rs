@@ -10,8 +10,8 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use super::settings::{self, Passphrase, Settings, Wifi};
-use super::{Error, Places, files};
+use super::settings::{self, Secret, Settings, Wifi};
+use super::{Error, Places, files, publish};
 use crate::api::Role;
 use crate::config::{self, Flags};
 use crate::http::auth::{self, Auth};
@@ -115,6 +115,10 @@ fn take_in(places: &Places, text: &str, found: Settings) -> Result<Settings, Vec
     if let Err(error) = service_file(places, &found.service) {
         problems.push(error);
     }
+    let authority = publish::authority(places, found.publish.as_ref()).unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -124,6 +128,7 @@ fn take_in(places: &Places, text: &str, found: Settings) -> Result<Settings, Vec
         set(&places.state).map_err(|error| failed(&error))?;
     }
     networks(places, found.wifi.as_ref()).map_err(|error| failed(&error))?;
+    publish::keep(places, found.publish.as_ref(), authority.as_deref()).map_err(|error| failed(&error))?;
     let blanked = settings::blanked(text);
     let kept = blanked.as_deref().unwrap_or(text);
     files::update(&places.system.join(FILE), kept, 0o600).map_err(|error| failed(&error))?;
@@ -136,7 +141,7 @@ fn take_in(places: &Places, text: &str, found: Settings) -> Result<Settings, Vec
 
 /// Whether the way into this network is known.
 fn is_open_to_us(places: &Places, wifi: &Wifi) -> bool {
-    wifi.passphrase != Passphrase::Known || places.iwd.join(network_file(&wifi.ssid, "psk")).exists()
+    wifi.passphrase != Secret::Known || places.iwd.join(network_file(&wifi.ssid, "psk")).exists()
 }
 
 /// Removes all passwords if a file on the card asks for it.
@@ -168,7 +173,7 @@ fn forget_passwords(places: &Places) -> Option<String> {
 /// Files of iwd for exactly this network.
 fn networks(places: &Places, wifi: Option<&Wifi>) -> Result<(), Error> {
     let keep: Vec<String> = wifi.map_or_else(Vec::new, |wifi| {
-        let ending = if wifi.passphrase == Passphrase::None { "open" } else { "psk" };
+        let ending = if wifi.passphrase == Secret::None { "open" } else { "psk" };
         vec![network_file(&wifi.ssid, ending)]
     });
     for entry in fs::read_dir(&places.iwd).into_iter().flatten().flatten() {
@@ -180,9 +185,9 @@ fn networks(places: &Places, wifi: Option<&Wifi>) -> Result<(), Error> {
     let Some(wifi) = wifi else { return Ok(()) };
     let hidden = format!("[Settings]\nHidden={}\n", wifi.hidden);
     match &wifi.passphrase {
-        Passphrase::None => files::update(&places.iwd.join(network_file(&wifi.ssid, "open")), &hidden, 0o600),
-        Passphrase::Known => Ok(()),
-        Passphrase::New(secret) => {
+        Secret::None => files::update(&places.iwd.join(network_file(&wifi.ssid, "open")), &hidden, 0o600),
+        Secret::Known => Ok(()),
+        Secret::New(secret) => {
             let escaped = secret.replace('\\', "\\\\");
             let escaped = escaped.strip_prefix(' ').map_or(escaped.clone(), |rest| format!("\\s{rest}"));
             let text = format!("[Security]\nPassphrase={escaped}\n{hidden}");
@@ -220,7 +225,10 @@ fn service_file(places: &Places, owner: &toml::Table) -> Result<String, String> 
 
 /// What holds until the next start.
 fn write_all(places: &Places, settings: &Settings) -> Result<(), Error> {
-    let service = service_file(places, &settings.service)
+    let mut keys = settings.service.clone();
+    keys.extend(publish::lay_out(places, settings.publish.as_ref())?);
+    let service = service_file(places, &keys)
+        .or_else(|_| service_file(places, &settings.service))
         .or_else(|_| service_file(places, &toml::Table::new()))
         .unwrap_or_else(|_| files::read(&places.defaults).unwrap_or_default());
     files::replace(&places.run.join("service.toml"), &service, 0o644)?;
@@ -273,11 +281,12 @@ fn taken(places: &Places, settings: &Settings) -> String {
             _ if !is_open_to_us(places, wifi) => {
                 ": NOT used, for its passphrase is blank and not known here (a new card or a factory reset forgets it); write it in again"
             }
-            Passphrase::None => ", open to everybody, without a passphrase",
-            Passphrase::Known | Passphrase::New(_) => "",
+            Secret::None => ", open to everybody, without a passphrase",
+            Secret::Known | Secret::New(_) => "",
         };
         parts.push(format!("Wi-Fi: {:?}, country {}{how}.", wifi.ssid, wifi.country));
     }
+    parts.extend(settings.publish.as_ref().map(|publish| publish::sentence(places, publish)));
     if !settings.ssh_keys.is_empty() {
         parts.push(format!("SSH is open to {} key(s).", settings.ssh_keys.len()));
     }

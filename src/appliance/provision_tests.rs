@@ -169,3 +169,63 @@ fn all_that_is_wrong_is_told_at_once_and_a_missing_folder_is_made() {
         assert!(status.contains(part), "{part} in\n{status}");
     }
 }
+
+#[test]
+fn where_to_publish_is_taken_in_with_its_token_and_authority() {
+    let device = Device::new();
+    let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    fs::write(device.places.card.join("sfu.pem"), certificate).unwrap();
+    let table = "[publish]\nurl = \"https://sfu.example.org/door/whip\"\ntoken = \"open-sesame\"\nca = \"sfu.pem\"\n";
+    let status = device.start(table);
+    assert!(status.contains("It is published to sfu.example.org.") && !status.contains("sesame"), "{status}");
+    for file in ["run/duplex/card/duplex.toml", "data/system/duplex.toml", "run/duplex/service.toml"] {
+        assert!(!device.text(file).contains("sesame"), "{file}");
+    }
+    let mut flags = Flags::default().with("state-dir", device.places.state.to_string_lossy());
+    flags.config = Some(device.places.run.join("service.toml"));
+    let config = config::load(&flags, |_| None).unwrap();
+    assert_eq!(config.publish.unwrap().to_string(), "https://sfu.example.org/door/whip");
+    let token = config.publish_token.unwrap();
+    assert_eq!(fs::read_to_string(&token).unwrap(), "open-sesame\n");
+    assert_eq!(fs::metadata(&token).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_to_string(config.publish_ca.unwrap()).unwrap(), certificate);
+
+    // The blanked file, at the next start: what was in /run is gone.
+    fs::remove_file(&token).unwrap();
+    let status = device.start_again();
+    assert!(status.contains("published to sfu.example.org.") && token.exists(), "{status}");
+    // A new card's, or after a factory reset.
+    fs::remove_file(device.places.system.join("publish-token")).unwrap();
+    fs::remove_file(&token).unwrap();
+    let status = device.start_again();
+    assert!(status.contains("WITHOUT a token"), "{status}");
+    assert!(!device.text("run/duplex/service.toml").contains("publish-token-file"));
+    // Not wanted any longer.
+    device.start("");
+    assert!(!device.text("run/duplex/service.toml").contains("publish"));
+    assert!(!device.places.system.join("publish-ca.pem").exists());
+}
+
+#[test]
+fn what_is_wrong_with_publishing_is_told_without_the_address_or_the_token() {
+    let device = Device::new();
+    fs::write(device.places.card.join("sfu.pem"), "no certificate").unwrap();
+    for (table, wanted) in [
+        ("token = \"a\"", "publish.url: is missing"),
+        ("url = \"http://secret.example.org/whip\"", "publish.url: must be https://"),
+        ("url = \"https://secret.example.org/whip\"\ntoken = \"a secret\"", "publish.token: must be a token in quotes"),
+        (
+            "url = \"https://secret.example.org/whip\"\nca = \"../sfu.pem\"",
+            "publish.ca = \"../sfu.pem\": must be the name",
+        ),
+        ("url = \"https://secret.example.org/whip\"\nca = \"gone.pem\"", "there is no such file on the card"),
+        ("url = \"https://secret.example.org/whip\"\nca = \"sfu.pem\"", "is no certificate in PEM"),
+        ("url = \"https://secret.example.org/whip\"\nbearer = \"x\"", "publish.bearer: is not a known key"),
+    ] {
+        let status = device.start(&format!("[publish]\n{table}\n"));
+        assert!(status.contains("was NOT taken in") && status.contains(wanted), "{wanted} in {status}");
+        assert!(!status.contains("secret"), "{status}");
+    }
+    let status = device.start("[service]\npublish-url = \"https://a.example.org/\"\n");
+    assert!(status.contains("service.publish-url: is written under [publish]"), "{status}");
+}

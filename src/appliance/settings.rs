@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
+use super::publish::{self, Publish};
+
 /// What the owner wants.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
@@ -21,6 +23,8 @@ pub struct Settings {
     pub ssh_keys: Vec<String>,
     /// The Wi-Fi network.
     pub wifi: Option<Wifi>,
+    /// Where to publish.
+    pub publish: Option<Publish>,
     /// Keys of the service, not yet checked.
     pub service: toml::Table,
 }
@@ -31,17 +35,17 @@ pub struct Wifi {
     /// Its name.
     pub ssid: String,
     /// How to get in.
-    pub passphrase: Passphrase,
+    pub passphrase: Secret,
     /// Two capital letters: the country whose rules hold for the radio.
     pub country: String,
     /// Whether it does not show its name.
     pub hidden: bool,
 }
 
-/// How to get into a Wi-Fi network.
+/// What lets one in: a network's passphrase, a server's token.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Passphrase {
-    /// Anybody may.
+pub enum Secret {
+    /// None is needed.
     None,
     /// With the one that was taken in at an earlier start.
     Known,
@@ -49,7 +53,7 @@ pub enum Passphrase {
     New(String),
 }
 
-impl fmt::Debug for Passphrase {
+impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::None => "None",
@@ -85,13 +89,19 @@ pub fn parse(text: &str) -> Result<Settings, Vec<String>> {
             }
             ("ssh-keys", _) => problems.push(format!("ssh-keys: must be a list of {KEY_RULE}")),
             ("wifi", toml::Value::Table(table)) => settings.wifi = wifi(table, &mut problems),
+            ("publish", toml::Value::Table(table)) => settings.publish = publish::parse(table, &mut problems),
             ("service", toml::Value::Table(table)) => {
                 for key in table.keys().filter(|key| RESERVED.contains(&key.as_str())) {
                     problems.push(format!("service.{key}: is fixed on the appliance"));
                 }
+                for key in table.keys().filter(|key| key.starts_with("publish-")) {
+                    problems.push(format!(
+                        "service.{key}: is written under [publish] on the appliance, with url, token and ca"
+                    ));
+                }
                 settings.service = table.clone();
             }
-            ("wifi" | "service", _) => problems.push(format!("{key}: must be written as [{key}]")),
+            ("wifi" | "publish" | "service", _) => problems.push(format!("{key}: must be written as [{key}]")),
             _ => problems.push(format!("{key}: is not a known key; there are {}", KEYS.join(", "))),
         }
     }
@@ -110,9 +120,10 @@ pub fn blanked(text: &str) -> Option<String> {
     for (key, value) in table.get_ref() {
         match (key.get_ref().as_ref(), value.get_ref()) {
             ("password", DeValue::String(secret)) if !secret.is_empty() => spans.push(value.span()),
-            ("wifi", DeValue::Table(wifi)) => {
-                for (key, value) in wifi {
-                    if key.get_ref() == "passphrase" && value.get_ref().as_str() != Some("") {
+            ("wifi" | "publish", DeValue::Table(table)) => {
+                for (key, value) in table {
+                    if matches!(key.get_ref().as_ref(), "passphrase" | "token") && value.get_ref().as_str() != Some("")
+                    {
                         spans.push(value.span());
                     }
                 }
@@ -133,7 +144,7 @@ pub fn blanked(text: &str) -> Option<String> {
 
 fn wifi(table: &toml::Table, problems: &mut Vec<String>) -> Option<Wifi> {
     let before = problems.len();
-    let mut found = Wifi { ssid: String::new(), passphrase: Passphrase::None, country: String::new(), hidden: false };
+    let mut found = Wifi { ssid: String::new(), passphrase: Secret::None, country: String::new(), hidden: false };
     for (key, value) in table {
         let name = format!("wifi.{key}");
         match (key.as_str(), value) {
@@ -141,9 +152,9 @@ fn wifi(table: &toml::Table, problems: &mut Vec<String>) -> Option<Wifi> {
             ("country", value) => {
                 found.country = rule(&name, value, COUNTRY_RULE, is_country, problems).unwrap_or_default();
             }
-            ("passphrase", toml::Value::String(text)) if text.is_empty() => found.passphrase = Passphrase::Known,
+            ("passphrase", toml::Value::String(text)) if text.is_empty() => found.passphrase = Secret::Known,
             ("passphrase", toml::Value::String(text)) if is_passphrase(text) => {
-                found.passphrase = Passphrase::New(text.clone());
+                found.passphrase = Secret::New(text.clone());
             }
             ("passphrase", _) => problems.push(format!("{name}: must be {PASSPHRASE_RULE}")),
             ("hidden", toml::Value::Boolean(hidden)) => found.hidden = *hidden,
@@ -160,7 +171,7 @@ fn wifi(table: &toml::Table, problems: &mut Vec<String>) -> Option<Wifi> {
 }
 
 /// The text of a value, if it keeps the rule.
-fn rule(
+pub fn rule(
     key: &str,
     value: &toml::Value,
     words: &str,
@@ -224,7 +235,7 @@ fn is_passphrase(text: &str) -> bool {
     (8..=63).contains(&text.len()) && text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }
 
-const KEYS: [&str; 6] = ["hostname", "password", "timezone", "ssh-keys", "[wifi]", "[service]"];
+const KEYS: [&str; 7] = ["hostname", "password", "timezone", "ssh-keys", "[wifi]", "[publish]", "[service]"];
 /// Keys of the service on which other parts of the appliance rely.
 const RESERVED: [&str; 9] =
     ["listen", "help-listen", "plain", "state-dir", "web-app", "cert", "key", "log", "log-format"];
@@ -271,7 +282,7 @@ width = 640
         assert_eq!(settings.ssh_keys.len(), 1);
         let wifi = settings.wifi.unwrap();
         assert_eq!((wifi.ssid.as_str(), wifi.country.as_str(), wifi.hidden), ("home \"sweet\" home", "DE", false));
-        assert_eq!(wifi.passphrase, Passphrase::New("correct horse".into()));
+        assert_eq!(wifi.passphrase, Secret::New("correct horse".into()));
         assert_eq!(settings.service["width"].as_integer(), Some(640));
     }
 
@@ -282,7 +293,7 @@ width = 640
         assert_eq!(text, expected);
         assert_eq!(blanked(&text), None, "there is nothing left to blank");
         let again = parse(&text).unwrap();
-        assert_eq!((again.password, again.wifi.unwrap().passphrase), (None, Passphrase::Known));
+        assert_eq!((again.password, again.wifi.unwrap().passphrase), (None, Secret::Known));
         assert_eq!(blanked("[wifi]\nssid = \"x\"\ncountry = \"DE\"\n"), None);
     }
 
@@ -331,6 +342,6 @@ width = 640
         }
         assert!(parse("[wifi]\nssid=\"a\"\ncountry=\"DE\"\nhidden=1").is_err());
         let open = parse("[wifi]\nssid=\"a\"\ncountry=\"DE\"\nhidden=true").unwrap().wifi.unwrap();
-        assert_eq!((open.passphrase, open.hidden), (Passphrase::None, true));
+        assert_eq!((open.passphrase, open.hidden), (Secret::None, true));
     }
 }

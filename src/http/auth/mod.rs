@@ -33,6 +33,7 @@ use passwords::Passwords;
 use sessions::Sessions;
 use setup::{Kept, Setup};
 use store::Store;
+pub use store::give_to_owner_of;
 use tokens::Tokens;
 
 /// The keeper of all credentials of one device.

@@ -175,7 +175,10 @@ fn write<T: Contents>(folder: &Path, path: &Path, value: &T) -> Result<Seen, Err
 }
 
 /// Keeps the files readable for the service when `sudo duplex passwd` works in the folder of the service's own user.
-fn give_to_owner_of(folder: &Path, file: &File) -> io::Result<()> {
+///
+/// # Errors
+/// It may not be given away.
+pub fn give_to_owner_of(folder: &Path, file: &File) -> io::Result<()> {
     let (folder, metadata) = (fs::metadata(folder)?, file.metadata()?);
     if folder.uid() == metadata.uid() {
         return Ok(());

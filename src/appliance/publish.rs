@@ -1,0 +1,137 @@
+//! `[publish]` on the card: the media server that the device publishes to.
+//!
+//! In: the owner's address, token and the name of a file with the server's authority. Out: keys of the service, and the two
+//! files that they name. Never: a token in what everybody may read; an address that the service would not take.
+
+use std::fs;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use super::settings::{Secret, rule};
+use super::{Error, Places, files};
+use crate::config::publish::address;
+use crate::http::auth;
+
+/// Where to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// The address of a WHIP endpoint.
+    pub url: String,
+    /// The bearer token.
+    pub token: Secret,
+    /// Name of a file on the card: the only authority, as PEM, that the server is trusted by; `None`: those of the system.
+    pub ca: Option<String>,
+}
+
+/// Reads the table.
+pub fn parse(table: &toml::Table, problems: &mut Vec<String>) -> Option<Publish> {
+    let before = problems.len();
+    let mut found = Publish { url: String::new(), token: Secret::None, ca: None };
+    for (key, value) in table {
+        let name = format!("publish.{key}");
+        match (key.as_str(), value) {
+            // Its own rule, and not its text: for some servers the address is the secret.
+            ("url", toml::Value::String(text)) => match address(text) {
+                Ok(_) => found.url.clone_from(text),
+                Err(broken) => problems.push(format!("{name}: {broken}")),
+            },
+            ("url", _) => problems.push(format!("{name}: must be text in quotes")),
+            ("token", toml::Value::String(text)) if text.is_empty() => found.token = Secret::Known,
+            ("token", toml::Value::String(text)) if is_token(text) => found.token = Secret::New(text.clone()),
+            ("token", _) => problems.push(format!("{name}: must be {TOKEN_RULE}")),
+            ("ca", value) => found.ca = rule(&name, value, CA_RULE, is_file_name, problems),
+            _ => problems.push(format!("{name}: is not a known key; there are url, token, ca")),
+        }
+    }
+    if !table.contains_key("url") {
+        problems.push("publish.url: is missing".to_owned());
+    }
+    (problems.len() == before).then_some(found)
+}
+
+/// The authority's certificate as it stands on the card; `None` if none is named.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn authority(places: &Places, publish: Option<&Publish>) -> Result<Option<String>, String> {
+    let Some(name) = publish.and_then(|publish| publish.ca.as_deref()) else { return Ok(None) };
+    let wrong = |what: &str| format!("publish.ca = {name:?}: {what}");
+    match files::text(&places.card.join(name)) {
+        Err(problem) => Err(wrong(&problem)),
+        Ok(None) => Err(wrong("there is no such file on the card")),
+        Ok(Some(text)) => {
+            let certificates = CertificateDer::pem_slice_iter(text.as_bytes());
+            let good = certificates.map(|one| one.is_ok()).collect::<Vec<_>>();
+            let is_pem = !good.is_empty() && good.into_iter().all(|good| good);
+            if is_pem { Ok(Some(text)) } else { Err(wrong("is no certificate in PEM")) }
+        }
+    }
+}
+
+/// Keeps token and authority for the starts to come, and forgets those that are named no longer.
+///
+/// # Errors
+/// They cannot be written.
+pub fn keep(places: &Places, publish: Option<&Publish>, authority: Option<&str>) -> Result<(), Error> {
+    let (token, ca) = (places.system.join(TOKEN), places.system.join(CA));
+    match publish.map(|publish| &publish.token) {
+        Some(Secret::New(secret)) => files::update(&token, &format!("{secret}\n"), 0o600)?,
+        Some(Secret::Known) => {}
+        Some(Secret::None) | None => files::remove(&token)?,
+    }
+    match authority {
+        Some(text) => files::update(&ca, text, 0o644),
+        None => files::remove(&ca),
+    }
+}
+
+/// Lays out for the service what it needs until the next start; the keys that name it.
+///
+/// # Errors
+/// It cannot be written.
+pub fn lay_out(places: &Places, publish: Option<&Publish>) -> Result<toml::Table, Error> {
+    let mut keys = toml::Table::new();
+    let Some(publish) = publish else { return Ok(keys) };
+    keys.insert("publish-url".into(), publish.url.clone().into());
+    for (key, name, mode) in [("publish-token-file", TOKEN, 0o600), ("publish-ca", CA, 0o644)] {
+        let path = places.run.join(name);
+        let Some(text) = files::read(&places.system.join(name)) else { continue };
+        files::replace(&path, &text, mode)?;
+        // The service's own, as its state is.
+        let own = |source| Error::File { doing: "hand over", path: path.clone(), source };
+        fs::File::open(&path).and_then(|file| auth::give_to_owner_of(&places.state, &file)).map_err(own)?;
+        keys.insert(key.into(), path.to_string_lossy().into_owned().into());
+    }
+    Ok(keys)
+}
+
+/// What was taken in, for the status.
+pub fn sentence(places: &Places, publish: &Publish) -> String {
+    let host = address(&publish.url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+    let token = match publish.token {
+        Secret::None => ", without a token",
+        Secret::Known if !places.system.join(TOKEN).exists() => {
+            ", WITHOUT a token, for it is blank and not known here (a new card or a factory reset forgets it); write it in again"
+        }
+        Secret::Known | Secret::New(_) => "",
+    };
+    format!("It is published to {host}{token}.")
+}
+
+fn is_token(text: &str) -> bool {
+    (1..=2048).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_file_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && !text.starts_with('.')
+        && !text.contains(['/', '\\'])
+        && !text.chars().any(char::is_control)
+}
+
+/// Names of the two files.
+const TOKEN: &str = "publish-token";
+const CA: &str = "publish-ca.pem";
+const TOKEN_RULE: &str = "a token in quotes, 1 to 2048 ASCII characters without blanks";
+const CA_RULE: &str = "the name of a file on the card, beside duplex.toml, such as \"sfu-ca.pem\"";
