@@ -249,7 +249,7 @@ class Chromium:
 
     def __enter__(self) -> Chromium:
         playwright = self._stack.enter_context(sync_playwright())
-        environment = {**os.environ, "HOME": str(self._home), "XDG_CONFIG_HOME": str(self._home / ".config")}
+        environment = {**os.environ, **home_of(self._home)}
         self.browser = playwright.chromium.launch(executable_path=self._program, args=self._flags, ignore_default_args=list(self.WITHOUT), env=environment)
         self._stack.callback(self.browser.close)
         return self
@@ -274,6 +274,14 @@ class Chromium:
         page = self.open(url, first_script, **options)
         page.wait_data(state="live")
         return page
+
+
+def home_of(folder: Path) -> dict[str, str]:
+    """Variables with which a browser keeps all it has there: profile, and what its client of a sound server would leave in /tmp."""
+    # Not XDG_RUNTIME_DIR: with it Firefox did not get as far as a talk within 20 s, twice of two.
+    runtime = folder / "run"
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    return {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder / ".config"), "PULSE_RUNTIME_PATH": str(runtime)}
 
 
 def trust(database: Path, ca: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from websockets.sync.client import ClientConnection, connect
 
-from browser import Page, trust
+from browser import Page, home_of, trust
 from device import wait_for
 
 # A fake camera and microphone, allowed without asking; sound without a tap; media over loopback, for a device on the same machine.
@@ -74,7 +74,7 @@ class Firefox:
 
     def __enter__(self) -> Firefox:
         words = ["firefox-esr", "--headless", "--no-remote", "--profile", str(self._profile), "--remote-debugging-port", "0"]
-        environment = {**os.environ, "HOME": str(self._home), "MOZ_HEADLESS_WIDTH": "1280", "MOZ_HEADLESS_HEIGHT": "900"}
+        environment = {**os.environ, **home_of(self._home), "MOZ_HEADLESS_WIDTH": "1280", "MOZ_HEADLESS_HEIGHT": "900"}
         self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
         threading.Thread(target=self._read, daemon=True).start()
         try:
