@@ -156,28 +156,8 @@ def film(path: Path, seconds: int) -> Path:
     return path
 
 
-def test_health_is_red_while_no_picture_comes_and_green_again(device: Start, tmp_path: Path) -> None:
-    source = film(tmp_path / "source.mkv", 3)
-    good = film(tmp_path / "good.mkv", 3)
-    one = device("--video", f"file:{source}", "--audio", "silence", "--idle-grace", "1")
-    assert health(one) == (200, {"healthy": True, "problems": []})
-    hanging = Hanging(source, source.read_bytes())
-    assert health(one)[0] == 200, "nobody watches: nothing has to come"
-    with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(one.url)
-        page.wait("a picture", "document.getElementById('picture').videoWidth > 0")
-        assert health(one)[0] == 200
-        red = wait_for("red", lambda: (now := health(one))[0] == 503 and now, 60)
-        assert red[1] == {"healthy": False, "problems": ["The encoder gives no pictures."]}
-        # Who has no sign-in learns nothing else, and an owner sees the same in the panel.
-        assert json.loads(call(one, "GET", "/api/v1/device")[2])["problems"] == red[1]["problems"]
-        hanging.mend(good)
-        wait_for("green", lambda: health(one)[0] == 200, 60)
-    assert wait_for("green without a viewer", lambda: health(one)[0] == 200)
-
-
-def test_the_supervisor_is_told_only_while_all_is_well(device: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The watchdog of systemd rests on the same check: no beat comes while no picture does."""
+def test_health_is_red_while_no_picture_comes_and_green_again(device: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the watchdog of systemd rests on the same check: no beat comes while no picture does."""
     source = film(tmp_path / "source.mkv", 3)
     good = film(tmp_path / "good.mkv", 3)
     supervisor = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -191,14 +171,24 @@ def test_the_supervisor_is_told_only_while_all_is_well(device: Start, tmp_path: 
     threading.Thread(target=listen, daemon=True).start()
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     monkeypatch.setenv("WATCHDOG_USEC", "3000000")
-    one = device("--video", f"file:{source}", "--audio", "silence")
+    one = device("--video", f"file:{source}", "--audio", "silence", "--idle-grace", "1")
     wait_for("READY and a beat", lambda: b"READY=1" in beats and beats[-1] == b"WATCHDOG=1")
+    assert health(one) == (200, {"healthy": True, "problems": []})
     hanging = Hanging(source, source.read_bytes())
+    assert health(one)[0] == 200, "nobody watches: nothing has to come"
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        chromium.open(one.url)
-        one.wait_for_log("not telling the supervisor that all is well.*no pictures", 60)
+        page = chromium.open(one.url)
+        page.wait("a picture", "document.getElementById('picture').videoWidth > 0")
+        assert health(one)[0] == 200
+        red = wait_for("red", lambda: (now := health(one))[0] == 503 and now, 60)
+        assert red[1] == {"healthy": False, "problems": ["The encoder gives no pictures."]}
+        # Who has no sign-in learns nothing else, and an owner sees the same in the panel.
+        assert json.loads(call(one, "GET", "/api/v1/device")[2])["problems"] == red[1]["problems"]
+        one.wait_for_log("not telling the supervisor that all is well.*no pictures", 30)
         told, seen = len(beats), len(one.lines)
         one.wait_for_log("not telling the supervisor", 30, after=seen)
         assert len(beats) == told, "a beat came although nothing is well"
         hanging.mend(good)
+        wait_for("green", lambda: health(one)[0] == 200, 60)
         wait_for("a beat", lambda: len(beats) > told, 60)
+    assert wait_for("green without a viewer", lambda: health(one)[0] == 200)
