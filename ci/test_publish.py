@@ -57,6 +57,11 @@ def count(server: Program, start: str) -> int:
     return sum(line.startswith(start) for line in server.lines)
 
 
+def codecs(server: Program) -> list[str]:
+    """All that were agreed on so far."""
+    return sorted({line.split()[2] for line in server.lines if line.startswith("codec ")})
+
+
 def wait_for_media(server: Program, number: int = 1, seconds: float = 40.0) -> None:
     """Thirty pictures more, each another one than the one before, and the test tone."""
     seen, before = count(server, f"picture {number} "), count(server, f"tone {number} ")
@@ -93,6 +98,7 @@ def test_published_once_beside_a_viewer_and_again_after_the_server_died(
     one = device(*sfu.flags())
     wait_for_media(server)
     assert not [line for line in server.lines if " lacks " in line], server.log()
+    assert codecs(server) == ["VP8", "opus"]
     now = metrics(one)
     assert (now["duplex_published"], now["duplex_publications_total"]) == (1, 1)
     failures = now["duplex_publish_failures_total"]
@@ -146,6 +152,7 @@ def test_a_wrong_token_is_told_and_tried_again(device: Start, sfu: Sfu) -> None:
     assert one.process and one.process.poll() is None and health(one)[0] == 200
     sfu.write_token(TOKEN)
     wait_for_media(server)
+    assert codecs(server) == ["H264", "opus"]
     assert json.loads(call(one, "GET", "/api/v1/device")[2])["faults"] == []
     assert "another" not in one.log()
 

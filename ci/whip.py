@@ -1,7 +1,7 @@
 """A WHIP server (RFC 9725) on aiortc: an implementation of WebRTC that shares nothing with GStreamer's.
 
 In: a certificate, a token, what it shall refuse. Out: a line for each thing that happened, on its standard output: what was asked, the
-numbers of the pictures that came, the tone that is heard. Never: a STUN server, media kept.
+codecs agreed on, the numbers of the pictures that came, the tone that is heard. Never: a STUN server, media kept.
 
     whip.py --cert FILE --key FILE [--host 127.0.0.1] [--port N] [--token TEXT] [--refuse video]
 
@@ -65,6 +65,8 @@ class Server:
         text = connection.localDescription.sdp
         if self.refuse:
             text = text.replace(f"m={self.refuse} {text.split(f'm={self.refuse} ')[1].split()[0]} ", f"m={self.refuse} 0 ")
+        for codec in sorted({line.split()[1].split("/")[0] for line in text.splitlines() if line.startswith("a=rtpmap:")} - {"rtx"}):
+            say("codec", number, codec)
         say("granted", number)
         return web.Response(status=201, content_type="application/sdp", headers={"Location": f"resource/{number}"}, text=text)
 
