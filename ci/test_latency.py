@@ -25,12 +25,12 @@ def figure(page: ChromiumPage) -> float | None:
 
 
 def settled(page: ChromiumPage) -> float:
-    """Median of what is shown over five seconds."""
+    """Median of what is shown over three seconds."""
     seen: list[float] = []
     def sample() -> bool:
         time.sleep(0.5)
         seen.extend([value for value in [figure(page)] if value is not None])
-        return len(seen) >= 10
+        return len(seen) >= 6
     wait_for("figures", sample, 40)
     return statistics.median(seen)
 
