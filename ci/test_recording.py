@@ -201,7 +201,7 @@ def test_the_talkers_clap_is_in_sync(device: Start, launch: Callable[[str], Laun
 
     He sends what is encoded already: a stock webrtcsink reports when packets leave, and its picture would be late by its encoder's time.
     """
-    raw = make_clip(tmp_path / "flash.mp4", 60, FLASH, BEEP.format(hz=1000))
+    raw = make_clip(tmp_path / "flash.mp4", 40, FLASH, BEEP.format(hz=1000))
     made = tmp_path / "flash.webm"
     subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(raw), *"-c:v libvpx -deadline realtime -cpu-used 8 -g 15 -b:v 1M -c:a libopus".split(),
                     str(made)], check=True, timeout=120)
