@@ -1,8 +1,9 @@
 //! How long a packet to a viewer and the answer to it take together, by the viewer's receiver reports.
 //!
 //! In: a session's `webrtcbin`, whose statistics have it; looks. Out: the latest round trip. Never: waits for an element,
-//! which may be busy; asks it more often than every [`PERIOD`], or again before it has answered.
+//! which may be busy; asks it more often than every [`PERIOD`], or again before it has answered; lets others ask.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +15,36 @@ use gst::prelude::*;
 const PERIOD: Duration = Duration::from_secs(2);
 /// A receiver that says more makes it up.
 const LONGEST: Duration = Duration::from_secs(60);
+
+thread_local! {
+    /// Whether this thread asks on our behalf.
+    static ASKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Keeps all but us from asking a session for its statistics. webrtcsink does so ten times a second, for a congestion control
+/// that is not at work here, and an eighth of what a viewer costs went there. Nothing reads webrtcsink's own `stats`.
+pub fn nobody_else_asks(webrtcbin: &gst::Element) {
+    webrtcbin.connect(GET_STATS, false, |values| {
+        if ASKING.get() {
+            return None;
+        }
+        let webrtcbin = values.first()?.get::<gst::Element>().ok()?;
+        let promise = values.get(2)?.get::<gst::Promise>().ok()?;
+        // The element's own handler comes after this one.
+        webrtcbin.stop_signal_emission_by_name(GET_STATS);
+        promise.interrupt();
+        None
+    });
+}
+
+fn ask(webrtcbin: &gst::Element, promise: &gst::Promise) {
+    ASKING.set(true);
+    webrtcbin.emit_by_name::<()>(GET_STATS, &[&None::<gst::Pad>, promise]);
+    ASKING.set(false);
+}
+
+/// Takes a pad, if only one stream is meant, and the promise.
+const GET_STATS: &str = "get-stats";
 
 /// One viewer's round trip.
 #[derive(Debug, Default)]
@@ -57,7 +88,7 @@ impl RoundTrip {
                 }
                 answer.awaited.store(false, Ordering::Relaxed);
             });
-            webrtcbin.emit_by_name::<()>("get-stats", &[&None::<gst::Pad>, &promise]);
+            ask(&webrtcbin, &promise);
         });
     }
 
@@ -119,6 +150,23 @@ mod tests {
         for seconds in [0.0, -1.0, 60.1, f64::NAN, f64::INFINITY] {
             assert_eq!(stats(&[(RemoteInboundRtp, seconds)]), None, "{seconds}");
         }
+    }
+
+    #[tokio::test]
+    async fn only_we_are_answered() {
+        gst::init().expect("GStreamer");
+        let webrtcbin = gst::ElementFactory::make("webrtcbin").build().expect("webrtcbin");
+        let pipeline = gst::Pipeline::new();
+        pipeline.add(&webrtcbin).expect("added");
+        pipeline.set_state(gst::State::Playing).expect("plays");
+        nobody_else_asks(&webrtcbin);
+        let (promise, other) = gst::Promise::new_future();
+        webrtcbin.emit_by_name::<()>(GET_STATS, &[&None::<gst::Pad>, &promise]);
+        assert!(matches!(other.await, Err(gst::PromiseError::Interrupted)));
+        let (promise, own) = gst::Promise::new_future();
+        ask(&webrtcbin, &promise);
+        assert!(own.await.expect("answered").is_some());
+        pipeline.set_state(gst::State::Null).expect("stops");
     }
 
     #[test]

@@ -14,13 +14,16 @@
 //! The video inlet only makes webrtcsink register: it wants to see the stream first. What viewers see comes from
 //! [`Seats`], so that each can be moved between encodes without a new negotiation.
 
+use std::ops::ControlFlow;
+
+use gst::buffer::BufferMetaForeachAction;
 use gst::prelude::*;
 use gstrswebrtc::webrtcsink::BaseWebRTCSink;
 use tokio::sync::mpsc;
 
 use super::count;
 use super::reaper::Reaper;
-use super::round_trip::RoundTrip;
+use super::round_trip::{self, RoundTrip};
 use super::seats::Seats;
 use crate::bridge;
 use crate::metrics::Metrics;
@@ -72,6 +75,7 @@ impl WebrtcSink {
         bin.add_many([video.upcast_ref(), audio.upcast_ref(), &sink]).map_err(link)?;
         video.link_pads(Some("src"), &sink, Some("video_%u")).map_err(link)?;
         audio.link_pads(Some("src"), &sink, Some("audio_%u")).map_err(link)?;
+        unmark(&audio);
         Ok(Self { pipeline, video, audio, signaller })
     }
 
@@ -88,6 +92,26 @@ impl WebrtcSink {
     pub fn ender(&self) -> InProcessSignaller {
         self.signaller.clone()
     }
+}
+
+/// Takes off the mark that webrtcsink puts on each buffer for its `forward-metas`, which is not in use: each packet of each
+/// viewer would carry it, copied anew at every step on its way.
+fn unmark(inlet: &gst_app::AppSrc) {
+    let pad = inlet.static_pad("src").and_then(|pad| pad.peer()).and_downcast::<gst::GhostPad>();
+    let Some(inner) = pad.and_then(|pad| pad.internal()) else { return };
+    inner.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+        if let Some(buffer) = info.buffer_mut() {
+            buffer.make_mut().foreach_meta_mut(|meta| {
+                let mark = meta.try_as_custom_meta().is_some_and(|meta| meta.has_name(MARK));
+                ControlFlow::Continue(if mark {
+                    BufferMetaForeachAction::Remove
+                } else {
+                    BufferMetaForeachAction::Keep
+                })
+            });
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// Codec name only: what `webrtcsink` should look for.
@@ -152,6 +176,8 @@ fn viewers_inlet(caps: &gst::Caps) -> Result<gst::Element, Error> {
 
 /// Name of webrtcsink within its pipeline.
 const SINK: &str = "viewers";
+/// Name of the mark on webrtcsink's buffers.
+const MARK: &str = "webrtcsink-dye";
 /// Name of a viewer's inlet within its session's pipeline.
 const INLET: &str = "viewers-picture";
 /// Pictures that wait in it while the session comes up: half a second's.
@@ -191,6 +217,7 @@ fn watch_sessions(
             notice_silence(&webrtcbin);
         }
         no_old_sound(&webrtcbin);
+        round_trip::nobody_else_asks(&webrtcbin);
         let counted = metrics.session_began(&session, &peer);
         on_sink_pads(&webrtcbin, move |pad| count::packets(pad, counted.clone()));
         watch_picture_link(&webrtcbin, session.clone(), seats.clone(), joined.clone());
@@ -312,5 +339,26 @@ mod tests {
                 WebrtcSink::new(&video, &audio, &ice, signaller, Seats::new(1), changes, Metrics::new("test")).unwrap();
             assert_eq!(asked(sink.pipeline.inner()), wanted);
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_packet_of_sound_carries_webrtcsinks_mark() {
+        crate::init_gstreamer().unwrap();
+        let signaller = InProcessSignaller::producer(Hub::spawn(Limits::default()).0, "test");
+        let (video, audio) = (gst::Caps::builder("video/x-vp8").build(), Format::encoded_audio());
+        let (ice, changes) = (IceUris::default(), mpsc::unbounded_channel().0);
+        let sink =
+            WebrtcSink::new(&video, &audio, &ice, signaller, Seats::new(1), changes, Metrics::new("test")).unwrap();
+        sink.pipeline.inner().set_state(gst::State::Playing).unwrap();
+        let ghost = sink.audio.static_pad("src").and_then(|pad| pad.peer()).and_downcast::<gst::GhostPad>().unwrap();
+        let (tx, marked) = std::sync::mpsc::channel();
+        ghost.target().unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let mut metas = info.buffer().into_iter().flat_map(|buffer| buffer.iter_meta::<gst::Meta>());
+            tx.send(metas.any(|meta| meta.try_as_custom_meta().is_some_and(|meta| meta.has_name(MARK)))).unwrap();
+            gst::PadProbeReturn::Ok
+        });
+        sink.audio.push_buffer(gst::Buffer::with_size(100).unwrap()).unwrap();
+        assert!(!marked.recv_timeout(std::time::Duration::from_secs(20)).unwrap());
+        sink.pipeline.stop().await;
     }
 }
