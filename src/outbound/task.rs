@@ -187,12 +187,12 @@ impl Task {
         }
         self.activate(true).await;
         // GStreamer makes the process's DTLS key with the first element that needs it, which takes half a second:
-        // now, not when the first viewer waits.
-        match tokio::task::spawn_blocking(|| crate::pipeline::make("dtlsdec").map(drop)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "no viewer can be served"),
-            Err(error) => tracing::error!(%error, "making the DTLS key panicked"),
-        }
+        // now, not when the first viewer waits. Not awaited: whoever joins meanwhile must find the sink as it is to be.
+        tokio::task::spawn_blocking(|| {
+            if let Err(error) = crate::pipeline::make("dtlsdec") {
+                tracing::error!(%error, "no viewer can be served");
+            }
+        });
     }
 
     async fn rebuild(&mut self) {
