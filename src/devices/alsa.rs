@@ -50,6 +50,7 @@ fn device(root: &Path, line: &str) -> Option<(u8, Device)> {
         description: format!("{what} ({id})"),
         driver: Driver::Alsa,
         node: Some(root.join("proc/asound").join(id)),
+        offers: None,
     };
     Some((rank, device))
 }
@@ -70,7 +71,7 @@ pub fn named(root: &Path, name: &str) -> Option<Device> {
         }
         None => None,
     };
-    Some(Device { name: name.to_owned(), description: name.to_owned(), driver: Driver::Alsa, node })
+    Some(Device { name: name.to_owned(), description: name.to_owned(), driver: Driver::Alsa, node, offers: None })
 }
 
 /// The default device, where a sound server makes it: on a desktop people choose there.
@@ -81,6 +82,7 @@ pub fn sound_server(root: &Path) -> Option<Device> {
         description: "the sound server's default".to_owned(),
         driver: Driver::Alsa,
         node: None,
+        offers: None,
     })
 }
 

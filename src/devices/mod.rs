@@ -58,6 +58,8 @@ pub struct Device {
     pub driver: Driver,
     /// A path that is there as long as the device is; `None`: its driver alone knows.
     pub node: Option<PathBuf>,
+    /// Formats and sizes that it gives, where they are known before it is opened.
+    pub offers: Option<gst::Caps>,
 }
 
 impl Device {

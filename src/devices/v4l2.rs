@@ -37,6 +37,7 @@ pub fn at(path: &str) -> Option<Device> {
         description: path.to_owned(),
         driver: Driver::V4l2,
         node: Some(node),
+        offers: None,
     })
 }
 
@@ -60,7 +61,7 @@ fn device(root: &Path, node: &str) -> Option<(bool, Device)> {
     let name = link(root, node).unwrap_or_else(|| format!("/dev/{node}"));
     // The node itself: a link is udev's, which tidies up a little later than the kernel.
     let path = root.join("dev").join(node);
-    Some((driver == "uvcvideo", Device { name, description, driver: Driver::V4l2, node: Some(path) }))
+    Some((driver == "uvcvideo", Device { name, description, driver: Driver::V4l2, node: Some(path), offers: None }))
 }
 
 /// Whether a node gives pictures, as udev has found out; without udev the first node of a device does.

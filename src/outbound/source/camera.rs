@@ -20,25 +20,25 @@ use crate::pipeline::{Error, Pipeline, make};
 pub fn camera(name: Option<&str>, setup: &Setup) -> Result<Source, Error> {
     let format = &setup.format;
     let device = devices::find(Class::Camera, name).map_err(|error| Error::Input(error.to_string()))?;
-    let source = match (device.driver, &device.node) {
+    let (source, wanted) = match (device.driver, &device.node) {
         (Driver::V4l2, Some(node)) => {
             let source = make("v4l2src")?;
             source.set_property("device", node.to_string_lossy().as_ref());
             if let Some(controls) = v4l2_controls(&setup.camera) {
                 source.set_property("extra-controls", controls);
             }
-            source
+            (source, preferred(format))
         }
         _ => {
             let source = make("libcamerasrc")?;
             source.set_property("camera-name", &device.name);
             set_libcamera(&source, &setup.camera);
-            source
+            (source, device.offers.as_ref().map_or_else(|| preferred(format), |offers| chosen(format, offers)))
         }
     };
     let pipeline = Pipeline::new("source-camera");
     let caps = make("capsfilter")?;
-    caps.set_property("caps", preferred(format));
+    caps.set_property("caps", wanted);
     let decode = make("decodebin")?;
     let flip = make("videoflip")?;
     flip.set_property_from_str("method", method(&setup.camera));
@@ -85,6 +85,38 @@ fn preferred(format: &Format) -> gst::Caps {
     caps
 }
 
+/// What to ask libcamera's source for: the best of what the camera offers, and nothing else. Given a choice it takes the size
+/// nearest to the camera's default, and the format with the lowest code: of a Raspberry Pi it would be 1080p in grey, whatever was
+/// wanted. The rate has to be one number as well: of a range it makes 30. See `gst_libcamera_configure_stream_from_caps` in libcamera.
+fn chosen(format: &Format, offers: &gst::Caps) -> gst::Caps {
+    let (width, height) = (format.width as i32, format.height as i32);
+    let kinds = || {
+        // What the encoder takes, what is made that at the least cost, and the rest.
+        let raw =
+            ["I420", "NV12", "YUY2"].map(|name| gst::Structure::builder("video/x-raw").field("format", name).build());
+        raw.into_iter().chain([gst::Structure::new_empty("video/x-raw"), gst::Structure::new_empty("image/jpeg")])
+    };
+    let exact = kinds().map(|mut kind| {
+        kind.set("width", width);
+        kind.set("height", height);
+        kind
+    });
+    let larger = kinds().map(|mut kind| {
+        kind.set("width", gst::IntRange::new(width, 4 * width));
+        kind.set("height", gst::IntRange::new(height, 4 * height));
+        kind
+    });
+    let best = exact.chain(larger).chain(kinds()).find(|kind| gst::Caps::from(kind.clone()).can_intersect(offers));
+    let Some(any_rate) = best else { return preferred(format) };
+    let mut caps = gst::Caps::new_empty();
+    let mut at_rate = any_rate.clone();
+    at_rate.set("framerate", gst::Fraction::new(format.framerate as i32, 1));
+    // A camera that is slower says its own rate.
+    caps.make_mut().append_structure(at_rate);
+    caps.make_mut().append_structure(any_rate);
+    caps
+}
+
 /// How videoflip calls a rotation and then a mirror.
 fn method(camera: &Camera) -> &'static str {
     match (camera.rotate, camera.mirror) {
@@ -124,8 +156,12 @@ fn v4l2_controls(camera: &Camera) -> Option<gst::Structure> {
     Some(structure)
 }
 
-/// The same for libcamera, whose properties depend on its version.
+/// The same for libcamera, whose properties depend on its version. Those that the camera at hand does not have it passes over.
 fn set_libcamera(source: &gst::Element, camera: &Camera) {
+    // A lens that moves stands still otherwise, at a distance that nobody chose.
+    if source.find_property("af-mode").is_some() {
+        source.set_property_from_str("af-mode", "continuous");
+    }
     let set = |name: &str, value: &str| {
         if source.find_property(name).is_some() {
             source.set_property_from_str(name, value);
@@ -145,7 +181,10 @@ fn set_libcamera(source: &gst::Element, camera: &Camera) {
 
 #[cfg(test)]
 mod tests {
+    use std::str::FromStr;
+
     use super::*;
+    use crate::config::VideoCodec;
 
     #[test]
     fn a_flip_for_every_rotation_and_mirror() {
@@ -155,6 +194,41 @@ mod tests {
                 assert!(seen.insert(method(&Camera { rotate, mirror, ..Camera::default() })));
             }
         }
+    }
+
+    /// As libcamera's provider tells it of a Raspberry Pi: by the codes of the formats, each with common sizes and a range.
+    fn offers() -> gst::Caps {
+        let sized = |kind: &str| {
+            let range = format!("{kind},width=[64,4608,2],height=[64,2592,2]");
+            format!("{kind},width=1280,height=720;{kind},width=1920,height=1080;{range}")
+        };
+        let kinds = ["GRAY8", "NV12", "I420"].map(|name| sized(&format!("video/x-raw,format={name}")));
+        gst::Caps::from_str(&kinds.join(";")).unwrap()
+    }
+
+    #[test]
+    fn libcamera_is_asked_for_what_is_wanted_alone() {
+        gst::init().unwrap();
+        let (codec, video_bitrate, audio_bitrate) = (VideoCodec::Vp8, 2000, 64);
+        let mut format = Format { width: 1280, height: 720, framerate: 25, codec, video_bitrate, audio_bitrate };
+        let asked = chosen(&format, &offers()).intersect(&offers());
+        let first = asked.structure(0).unwrap();
+        assert_eq!(first.get::<gst::Fraction>("framerate"), Ok(gst::Fraction::new(25, 1)));
+        for one in asked.iter() {
+            let is = (one.get::<&str>("format"), one.get::<i32>("width"), one.get::<i32>("height"));
+            assert_eq!(is, (Ok("I420"), Ok(1280), Ok(720)), "{asked}");
+        }
+        // A camera with fixed sizes: the larger one, to be made smaller.
+        format.width = 1000;
+        let fixed =
+            gst::Caps::from_str("video/x-raw,format=NV12,width=640,height=480;image/jpeg,width=1920,height=1080")
+                .unwrap();
+        let asked = chosen(&format, &fixed).intersect(&fixed);
+        assert!(asked.iter().all(|one| one.name() == "image/jpeg"), "{asked}");
+        // One that is smaller than all that is wanted gives what it has.
+        format.width = 4000;
+        let asked = chosen(&format, &fixed).intersect(&fixed);
+        assert!(asked.iter().all(|one| one.get::<i32>("width") == Ok(640)) && !asked.is_empty(), "{asked}");
     }
 
     #[test]
