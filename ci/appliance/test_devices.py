@@ -1,4 +1,4 @@
-"""Camera and speaker as a viewer and a talker meet them, on the kernel's own virtual devices: vivid, snd-aloop, USB audio.
+"""Camera and speaker as a viewer and a talker meet them, on virtual devices: the kernel's vivid and snd-aloop, libcamera's own, USB audio.
 
 Only the sensor and the cone are not real. Pulled out means: taken from its driver, or unplugged from the emulated USB.
 """
@@ -6,6 +6,7 @@ Only the sensor and the cone are not real. Pulled out means: taken from its driv
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -82,6 +83,24 @@ def talker(board) -> Iterator[Callable[[int], Launch]]:  # type: ignore[no-untyp
         one.stop()
         print(one.tail())
     board.duplex("token revoke talker")
+
+
+@pytest.fixture
+def settings(board) -> Iterator[Callable[..., None]]:  # type: ignore[no-untyped-def]
+    """Restarts the service with more lines in its unit; afterwards it runs as it was configured."""
+    folder = "/run/systemd/system/duplex.service.d"
+
+    def restart() -> None:
+        board.ssh("systemctl daemon-reload && systemctl restart duplex.service")
+        wait_for("the page", lambda: board.get("/") is not None, PATIENCE, every=1)
+
+    def choose(*lines: str) -> None:
+        board.ssh(f"mkdir -p {folder} && cat > {folder}/test.conf", text="\n".join(("[Service]", *lines, "")))
+        restart()
+
+    yield choose
+    board.ssh(f"rm -r {folder}", check=False)
+    restart()
 
 
 def last_frame(path: Path) -> numpy.ndarray | None:
@@ -172,6 +191,59 @@ def test_camera_seen_pulled_and_put_back_while_the_viewer_stays(board, viewer, f
     assert launch.process.poll() is None and joins(board) == before
 
 
+#: A name as libcamera gives it to a camera of the board: its place in the device tree.
+LIBCAMERA = "/base/virtual/i2c@1/imx219@10"
+#: Its own size is not the one wanted: given a choice libcamera's source takes that.
+VIRTUAL = f"""
+"{LIBCAMERA}":
+  supported_formats:
+  - {{ width: 640, height: 480, frame_rates: [15, 30] }}
+  - {{ width: 320, height: 240, frame_rates: [15, 30] }}
+  test_pattern: "bars"
+  model: "imx219"
+"""
+
+
+@pytest.fixture
+def libcamera(board, settings) -> Iterator[None]:  # type: ignore[no-untyped-def]
+    """A camera that only libcamera knows, its virtual one, beside vivid's; the service mirrors cameras meanwhile.
+
+    The virtual one takes its buffers from /dev/udmabuf, because Debian's kernel has no DMA heaps; no camera of a board does.
+    """
+    folder = "/usr/share/libcamera/pipeline/virtual"
+    board.ssh(f"mount -t tmpfs -o mode=0755 none {folder} && cat > {folder}/virtual.yaml && chown :video /dev/udmabuf", text=VIRTUAL)
+    settings("DeviceAllow=/dev/udmabuf rw", "Environment=DUPLEX_CAMERA_MIRROR=true LIBCAMERA_LOG_LEVELS=*:INFO")
+    yield
+    board.ssh(f"umount {folder}; chown :kvm /dev/udmabuf", check=False)
+
+
+def edge(path: Path) -> int | None:
+    """Where in the last frame white becomes black, in a row of bars that get darker to the left; ``None`` if it shows anything else."""
+    frame = last_frame(path)
+    if frame is None or frame.std(axis=0).mean() > 20:
+        return None
+    columns = frame.mean(axis=0)
+    steps = columns[6:] - columns[:-6]
+    return int(steps.argmin()) if steps.min() < -120 and steps.max() < 90 else None
+
+
+def test_camera_of_libcamera_comes_first_and_is_seen_at_the_size_wanted(board, libcamera, viewer, figure, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    shown = board.ssh("duplex devices")
+    cameras = [line for line in shown.splitlines() if line.startswith("camera")]
+    assert re.match(rf"camera +{re.escape(LIBCAMERA)}  \(imx219\)  <- auto", cameras[0]) and "vivid" in cameras[1], shown
+
+    gray = tmp_path / "seen.gray"
+    take(board, f"source set video camera:{LIBCAMERA}")
+    launch = viewer()
+    first = wait_for("libcamera's bars, mirrored", lambda: edge(gray), PATIENCE)
+    wait_for("bars that move", lambda: (now := edge(gray)) is not None and abs(now - first) > 8, PATIENCE)
+    began, frames = time.monotonic(), launch.frames()
+    launch.wait_for_frames(frames + 30, PATIENCE)
+    figure(f"30 pictures in {time.monotonic() - began:.1f} s")
+    taken = board.ssh("journalctl -u duplex -b --no-pager | grep 'configuring streams'").splitlines()[-1]
+    assert re.search(rf"\(0\) {SIZE[0]}x{SIZE[1]}-NV12", taken), taken
+
+
 # --- speaker -------------------------------------------------------------------------------------------------------------
 
 def test_talk_heard_at_a_volume_from_a_usb_speaker_that_is_pulled_in_mid_talk(board, talker, figure) -> None:  # type: ignore[no-untyped-def]
@@ -208,25 +280,7 @@ def test_talk_heard_at_a_volume_from_a_usb_speaker_that_is_pulled_in_mid_talk(bo
 
 # --- microphone ----------------------------------------------------------------------------------------------------------
 
-@pytest.fixture
-def echo(board) -> Iterator[Callable[[str], None]]:  # type: ignore[no-untyped-def]
-    """Restarts the service with another ``echo``; afterwards it runs as it was configured."""
-    folder = "/run/systemd/system/duplex.service.d"
-
-    def restart() -> None:
-        board.ssh("systemctl daemon-reload && systemctl restart duplex.service")
-        wait_for("the page", lambda: board.get("/") is not None, PATIENCE, every=1)
-
-    def choose(how: str) -> None:
-        board.ssh(f"mkdir -p {folder} && printf '[Service]\\nEnvironment=DUPLEX_ECHO={how}\\n' > {folder}/echo.conf")
-        restart()
-
-    yield choose
-    board.ssh(f"rm -r {folder}", check=False)
-    restart()
-
-
-def test_microphone_hears_what_comes_out_of_the_speaker_unless_it_is_cancelled(board, viewer, talker, echo, figure, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_microphone_hears_what_comes_out_of_the_speaker_unless_it_is_cancelled(board, viewer, talker, settings, figure, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """The card that loops is a room without walls: what is played on its one end is recorded on the other."""
     def loudest() -> float:
         """Of all half seconds so far: on a busy machine an emulated board's sound has gaps."""
@@ -237,7 +291,7 @@ def test_microphone_hears_what_comes_out_of_the_speaker_unless_it_is_cancelled(b
     take(board, "source set audio microphone:plughw:CARD=Loopback,DEV=1")
     loud = {}
     for how in ("off", "cancel"):
-        echo(how)
+        settings(f"Environment=DUPLEX_ECHO={how}")
         watching, talking = viewer(), talker(700)
         wait_for("the talk", lambda: "talks" in board.duplex("sessions"), PATIENCE, every=1)
         if how == "off":
