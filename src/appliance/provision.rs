@@ -46,9 +46,13 @@ pub fn run(places: &Places) -> Result<(), Error> {
         )),
         Err(problem) => refused(vec![format!("it {problem}")], &mut report)?,
     }
+    let publishing = publish::lay_out(places, settings.publish.as_ref()).unwrap_or_else(|sentence| {
+        report.push(sentence);
+        toml::Table::new()
+    });
     let text = report.join("\n") + "\n";
     print!("{text}");
-    write_all(places, &settings)?;
+    write_all(places, &settings, publishing)?;
     // The card may be write-protected; the start goes on.
     if files::is_card(&places.card)
         && let Err(error) = files::update(&places.card.join("status/provision.txt"), &text.replace('\n', "\r\n"), 0o644)
@@ -224,11 +228,15 @@ fn service_file(places: &Places, owner: &toml::Table) -> Result<String, String> 
 }
 
 /// What holds until the next start.
-fn write_all(places: &Places, settings: &Settings) -> Result<(), Error> {
+fn write_all(places: &Places, settings: &Settings, publishing: toml::Table) -> Result<(), Error> {
     let mut keys = settings.service.clone();
-    keys.extend(publish::lay_out(places, settings.publish.as_ref())?);
+    keys.extend(publishing);
+    let told = |what: &str, error: String| eprintln!("the service goes without {what}: {error}");
     let service = service_file(places, &keys)
-        .or_else(|_| service_file(places, &settings.service))
+        .or_else(|error| {
+            told("publishing", error);
+            service_file(places, &settings.service)
+        })
         .or_else(|_| service_file(places, &toml::Table::new()))
         .unwrap_or_else(|_| files::read(&places.defaults).unwrap_or_default());
     files::replace(&places.run.join("service.toml"), &service, 0o644)?;

@@ -200,6 +200,18 @@ fn where_to_publish_is_taken_in_with_its_token_and_authority() {
     let status = device.start_again();
     assert!(status.contains("WITHOUT a token"), "{status}");
     assert!(!device.text("run/duplex/service.toml").contains("publish-token-file"));
+    // Another server does not get the token of the first.
+    device.start(table);
+    let status = device.start(&table.replace("example.org", "example.net").replace("open-sesame", ""));
+    assert!(status.contains("WITHOUT a token"), "{status}");
+    assert!(!device.text("run/duplex/service.toml").contains("publish-token-file"));
+    // An authority that is lost is not replaced by those of the system.
+    device.start(table);
+    fs::remove_file(device.places.card.join(FILE)).unwrap();
+    fs::remove_file(device.places.system.join("publish-ca.pem")).unwrap();
+    let status = device.start_again();
+    assert!(status.contains("Nothing is published: the authority in sfu.pem"), "{status}");
+    assert!(!device.text("run/duplex/service.toml").contains("publish"));
     // Not wanted any longer.
     device.start("");
     assert!(!device.text("run/duplex/service.toml").contains("publish"));
@@ -220,6 +232,7 @@ fn what_is_wrong_with_publishing_is_told_without_the_address_or_the_token() {
         ),
         ("url = \"https://secret.example.org/whip\"\nca = \"gone.pem\"", "there is no such file on the card"),
         ("url = \"https://secret.example.org/whip\"\nca = \"sfu.pem\"", "is no certificate in PEM"),
+        ("url = \"http://127.0.0.1:8889/secret/whip\"\nca = \"sfu.pem\"", "publish.ca: must be left out"),
         ("url = \"https://secret.example.org/whip\"\nbearer = \"x\"", "publish.bearer: is not a known key"),
     ] {
         let status = device.start(&format!("[publish]\n{table}\n"));

@@ -44,6 +44,10 @@ pub fn parse(table: &toml::Table, problems: &mut Vec<String>) -> Option<Publish>
             _ => problems.push(format!("{name}: is not a known key; there are url, token, ca")),
         }
     }
+    if found.ca.is_some() && found.url.starts_with("http:") {
+        problems
+            .push("publish.ca: must be left out, because url is plain http://, where nothing is verified".to_owned());
+    }
     if !table.contains_key("url") {
         problems.push("publish.url: is missing".to_owned());
     }
@@ -76,7 +80,10 @@ pub fn authority(places: &Places, publish: Option<&Publish>) -> Result<Option<St
 pub fn keep(places: &Places, publish: Option<&Publish>, authority: Option<&str>) -> Result<(), Error> {
     let (token, ca) = (places.system.join(TOKEN), places.system.join(CA));
     match publish.map(|publish| &publish.token) {
-        Some(Secret::New(secret)) => files::update(&token, &format!("{secret}\n"), 0o600)?,
+        Some(Secret::New(secret)) => {
+            let text = format!("{}\n{secret}\n", publish.map(origin).unwrap_or_default());
+            files::update(&token, &text, 0o600)?;
+        }
         Some(Secret::Known) => {}
         Some(Secret::None) | None => files::remove(&token)?,
     }
@@ -89,21 +96,45 @@ pub fn keep(places: &Places, publish: Option<&Publish>, authority: Option<&str>)
 /// Lays out for the service what it needs until the next start; the keys that name it.
 ///
 /// # Errors
-/// It cannot be written.
-pub fn lay_out(places: &Places, publish: Option<&Publish>) -> Result<toml::Table, Error> {
+/// Why nothing is published, as a sentence.
+pub fn lay_out(places: &Places, publish: Option<&Publish>) -> Result<toml::Table, String> {
     let mut keys = toml::Table::new();
     let Some(publish) = publish else { return Ok(keys) };
+    let authority = publish.ca.as_ref().map(|name| {
+        let kept = files::read(&places.system.join(CA));
+        kept.ok_or_else(|| format!("Nothing is published: the authority in {name} is not known here any more; put that file onto the card again."))
+    });
     keys.insert("publish-url".into(), publish.url.clone().into());
-    for (key, name, mode) in [("publish-token-file", TOKEN, 0o600), ("publish-ca", CA, 0o644)] {
+    let laid = [
+        ("publish-token-file", TOKEN, 0o600, known_token(places, publish).map(|token| token + "\n")),
+        ("publish-ca", CA, 0o644, authority.transpose()?),
+    ];
+    for (key, name, mode, text) in laid {
+        let Some(text) = text else { continue };
         let path = places.run.join(name);
-        let Some(text) = files::read(&places.system.join(name)) else { continue };
-        files::replace(&path, &text, mode)?;
+        files::replace(&path, &text, mode).map_err(|error| format!("Nothing is published: {error}"))?;
         // The service's own, as its state is.
-        let own = |source| Error::File { doing: "hand over", path: path.clone(), source };
-        fs::File::open(&path).and_then(|file| auth::give_to_owner_of(&places.state, &file)).map_err(own)?;
+        fs::File::open(&path)
+            .and_then(|file| auth::give_to_owner_of(&places.state, &file))
+            .map_err(|error| format!("Nothing is published: {} cannot be handed over: {error}", path.display()))?;
         keys.insert(key.into(), path.to_string_lossy().into_owned().into());
     }
     Ok(keys)
+}
+
+/// The token that was taken in for this server, and for no other.
+fn known_token(places: &Places, publish: &Publish) -> Option<String> {
+    if publish.token == Secret::None {
+        return None;
+    }
+    let text = files::read(&places.system.join(TOKEN))?;
+    let (server, token) = text.trim_end().split_once('\n')?;
+    (server == origin(publish)).then(|| token.to_owned())
+}
+
+/// Scheme, host and port of the server.
+fn origin(publish: &Publish) -> String {
+    address(&publish.url).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
 }
 
 /// What was taken in, for the status.
@@ -111,8 +142,9 @@ pub fn sentence(places: &Places, publish: &Publish) -> String {
     let host = address(&publish.url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
     let token = match publish.token {
         Secret::None => ", without a token",
-        Secret::Known if !places.system.join(TOKEN).exists() => {
-            ", WITHOUT a token, for it is blank and not known here (a new card or a factory reset forgets it); write it in again"
+        Secret::Known if known_token(places, publish).is_none() => {
+            ", WITHOUT a token, for it is blank and none is known for this server (a new card, a factory reset or another server's \
+             address forgets it); write it in again"
         }
         Secret::Known | Secret::New(_) => "",
     };

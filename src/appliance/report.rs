@@ -15,20 +15,22 @@ use super::{Error, Places, files};
 /// Waits some seconds for the service and an address, then tells.
 ///
 /// # Errors
-/// The service has not said anything.
+/// A file cannot be read or written.
 pub fn run(places: &Places) -> Result<(), Error> {
     let path = places.run.join("announce");
     let deadline = Instant::now() + PATIENCE;
     let announced = loop {
         match fs::read_to_string(&path) {
-            Ok(announced) => break announced,
-            // The service is just being started again.
-            Err(source) if source.kind() == ErrorKind::NotFound && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(500));
+            Ok(announced) if !announced.is_empty() => break announced,
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                return Err(Error::File { doing: "read", path, source });
             }
-            Err(source) => return Err(Error::File { doing: "read", path, source }),
+            // The service is just being started again; its next report tells what it says then.
+            _ if Instant::now() >= deadline => return Ok(()),
+            _ => std::thread::sleep(Duration::from_millis(500)),
         }
     };
+    let deadline = Instant::now() + PATIENCE;
     let mut found = addresses();
     while found.is_empty() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(500));

@@ -264,7 +264,7 @@ pub enum PictureSink {
 }
 
 impl PictureSink {
-    pub(super) const RULE: &str = "overlay, record:FOLDER, both, or discard alone";
+    pub(super) const RULE: &str = "overlay, record:FOLDER, both as overlay,record:FOLDER, or discard alone";
 
     pub(super) fn beneath(self, base: &Path) -> Self {
         match self {

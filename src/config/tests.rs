@@ -293,7 +293,7 @@ fn everything_wrong_is_told_together() {
             "framerate = \"-3\" (--framerate): must be a whole number of frames per second from 1 to 60",
             "name = 5 (duplex.toml): must be 1 to 64 characters, none of them a control character",
             "password (duplex.toml): is not a known key; `duplex sample-config` lists all",
-            "picture = [\"discard\", \"overlay\"] (duplex.toml): must be overlay, record:FOLDER, both, or discard alone",
+            "picture = [\"discard\", \"overlay\"] (duplex.toml): must be overlay, record:FOLDER, both as overlay,record:FOLDER, or discard alone",
             "plain = \"yes\" (duplex.toml): must be true or false",
             "video = \"file:gone.mp4\" (duplex.toml): must be a file that can be read, but gone.mp4: No such file or directory (os error 2)",
             "video-bitrate = \"fast\" (duplex.toml): must be a whole number of kbit/s from 100 to 20000",
@@ -322,7 +322,7 @@ fn text_where_a_list_belongs_is_shown_as_one() {
     );
     assert_eq!(
         problems(dir.path(), &file(dir.path(), "picture = 1")),
-        ["picture = 1 (duplex.toml): must be overlay, record:FOLDER, both, or discard alone"]
+        ["picture = 1 (duplex.toml): must be overlay, record:FOLDER, both as overlay,record:FOLDER, or discard alone"]
     );
 }
 

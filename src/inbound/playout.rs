@@ -1,14 +1,15 @@
 //! When each piece of the talker's sound is played: as early as it comes in time for the speaker, and no earlier.
 //!
 //! In: buffers on their way to a speaker, stamped with the time at which they should be heard. Out: the same, later by as much
-//! as they come late. Never: a talk that stays silent because all of its sound comes too late.
+//! as they come late. Never: a talk that stays silent without a word because all of its sound comes too late.
 //!
 //! An audio sink drops sound that comes after its time, without a word and for ever: the next piece is late as well. Where the
 //! processor has too much to do (or other work began in the middle of a talk) the talker was thus not heard at all. What a
 //! jitter buffer does for packets is done here for what comes after it: the delay grows as soon as more than a quarter of half a
-//! second's sound was late, by what it was late, and shrinks again when all that came in five seconds had to wait for its turn.
+//! second's sound was late, by what it was late, and shrinks again when all that came in five seconds had to wait for its turn (as much of it is skipped then).
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::prelude::*;
 
@@ -33,8 +34,11 @@ pub fn keep_up(
     inlet: &gst_app::AppSrc,
     latency: gst::ClockTime,
     heard: impl Fn(&gst::Buffer, gst::ClockTime) + Send + Sync + 'static,
-) {
-    let Some(pad) = inlet.static_pad("src") else { return };
+) -> Hopeless {
+    let hopeless = Hopeless::default();
+    let Some(pad) = inlet.static_pad("src") else { return hopeless };
+    inlet.set_property("max-time", (LIMIT + latency + WEIGHT).nseconds());
+    let is_hopeless = hopeless.clone();
     let (weak, delay, end) = (inlet.downgrade(), Mutex::new(Delay::default()), Mutex::new(gst::ClockTime::ZERO));
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         let Some(inlet) = weak.upgrade() else { return gst::PadProbeReturn::Ok };
@@ -50,6 +54,9 @@ pub fn keep_up(
         delay.note(now, base + stamp + latency, length.saturating_mul(waiting));
         if delay.added != before {
             tell(before, delay.added);
+        }
+        if delay.hopeless {
+            is_hopeless.0.store(true, Ordering::Relaxed);
         }
         let stamp = stamp + delay.added;
         let mut end = end.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,13 +75,25 @@ pub fn keep_up(
         heard(buffer, base + stamp + latency);
         gst::PadProbeReturn::Ok
     });
+    hopeless
+}
+
+/// Whether the sound still comes too late when it is played as late as it may.
+#[derive(Debug, Clone, Default)]
+pub struct Hopeless(Arc<AtomicBool>);
+
+impl Hopeless {
+    /// Since the beginning.
+    pub fn is(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 fn tell(before: gst::ClockTime, after: gst::ClockTime) {
     if after > before {
         tracing::warn!(
             milliseconds = after.mseconds(),
-            "the talker's sound comes too late for the speaker, as the processor has too much to do; it is played later by so much"
+            "the talker's sound comes too late for the speaker, from the network or for want of processor time; it is played later by so much"
         );
     } else {
         tracing::info!(
@@ -88,6 +107,7 @@ fn tell(before: gst::ClockTime, after: gst::ClockTime) {
 #[derive(Debug, Default)]
 struct Delay {
     added: gst::ClockTime,
+    hopeless: bool,
     /// Sound since the last look: for how long each piece counts, and how late it was.
     seen: Vec<(gst::ClockTime, gst::ClockTime)>,
     counted: gst::ClockTime,
@@ -121,6 +141,7 @@ impl Delay {
                 rest = rest.saturating_sub(*weight);
                 there
             });
+            self.hopeless = self.added == LIMIT;
             self.added = (self.added + late.map_or(MARGIN, |(_, late)| *late + MARGIN)).min(LIMIT);
             self.waits = None;
         }
@@ -147,8 +168,7 @@ impl Delay {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -208,10 +228,12 @@ mod tests {
         assert_eq!(delay.added, ms(520));
         let at = talk(&mut delay, at, 4, |_| 0, 500);
         assert_eq!(delay.added, ms(520), "not yet");
+        assert!(!delay.hopeless);
         let at = talk(&mut delay, at, 2, |_| 0, 500);
         assert_eq!(delay.added, ms(40));
         talk(&mut delay, at, 20, |_| 60_000, 0);
         assert_eq!(delay.added, LIMIT);
+        assert!(delay.hopeless);
     }
 
     /// Through a real sink that drops what is late, as a speaker does.

@@ -14,7 +14,8 @@ use std::time::Duration;
 use gst::prelude::*;
 use tokio::sync::watch;
 
-use super::{playout, webrtc_src::branch};
+use super::playout::{self, Hopeless};
+use super::webrtc_src::branch;
 use crate::api::TalkSound;
 use crate::bridge;
 use crate::config::{Config, SoundSink};
@@ -56,8 +57,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const CLOSE: Duration = Duration::from_millis(700);
 /// Decoding and handing over take at most so much of the time that packets have.
 const MARGIN: Duration = Duration::from_millis(10);
-/// Buffers that may wait to be played: of 10 ms, as much as they are ever delayed.
-const DEPTH: u64 = 200;
+/// Buffers that may wait to be played, of whatever length; for a speaker their time is limited, see [`playout`].
+const DEPTH: u64 = 1000;
 /// ALSA's buffer, and the pieces it is filled by, microseconds.
 const BUFFER: (i64, i64) = (60_000, 10_000);
 
@@ -140,9 +141,14 @@ impl Speaker {
                 event = player.next() => if let Event::Error { message, .. } = event {
                     return Some(message);
                 },
-                _ = look.tick() => if player.device.as_ref().is_some_and(|device| !device.is_there()) {
-                    return Some("it was unplugged".to_owned());
-                },
+                _ = look.tick() => {
+                    if player.device.as_ref().is_some_and(|device| !device.is_there()) {
+                        return Some("it was unplugged".to_owned());
+                    }
+                    if player.hopeless.is() {
+                        return Some("his sound comes more than two seconds late".to_owned());
+                    }
+                }
             }
         }
     }
@@ -171,17 +177,19 @@ impl Speaker {
 }
 
 /// What plays: a pipeline that starts and ends on its own.
+#[derive(Default)]
 struct Player {
     /// `None`: the sound is discarded.
     pipeline: Option<(Pipeline, gst_app::AppSrc)>,
     device: Option<Device>,
     is_file: bool,
+    hopeless: Hopeless,
 }
 
 impl Player {
     async fn start(sink: &SoundSink, from: &Speaker) -> Result<Self, Error> {
         let (ends, device) = match sink {
-            SoundSink::Discard => return Ok(Self { pipeline: None, device: None, is_file: false }),
+            SoundSink::Discard => return Ok(Self::default()),
             SoundSink::File(path) => (file(path)?, None),
             SoundSink::Speaker(name) => {
                 let device = devices::find(Class::Speaker, name.as_deref());
@@ -195,14 +203,16 @@ impl Player {
         let mut chain: Vec<&gst::Element> = vec![inlet.upcast_ref(), &convert, &resample];
         chain.extend(ends.iter());
         pipeline.add_chain("speaker", &chain)?;
+        let mut hopeless = Hopeless::default();
         if device.is_some() {
             // What the microphone hears of it comes after ALSA's buffer.
             let (far_end, ahead) = (from.far_end.clone(), gst::ClockTime::from_useconds(BUFFER.0 as u64));
-            playout::keep_up(&inlet, from.latency, move |sound, at| far_end.play(sound, at + ahead));
+            hopeless = playout::keep_up(&inlet, from.latency, move |sound, at| far_end.play(sound, at + ahead));
         }
         pipeline.play().await?;
         bridge::join(&from.outlet, &[&inlet], || {});
-        Ok(Self { pipeline: Some((pipeline, inlet)), device, is_file: matches!(sink, SoundSink::File(_)) })
+        let is_file = matches!(sink, SoundSink::File(_));
+        Ok(Self { pipeline: Some((pipeline, inlet)), device, is_file, hopeless })
     }
 
     async fn next(&mut self) -> Event {

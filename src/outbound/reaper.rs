@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use gst::prelude::*;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::pipeline::to_null;
 
@@ -36,30 +36,39 @@ impl Reaper {
     /// This pipeline's session has ended.
     pub fn take(&self, pipeline: gst::Pipeline) {
         if let Err(mpsc::error::SendError(pipeline)) = self.0.send(pipeline) {
-            // The service is stopping.
-            to_null(&pipeline);
+            // The service is stopping. Not here: whoever calls may hold what a state change waits for.
+            std::thread::spawn(move || to_null(&pipeline));
         }
     }
 }
 
 async fn reap(mut ended: mpsc::UnboundedReceiver<gst::Pipeline>) {
     let mut waiting: Vec<(Instant, gst::Pipeline)> = Vec::new();
+    // Of its own time: sessions that end one after the other must not put it off.
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             one = ended.recv() => match one {
                 Some(pipeline) => waiting.push((Instant::now(), pipeline)),
                 None => break,
             },
-            () = sleep(LOOK), if !waiting.is_empty() => {
-                let over = waiting.extract_if(.., |(since, pipeline)| is_alone(pipeline) || since.elapsed() > PATIENCE);
-                stop(over.collect()).await;
+            _ = look.tick(), if !waiting.is_empty() => {
+                let over = |(since, pipeline): &mut (Instant, gst::Pipeline)| is_alone(pipeline) || since.elapsed() > PATIENCE;
+                waiting.extract_if(.., over).for_each(|(_, pipeline)| stop(pipeline));
             }
         }
     }
-    stop(waiting).await;
+    waiting.into_iter().for_each(|(_, pipeline)| stop(pipeline));
 }
 
-/// Whether nobody else holds it. Messages that nobody fetches hold the pipeline that sent them.
+/// State changes may block, and one that does must not hold up the others.
+fn stop(pipeline: gst::Pipeline) {
+    tokio::task::spawn_blocking(move || to_null(&pipeline));
+}
+
+/// Whether nobody else holds it. Messages that nobody fetches hold the pipeline that sent them; webrtcsink, which would fetch
+/// them, has let go of this one.
 fn is_alone(pipeline: &gst::Pipeline) -> bool {
     if let Some(bus) = pipeline.bus() {
         bus.set_flushing(true);
@@ -67,21 +76,11 @@ fn is_alone(pipeline: &gst::Pipeline) -> bool {
     pipeline.ref_count() == 1
 }
 
-/// State changes may block: not on a thread of the runtime.
-async fn stop(pipelines: Vec<(Instant, gst::Pipeline)>) {
-    if pipelines.is_empty() {
-        return;
-    }
-    let stopped =
-        tokio::task::spawn_blocking(move || pipelines.iter().for_each(|(_, pipeline)| to_null(pipeline))).await;
-    if let Err(error) = stopped {
-        tracing::error!(%error, "stopping a session's pipeline panicked");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use tokio::time::sleep;
 
     use super::*;
 
@@ -106,5 +105,20 @@ mod tests {
         }
         assert!(gone.upgrade().is_none());
         assert_eq!(element.current_state(), gst::State::Null);
+    }
+
+    #[tokio::test]
+    async fn sessions_that_end_one_after_the_other_do_not_put_it_off() {
+        crate::init_gstreamer().unwrap();
+        let reaper = Reaper::spawn();
+        let first = gst::Pipeline::new();
+        let gone = first.downgrade();
+        reaper.take(first);
+        let until = Instant::now() + Duration::from_secs(10);
+        while gone.upgrade().is_some() && Instant::now() < until {
+            reaper.take(gst::Pipeline::new());
+            sleep(LOOK / 4).await;
+        }
+        assert!(gone.upgrade().is_none());
     }
 }

@@ -30,17 +30,29 @@ pub fn load(configured: &Config) -> Config {
             return in_force;
         }
     };
+    let mut kept = Vec::new();
     // One by one: a clip that is gone must not undo a mute.
     for (key, value) in table {
+        let words = format!("{key} = {value}");
         let one: toml::Table = [(key.clone(), value)].into_iter().collect();
         if !KEYS.contains(&key.as_str()) {
             tracing::warn!(file = %path.display(), key, "not a key that can be changed while running; left out");
             continue;
         }
         match in_force.with(&one, &path) {
-            Ok(next) => in_force = next,
+            Ok(next) => {
+                in_force = next;
+                kept.push(words);
+            }
             Err(errors) => tracing::warn!(%errors, "a change of an earlier run is not in force"),
         }
+    }
+    // Who has just typed another source would wonder.
+    if !kept.is_empty() {
+        tracing::warn!(
+            kept = kept.join(", "),
+            "what was changed while Duplex ran holds over flags and configuration; setting what these say undoes it (`duplex source show`)"
+        );
     }
     in_force
 }
