@@ -67,7 +67,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut clip = source::file(std::path::Path::new(file), Some(&format), true)?;
     for (outlet, inlet) in [(&clip.video, &picture), (&clip.audio, &sound)] {
         if let Some(outlet) = outlet {
-            bridge::join(outlet, &[inlet], || {});
+            bridge::join(outlet, &[inlet], |_| {});
         }
     }
     clip.pipeline.preroll(Duration::from_secs(10)).await?;

@@ -50,14 +50,18 @@ fn only_forward(inlet: &gst_app::AppSrc) {
     });
 }
 
-/// Joins an outlet to inlets; lasts as long as the outlet. Calls `on_buffer` at each buffer.
-pub fn join(outlet: &gst_app::AppSink, inlets: &[&gst_app::AppSrc], mut on_buffer: impl FnMut() + Send + 'static) {
+/// Joins an outlet to inlets; lasts as long as the outlet. calls `on_buffer` with each.
+pub fn join(
+    outlet: &gst_app::AppSink,
+    inlets: &[&gst_app::AppSrc],
+    mut on_buffer: impl FnMut(&gst::Sample) + Send + 'static,
+) {
     let weak: Vec<_> = inlets.iter().map(|inlet| inlet.downgrade()).collect();
     outlet.set_callbacks(
         gst_app::AppSinkCallbacks::builder()
             .new_sample(move |sink| {
                 let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                on_buffer();
+                on_buffer(&sample);
                 for inlet in weak.iter().filter_map(|weak| weak.upgrade()) {
                     if let Some(buffer) = restamped(&sample, sink, &inlet) {
                         // Flushing or stopping: the far pipeline is on its way out, the source is not to blame.

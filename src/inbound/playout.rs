@@ -8,7 +8,6 @@
 //! jitter buffer does for packets is done here for what comes after it: the delay grows as soon as more than a quarter of half a
 //! second's sound was late, by what it was late, and shrinks again when all that came in five seconds had to wait for its turn (as much of it is skipped then).
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::prelude::*;
@@ -29,17 +28,16 @@ const LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(2);
 const WEIGHT: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 
 /// Adds delay to what passes an inlet whose pipeline plays at `latency` after the stamps; calls `heard` with each buffer and
-/// the time of the common clock at which it is given to the speaker.
+/// the time of the common clock at which it is given to the speaker. What is returned wants to know what comes.
 pub fn keep_up(
     inlet: &gst_app::AppSrc,
     latency: gst::ClockTime,
     heard: impl Fn(&gst::Buffer, gst::ClockTime) + Send + Sync + 'static,
-) -> Hopeless {
-    let hopeless = Hopeless::default();
-    let Some(pad) = inlet.static_pad("src") else { return hopeless };
+) -> Late {
+    let late = Late { latency, delay: Arc::default() };
+    let Some(pad) = inlet.static_pad("src") else { return late };
     inlet.set_property("max-time", (LIMIT + latency + WEIGHT).nseconds());
-    let is_hopeless = hopeless.clone();
-    let (weak, delay, end) = (inlet.downgrade(), Mutex::new(Delay::default()), Mutex::new(gst::ClockTime::ZERO));
+    let (weak, delay, end) = (inlet.downgrade(), late.delay.clone(), Mutex::new(End::default()));
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         let Some(inlet) = weak.upgrade() else { return gst::PadProbeReturn::Ok };
         let (Some(base), Some(now)) = (inlet.base_time(), inlet.current_clock_time()) else {
@@ -49,23 +47,19 @@ pub fn keep_up(
         let Some(buffer) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
         let Some(stamp) = buffer.pts() else { return gst::PadProbeReturn::Ok };
         let length = buffer.duration().unwrap_or_default();
-        let mut delay = delay.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = delay.added;
-        delay.note(now, base + stamp + latency, length.saturating_mul(waiting));
-        if delay.added != before {
-            tell(before, delay.added);
-        }
-        if delay.hopeless {
-            is_hopeless.0.store(true, Ordering::Relaxed);
-        }
-        let stamp = stamp + delay.added;
+        let added = {
+            let mut delay = delay.lock().unwrap_or_else(PoisonError::into_inner);
+            delay.leaves(now, length.saturating_mul(waiting));
+            delay.added
+        };
+        let stamp = stamp + added;
         let mut end = end.lock().unwrap_or_else(PoisonError::into_inner);
         // What overlaps what is played already: the delay has shrunk.
-        if stamp + MARGIN / 2 < *end {
+        if stamp + MARGIN / 2 < end.at {
             return DISCARD;
         }
-        let moved = delay.added != before || stamp > *end + MARGIN / 2;
-        *end = stamp + length;
+        let moved = added != end.added || stamp > end.at + MARGIN / 2;
+        *end = End { at: stamp + length, added };
         let writable = buffer.make_mut();
         writable.set_pts(stamp);
         if moved {
@@ -75,21 +69,42 @@ pub fn keep_up(
         heard(buffer, base + stamp + latency);
         gst::PadProbeReturn::Ok
     });
-    hopeless
+    late
 }
 
-/// Whether the sound still comes too late when it is played as late as it may.
-#[derive(Debug, Clone, Default)]
-pub struct Hopeless(Arc<AtomicBool>);
+/// Where the sound that was played ends, and with what delay it was played.
+#[derive(Debug, Default)]
+struct End {
+    at: gst::ClockTime,
+    added: gst::ClockTime,
+}
 
-impl Hopeless {
-    /// Since the beginning.
-    pub fn is(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+/// How late the sound comes.
+#[derive(Debug, Clone)]
+pub struct Late {
+    latency: gst::ClockTime,
+    delay: Arc<Mutex<Delay>>,
+}
+
+impl Late {
+    /// A piece of sound has come for the inlet. When it leaves says nothing: the speaker takes it when it has room.
+    pub fn arrives(&self, sample: &gst::Sample, from: &gst_app::AppSink, to: &gst_app::AppSrc) {
+        let stamp = crate::bridge::restamped(sample, from, to).and_then(|buffer| buffer.pts());
+        if let (Some(stamp), Some(base), Some(now)) = (stamp, to.base_time(), to.current_clock_time()) {
+            self.delay.lock().unwrap_or_else(PoisonError::into_inner).arrives(now, base + stamp + self.latency);
+        }
+    }
+
+    /// Whether it still came too late when it was played as late as it may be.
+    pub fn is_hopeless(&self) -> bool {
+        self.delay.lock().unwrap_or_else(PoisonError::into_inner).hopeless
     }
 }
 
 fn tell(before: gst::ClockTime, after: gst::ClockTime) {
+    if after == before {
+        return;
+    }
     if after > before {
         tracing::warn!(
             milliseconds = after.mseconds(),
@@ -117,8 +132,8 @@ struct Delay {
 }
 
 impl Delay {
-    /// A piece leaves at `now` that should have left by `due`, not counting what is added; `waiting` is the sound behind it.
-    fn note(&mut self, now: gst::ClockTime, due: gst::ClockTime, waiting: gst::ClockTime) {
+    /// A piece comes at `now` that should be there by `due`, not counting what is added.
+    fn arrives(&mut self, now: gst::ClockTime, due: gst::ClockTime) {
         let weight = self.last.map_or(gst::ClockTime::ZERO, |last| now.saturating_sub(last)).min(WEIGHT);
         self.last = Some(now);
         self.seen.push((weight, now.saturating_sub(due + self.added)));
@@ -126,7 +141,6 @@ impl Delay {
         if self.counted >= GROW_AFTER {
             self.grow();
         }
-        self.shrink(now, waiting);
     }
 
     fn grow(&mut self) {
@@ -142,14 +156,17 @@ impl Delay {
                 there
             });
             self.hopeless = self.added == LIMIT;
+            let before = self.added;
             self.added = (self.added + late.map_or(MARGIN, |(_, late)| *late + MARGIN)).min(LIMIT);
             self.waits = None;
+            tell(before, self.added);
         }
         self.seen.clear();
         self.counted = gst::ClockTime::ZERO;
     }
 
-    fn shrink(&mut self, now: gst::ClockTime, waiting: gst::ClockTime) {
+    /// A piece leaves at `now`, with so much sound waiting behind it.
+    fn leaves(&mut self, now: gst::ClockTime, waiting: gst::ClockTime) {
         if self.added.is_zero() || waiting < STEP {
             self.waits = None;
             return;
@@ -158,8 +175,10 @@ impl Delay {
         let least = least.min(waiting);
         self.waits = Some((since, least));
         if now.saturating_sub(since) >= SHRINK_AFTER {
+            let before = self.added;
             self.added = self.added.saturating_sub(least - MARGIN);
             self.waits = None;
+            tell(before, self.added);
         }
     }
 }
@@ -168,7 +187,7 @@ impl Delay {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -185,7 +204,8 @@ mod tests {
     fn talk(delay: &mut Delay, from: u64, seconds: u64, late: impl Fn(u64) -> u64, waiting: u64) -> u64 {
         let end = from + seconds * 1000;
         for at in (from..end).step_by(PIECE as usize) {
-            delay.note(ms(at + late(at)), ms(at), ms(waiting));
+            delay.arrives(ms(at + late(at)), ms(at));
+            delay.leaves(ms(at + late(at)), ms(waiting));
         }
         end
     }
@@ -215,9 +235,20 @@ mod tests {
         let at = talk(&mut delay, 1000, 3, |_| 0, 60);
         // Two seconds of it leave at once, then it goes on in time.
         for piece in (at..at + 2000).step_by(PIECE as usize) {
-            delay.note(ms(at + 2000), ms(piece), ms(0));
+            delay.arrives(ms(piece), ms(piece));
+            delay.leaves(ms(at + 2000), ms(0));
         }
         talk(&mut delay, at + 2000, 3, |_| 0, 60);
+        assert_eq!(delay.added, ms(0));
+    }
+
+    #[test]
+    fn a_speaker_that_takes_sound_later_than_it_comes_does_not_make_it_late() {
+        let mut delay = Delay::default();
+        for at in (1000..20_000).step_by(PIECE as usize) {
+            delay.arrives(ms(at - 10), ms(at));
+            delay.leaves(ms(at + 25), ms(0));
+        }
         assert_eq!(delay.added, ms(0));
     }
 
@@ -245,7 +276,7 @@ mod tests {
         let inlet = bridge::inlet(&caps, 200, ms(50)).unwrap();
         let told = Arc::new(AtomicU64::new(0));
         let seen = told.clone();
-        keep_up(&inlet, ms(50), move |_, _| {
+        let late = keep_up(&inlet, ms(50), move |_, _| {
             seen.fetch_add(1, Ordering::Relaxed);
         });
         let sink = make("fakesink").unwrap();
@@ -272,6 +303,8 @@ mod tests {
                 let mut buffer = gst::Buffer::with_size(8).unwrap();
                 buffer.get_mut().unwrap().set_pts(stamp);
                 buffer.get_mut().unwrap().set_duration(ms(PIECE));
+                let at = inlet.base_time().unwrap() + stamp + ms(50);
+                late.delay.lock().unwrap().arrives(inlet.current_clock_time().unwrap(), at);
                 inlet.push_buffer(buffer).unwrap();
                 given += 1;
             }

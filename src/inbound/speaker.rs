@@ -14,7 +14,7 @@ use std::time::Duration;
 use gst::prelude::*;
 use tokio::sync::watch;
 
-use super::playout::{self, Hopeless};
+use super::playout::{self, Late};
 use super::webrtc_src::branch;
 use crate::api::TalkSound;
 use crate::bridge;
@@ -145,7 +145,7 @@ impl Speaker {
                     if player.device.as_ref().is_some_and(|device| !device.is_there()) {
                         return Some("it was unplugged".to_owned());
                     }
-                    if player.hopeless.is() {
+                    if player.late.as_ref().is_some_and(Late::is_hopeless) {
                         return Some("his sound comes more than two seconds late".to_owned());
                     }
                 }
@@ -183,7 +183,7 @@ struct Player {
     pipeline: Option<(Pipeline, gst_app::AppSrc)>,
     device: Option<Device>,
     is_file: bool,
-    hopeless: Hopeless,
+    late: Option<Late>,
 }
 
 impl Player {
@@ -203,16 +203,21 @@ impl Player {
         let mut chain: Vec<&gst::Element> = vec![inlet.upcast_ref(), &convert, &resample];
         chain.extend(ends.iter());
         pipeline.add_chain("speaker", &chain)?;
-        let mut hopeless = Hopeless::default();
+        let mut late = None;
         if device.is_some() {
             // What the microphone hears of it comes after ALSA's buffer.
             let (far_end, ahead) = (from.far_end.clone(), gst::ClockTime::from_useconds(BUFFER.0 as u64));
-            hopeless = playout::keep_up(&inlet, from.latency, move |sound, at| far_end.play(sound, at + ahead));
+            late = Some(playout::keep_up(&inlet, from.latency, move |sound, at| far_end.play(sound, at + ahead)));
         }
         pipeline.play().await?;
-        bridge::join(&from.outlet, &[&inlet], || {});
+        let (arrives, outlet, to) = (late.clone(), from.outlet.downgrade(), inlet.downgrade());
+        bridge::join(&from.outlet, &[&inlet], move |sample| {
+            if let (Some(late), Some(outlet), Some(to)) = (&arrives, outlet.upgrade(), to.upgrade()) {
+                late.arrives(sample, &outlet, &to);
+            }
+        });
         let is_file = matches!(sink, SoundSink::File(_));
-        Ok(Self { pipeline: Some((pipeline, inlet)), device, is_file, hopeless })
+        Ok(Self { pipeline: Some((pipeline, inlet)), device, is_file, late })
     }
 
     async fn next(&mut self) -> Event {

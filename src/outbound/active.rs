@@ -83,7 +83,7 @@ impl Active {
         let key_frames = if priming { KeyFrames::Often } else { KeyFrames::OnRequest };
         let mut mixer = Mixer::new(&settings.rungs, key_frames, &settings.overlay, slot)?;
         count::mixer(&mut mixer, &settings.metrics, priming);
-        bridge::join(&mixer.audio_out, &[&sending.sink.audio], || {});
+        bridge::join(&mixer.audio_out, &[&sending.sink.audio], |_| {});
         let seats = sending.seats.clone();
         let tapped = priming.then(|| sending.sink.video.clone());
         tapped.iter().for_each(|inlet| seats.tap(inlet));
@@ -175,7 +175,7 @@ impl Active {
         }
         let announcement = self.mixer.announce()?;
         if let Some(outlet) = &source.audio {
-            bridge::join(outlet, &[&announcement.inlet], || {});
+            bridge::join(outlet, &[&announcement.inlet], |_| {});
         }
         if let Err(error) = source.pipeline.play().await {
             self.mixer.remove(announcement);

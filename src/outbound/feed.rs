@@ -168,7 +168,7 @@ async fn start(wanted: &Wanted, setup: &Arc<Setup>, inlets: &Inlets) -> Result<S
         if let Some(outlet) = outlet {
             let (first, flow) = (first.clone(), source.flow.clone());
             let mut began = false;
-            bridge::join(outlet, &[inlet], move || {
+            bridge::join(outlet, &[inlet], move |_| {
                 flow.fetch_add(1, Ordering::Relaxed);
                 if !std::mem::replace(&mut began, true) {
                     // Nobody waits any more once the source has been given up.
@@ -268,7 +268,7 @@ async fn show_card(message: &str, setup: &Setup, inlets: &Inlets) -> Option<Sour
     let shown = async {
         let mut card = source::card(message, &setup.format)?;
         if let Some(outlet) = &card.video {
-            bridge::join(outlet, &[&inlets.picture], || {});
+            bridge::join(outlet, &[&inlets.picture], |_| {});
         }
         card.pipeline.play().await?;
         Ok::<_, Error>(card)
