@@ -50,7 +50,7 @@ fn only_forward(inlet: &gst_app::AppSrc) {
     });
 }
 
-/// Joins an outlet to inlets; lasts as long as the outlet. calls `on_buffer` with each.
+/// Joins an outlet to inlets; lasts as long as the outlet. Calls `on_buffer` with each sample.
 pub fn join(
     outlet: &gst_app::AppSink,
     inlets: &[&gst_app::AppSrc],

@@ -231,10 +231,9 @@ fn service_file(places: &Places, owner: &toml::Table) -> Result<String, String> 
 fn write_all(places: &Places, settings: &Settings, publishing: toml::Table) -> Result<(), Error> {
     let mut keys = settings.service.clone();
     keys.extend(publishing);
-    let told = |what: &str, error: String| eprintln!("the service goes without {what}: {error}");
     let service = service_file(places, &keys)
         .or_else(|error| {
-            told("publishing", error);
+            eprintln!("nothing is published: {error}");
             service_file(places, &settings.service)
         })
         .or_else(|_| service_file(places, &toml::Table::new()))

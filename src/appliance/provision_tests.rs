@@ -173,7 +173,9 @@ fn all_that_is_wrong_is_told_at_once_and_a_missing_folder_is_made() {
 #[test]
 fn where_to_publish_is_taken_in_with_its_token_and_authority() {
     let device = Device::new();
-    let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let store = duplex_pki::Store::open(device.folder.path().join("pki")).unwrap();
+    let now = std::time::SystemTime::now();
+    let certificate = &store.ensure_server(&["localhost".parse().unwrap()], now).unwrap().ca.ca_pem();
     fs::write(device.places.card.join("sfu.pem"), certificate).unwrap();
     let table = "[publish]\nurl = \"https://sfu.example.org/door/whip\"\ntoken = \"open-sesame\"\nca = \"sfu.pem\"\n";
     let status = device.start(table);
@@ -188,7 +190,7 @@ fn where_to_publish_is_taken_in_with_its_token_and_authority() {
     let token = config.publish_token.unwrap();
     assert_eq!(fs::read_to_string(&token).unwrap(), "open-sesame\n");
     assert_eq!(fs::metadata(&token).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(fs::read_to_string(config.publish_ca.unwrap()).unwrap(), certificate);
+    assert_eq!(&fs::read_to_string(config.publish_ca.unwrap()).unwrap(), certificate);
 
     // The blanked file, at the next start: what was in /run is gone.
     fs::remove_file(&token).unwrap();
@@ -222,6 +224,8 @@ fn where_to_publish_is_taken_in_with_its_token_and_authority() {
 fn what_is_wrong_with_publishing_is_told_without_the_address_or_the_token() {
     let device = Device::new();
     fs::write(device.places.card.join("sfu.pem"), "no certificate").unwrap();
+    let hollow = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    fs::write(device.places.card.join("hollow.pem"), hollow).unwrap();
     for (table, wanted) in [
         ("token = \"a\"", "publish.url: is missing"),
         ("url = \"http://secret.example.org/whip\"", "publish.url: must be https://"),
@@ -231,7 +235,8 @@ fn what_is_wrong_with_publishing_is_told_without_the_address_or_the_token() {
             "publish.ca = \"../sfu.pem\": must be the name",
         ),
         ("url = \"https://secret.example.org/whip\"\nca = \"gone.pem\"", "there is no such file on the card"),
-        ("url = \"https://secret.example.org/whip\"\nca = \"sfu.pem\"", "is no certificate in PEM"),
+        ("url = \"https://secret.example.org/whip\"\nca = \"sfu.pem\"", "is no certificate of an authority"),
+        ("url = \"https://secret.example.org/whip\"\nca = \"hollow.pem\"", "is no certificate of an authority"),
         ("url = \"http://127.0.0.1:8889/secret/whip\"\nca = \"sfu.pem\"", "publish.ca: must be left out"),
         ("url = \"https://secret.example.org/whip\"\nbearer = \"x\"", "publish.bearer: is not a known key"),
     ] {

@@ -5,13 +5,11 @@
 
 use std::fs;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-
 use super::settings::{Secret, rule};
 use super::{Error, Places, files};
 use crate::config::publish::address;
 use crate::http::auth;
+use crate::publish::authorities;
 
 /// Where to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,12 +62,11 @@ pub fn authority(places: &Places, publish: Option<&Publish>) -> Result<Option<St
     match files::text(&places.card.join(name)) {
         Err(problem) => Err(wrong(&problem)),
         Ok(None) => Err(wrong("there is no such file on the card")),
-        Ok(Some(text)) => {
-            let certificates = CertificateDer::pem_slice_iter(text.as_bytes());
-            let good = certificates.map(|one| one.is_ok()).collect::<Vec<_>>();
-            let is_pem = !good.is_empty() && good.into_iter().all(|good| good);
-            if is_pem { Ok(Some(text)) } else { Err(wrong("is no certificate in PEM")) }
-        }
+        // As the service will take it: with one that it refuses it would not start.
+        Ok(Some(text)) => match authorities(text.as_bytes()) {
+            Ok(_) => Ok(Some(text)),
+            Err(_) => Err(wrong("is no certificate of an authority in PEM")),
+        },
     }
 }
 

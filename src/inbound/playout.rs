@@ -6,7 +6,8 @@
 //! An audio sink drops sound that comes after its time, without a word and for ever: the next piece is late as well. Where the
 //! processor has too much to do (or other work began in the middle of a talk) the talker was thus not heard at all. What a
 //! jitter buffer does for packets is done here for what comes after it: the delay grows as soon as more than a quarter of half a
-//! second's sound was late, by what it was late, and shrinks again when all that came in five seconds had to wait for its turn (as much of it is skipped then).
+//! second's sound was late, by what it was late, and shrinks again when all that came in five seconds had to wait for its
+//! turn; as much of it is skipped then. Sound that is later than the longest delay is given up: the player begins anew.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -184,20 +184,29 @@ async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, 
 }
 
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, RootsError> {
-    let mut store = RootCertStore::empty();
     let Some(path) = ca else {
+        let mut store = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
         // Some of a system's are of kinds that TLS has given up; those are left out.
         let (taken, _) = store.add_parsable_certificates(found.certs);
         return if taken > 0 { Ok(store) } else { Err(RootsError::System) };
     };
     let wrong = |detail| RootsError::File { path: path.to_owned(), detail };
-    let read = CertificateDer::pem_file_iter(path).map_err(|error| wrong(Some(error.to_string())))?;
-    for certificate in read {
-        let certificate = certificate.map_err(|error| wrong(Some(error.to_string())))?;
-        store.add(certificate).map_err(|error| wrong(Some(error.to_string())))?;
+    let pem = std::fs::read(path).map_err(|error| wrong(Some(error.to_string())))?;
+    authorities(&pem).map_err(wrong)
+}
+
+/// The authorities of a file in PEM.
+///
+/// # Errors
+/// It has none, or what is wrong with one.
+pub fn authorities(pem: &[u8]) -> Result<RootCertStore, Option<String>> {
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| Some(error.to_string()))?;
+        store.add(certificate).map_err(|error| Some(error.to_string()))?;
     }
-    if store.is_empty() { Err(wrong(None)) } else { Ok(store) }
+    if store.is_empty() { Err(None) } else { Ok(store) }
 }
 
 /// The type of a session description.

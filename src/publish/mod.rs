@@ -31,7 +31,7 @@ use crate::signalling::hub::Hub;
 use backoff::Backoff;
 use call::Call;
 use http::Http;
-pub use http::RootsError;
+pub use http::{RootsError, authorities};
 use whip::{Accepted, Endpoint};
 
 /// What publishing needs of the configuration.
