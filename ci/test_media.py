@@ -44,6 +44,21 @@ def test_a_snapshot_without_a_viewer(device: Start, tmp_path: Path) -> None:
     assert call(one, "GET", "/api/v1/snapshot.jpg", headers=bearer(new_token(one, "watch")))[0] == 200
 
 
+def test_the_still_for_the_page_that_opens(device: Start, tmp_path: Path) -> None:
+    """Small, of the same picture; who may not watch, and a device without a picture, get nothing and no refusal that a browser would log."""
+    one = device("--video", f"image:{write_image(tmp_path / 'still.png')}", "--audio", "silence")
+    one.wait_for_log("the device can be called")
+    status, headers, jpeg = call(one, "GET", "/api/v1/still.jpg")
+    assert status == 200 and headers["content-type"] == "image/jpeg" and headers["cache-control"] == "no-store"
+    print(f"a still of {len(jpeg)} bytes")
+    words = ["ffprobe", "-v", "error", "-f", "mjpeg", "-i", "-", "-show_entries", "stream=width,height", "-of", "csv=p=0"]
+    assert subprocess.run(words, input=jpeg, capture_output=True, timeout=30, check=True).stdout.decode().strip() == "480,270"
+    assert np.abs(pixels(jpeg)[4, 3] - np.array(HALVES[0])).max() < 30
+    set_password(one)
+    assert call(one, "GET", "/api/v1/still.jpg")[::2] == (204, b"")
+    assert call(one, "GET", "/api/v1/still.jpg", headers=bearer(new_token(one, "watch")))[0] == 200
+
+
 def test_many_snapshots_at_once_are_one(device: Start) -> None:
     """Twelve requests at the same time start capture once and get the same picture; half a second later there is another one."""
     one = device("--idle-grace", "0")

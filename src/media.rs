@@ -33,11 +33,15 @@ pub enum Refusal {
     Failed(String),
 }
 
+/// Pixels: what the page shows until the call's first picture. Some 15 kB, so that a narrow link has room for the call that begins.
+const STILL_WIDTH: u32 = 480;
+
 /// Handle of all of it.
 #[derive(Debug, Clone)]
 pub struct Media {
     outbound: Outbound,
     snapshots: Snapshots,
+    stills: Snapshots,
     recorder: Recorder,
     clips: Option<PathBuf>,
     announced: Arc<Mutex<Option<Instant>>>,
@@ -46,16 +50,16 @@ pub struct Media {
 impl Media {
     /// Joins the parts; `clips` is the folder with sound files.
     pub fn new(outbound: Outbound, recorder: Recorder, clips: Option<PathBuf>) -> Self {
-        let snapshots = Snapshots::new(outbound.clone());
-        Self { outbound, snapshots, recorder, clips, announced: Arc::default() }
+        let [snapshots, stills] = [None, Some(STILL_WIDTH)].map(|width| Snapshots::new(outbound.clone(), width));
+        Self { outbound, snapshots, stills, recorder, clips, announced: Arc::default() }
     }
 
-    /// A JPEG of what viewers see.
+    /// A JPEG of what viewers see, whole or at most [`STILL_WIDTH`] wide.
     ///
     /// # Errors
     /// A sentence.
-    pub async fn snapshot(&self) -> Result<Arc<[u8]>, String> {
-        self.snapshots.take().await
+    pub async fn snapshot(&self, small: bool) -> Result<Arc<[u8]>, String> {
+        if small { self.stills.take().await } else { self.snapshots.take().await }
     }
 
     /// Speaks a text to those who watch.

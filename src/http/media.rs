@@ -14,11 +14,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use std::time::Duration;
 
 /// The routes under `/api/v1`.
 pub fn routes() -> Router<AppState> {
     Router::new()
         .route("/snapshot.jpg", get(snapshot))
+        .route("/still.jpg", get(still))
         .route("/say", post(say))
         .route("/clips", get(clips))
         .route("/clips/play", post(play_clip))
@@ -34,13 +36,40 @@ pub fn routes() -> Router<AppState> {
 )]
 pub(super) async fn snapshot(State(state): State<AppState>, caller: Caller) -> Result<Response, Denied> {
     caller.must_watch()?;
-    match state.media.snapshot().await {
-        Ok(jpeg) => Ok(([(header::CONTENT_TYPE, "image/jpeg")], jpeg.to_vec()).into_response()),
+    match state.media.snapshot(false).await {
+        Ok(jpeg) => Ok(picture(&jpeg)),
         Err(sentence) => {
             let message = format!("There is no picture: {sentence}.");
             Err(Denied { retry_after: Some(2), ..Denied::new(StatusCode::SERVICE_UNAVAILABLE, "noPicture", message) })
         }
     }
+}
+
+/// The picture of this moment, small: for the page while its call begins.
+///
+/// Whoever may not watch gets nothing instead of a refusal, as when there is no picture: the page asks for it before it knows.
+#[utoipa::path(
+    get,
+    path = "/api/v1/still.jpg",
+    tag = "call",
+    responses((status = 200, content_type = "image/jpeg", body = Vec<u8>), (status = 204))
+)]
+pub(super) async fn still(State(state): State<AppState>, caller: Caller) -> Response {
+    if caller.must_watch().is_err() {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    match tokio::time::timeout(STILL, state.media.snapshot(true)).await {
+        Ok(Ok(jpeg)) => picture(&jpeg),
+        // The call that begins says what fails.
+        Ok(Err(_)) | Err(_) => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+/// Longest wait for a still: by then the call itself is there, and a browser calls no page loaded before its pictures are.
+const STILL: Duration = Duration::from_secs(2);
+
+fn picture(jpeg: &[u8]) -> Response {
+    ([(header::CONTENT_TYPE, "image/jpeg")], jpeg.to_vec()).into_response()
 }
 
 /// Speaks a text to those who watch; for talkers and owners.

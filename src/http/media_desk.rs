@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 /// The media as the API sees them; the caller has checked who asks.
 pub trait MediaDesk: Send + Sync + 'static {
-    /// A JPEG of what viewers see.
-    fn snapshot(&self) -> BoxFuture<'_, Result<Arc<[u8]>, String>>;
+    /// A JPEG of what viewers see, whole or small.
+    fn snapshot(&self, small: bool) -> BoxFuture<'_, Result<Arc<[u8]>, String>>;
     /// Speaks a text.
     fn say<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<(), Refusal>>;
     /// Names of sound files; blocks.
@@ -33,8 +33,8 @@ pub trait MediaDesk: Send + Sync + 'static {
 }
 
 impl MediaDesk for Media {
-    fn snapshot(&self) -> BoxFuture<'_, Result<Arc<[u8]>, String>> {
-        Box::pin(Media::snapshot(self))
+    fn snapshot(&self, small: bool) -> BoxFuture<'_, Result<Arc<[u8]>, String>> {
+        Box::pin(Media::snapshot(self, small))
     }
 
     fn say<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<(), Refusal>> {

@@ -68,6 +68,7 @@ pub(super) async fn document() -> Response {
         steering::present,
         steering::change,
         media::snapshot,
+        media::still,
         media::say,
         media::clips,
         media::play_clip,

@@ -73,7 +73,7 @@ async fn a_mixing_pipeline_that_fails_is_built_anew_for_whoever_wants_it() {
     let (outbound, _hub, mut notices, metrics) = started();
     device(&mut notices, None).await;
     let _hold = outbound.hold(Purpose::Recording);
-    let snapshots = Snapshots::new(outbound.clone());
+    let snapshots = Snapshots::new(outbound.clone(), None);
     assert!(!timeout(PATIENCE, snapshots.take()).await.unwrap().unwrap().is_empty());
     outbound.tell(Command::Break("outbound-mixer"));
     timeout(PATIENCE, async {

@@ -70,14 +70,16 @@ impl Wish {
 #[derive(Debug, Clone)]
 pub struct Snapshots {
     outbound: Outbound,
+    /// Pixels that none is wider than; `None`: as wide as the picture.
+    width: Option<u32>,
     last: Arc<tokio::sync::Mutex<Option<(Instant, Jpeg)>>>,
     failed: Arc<Mutex<Option<(Instant, String)>>>,
 }
 
 impl Snapshots {
-    /// Takes them of this.
-    pub fn new(outbound: Outbound) -> Self {
-        Self { outbound, last: Arc::default(), failed: Arc::default() }
+    /// Takes them of this, at most so many pixels wide.
+    pub fn new(outbound: Outbound, width: Option<u32>) -> Self {
+        Self { outbound, width, last: Arc::default(), failed: Arc::default() }
     }
 
     /// A JPEG at most [`SPACING`] old; capture starts for it if it must.
@@ -128,17 +130,48 @@ impl Snapshots {
             Err(_) => return Err(late()),
         };
         drop(hold);
-        match tokio::task::spawn_blocking(move || jpeg(&sample)).await {
+        let width = self.width;
+        match tokio::task::spawn_blocking(move || jpeg(&sample, width)).await {
             Ok(result) => result,
             Err(error) => Err(format!("the picture could not be encoded: {error}")),
         }
     }
 }
 
-fn jpeg(sample: &gst::Sample) -> Result<Jpeg, String> {
-    let caps = gst::Caps::new_empty_simple("image/jpeg");
-    let converted = gst_video::convert_sample(sample, &caps, Some(gst::ClockTime::from_seconds(5)))
+fn jpeg(sample: &gst::Sample, widest: Option<u32>) -> Result<Jpeg, String> {
+    let mut caps = gst::Caps::builder("image/jpeg");
+    let info = sample.caps().and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok());
+    if let Some((width, height)) = info.zip(widest).and_then(|(info, widest)| fit(info.width(), info.height(), widest))
+    {
+        caps = caps.field("width", width).field("height", height);
+    }
+    let converted = gst_video::convert_sample(sample, &caps.build(), Some(gst::ClockTime::from_seconds(5)))
         .map_err(|error| format!("the picture could not be encoded: {error}"))?;
     let map = converted.buffer().and_then(|buffer| buffer.map_readable().ok());
     map.map(|map| Jpeg::from(map.as_slice())).ok_or_else(|| "the picture could not be encoded: it is empty".to_owned())
+}
+
+/// The size of a picture made so narrow, with even sides; `None`: it is narrow enough as it is.
+fn fit(width: u32, height: u32, widest: u32) -> Option<(i32, i32)> {
+    if width <= widest || width == 0 {
+        return None;
+    }
+    let scaled = u64::from(height) * u64::from(widest) / u64::from(width);
+    let even = |side: u64| i32::try_from((side & !1).max(2)).ok();
+    even(widest.into()).zip(even(scaled))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_one_keeps_its_shape_and_is_never_blown_up() {
+        assert_eq!(fit(1280, 720, 480), Some((480, 270)));
+        assert_eq!(fit(1080, 1920, 480), Some((480, 852)));
+        assert_eq!(fit(480, 270, 480), None);
+        assert_eq!(fit(320, 240, 480), None);
+        assert_eq!(fit(u32::MAX, 1, 480), Some((480, 2)));
+        assert_eq!(fit(0, 0, 480), None);
+    }
 }

@@ -399,8 +399,8 @@ impl FakeMedia {
 }
 
 impl MediaDesk for FakeMedia {
-    fn snapshot(&self) -> BoxFuture<'_, Result<Arc<[u8]>, String>> {
-        self.note("snapshot");
+    fn snapshot(&self, small: bool) -> BoxFuture<'_, Result<Arc<[u8]>, String>> {
+        self.note(if small { "small snapshot" } else { "snapshot" });
         Box::pin(async { Ok(Arc::from(*b"\xFF\xD8\xFFjpeg")) })
     }
 

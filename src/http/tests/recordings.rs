@@ -102,6 +102,13 @@ async fn who_watches_gets_pictures_and_who_talks_may_announce() {
     let picture = service.get("/api/v1/snapshot.jpg").header("cookie", &viewer).send(&service).await;
     assert_eq!((picture.get("content-type"), &picture.body[..3]), ("image/jpeg", &b"\xFF\xD8\xFF"[..]));
     assert_eq!(picture.get("cache-control"), "no-store");
+    let small = service.get("/api/v1/still.jpg").header("cookie", &viewer).send(&service).await;
+    assert_eq!((small.get("content-type"), small.get("cache-control")), ("image/jpeg", "no-store"));
+    let (stranger, elsewhere) =
+        (service.get("/api/v1/still.jpg"), service.get("/api/v1/still.jpg").header("cookie", &viewer));
+    let nothing = stranger.send(&service).await;
+    assert_eq!((nothing.status, nothing.body.len()), (StatusCode::NO_CONTENT, 0));
+    elsewhere.header("sec-fetch-site", "cross-site").send(&service).await.denied(403, "wrongOrigin");
     for (path, body) in [("/api/v1/say", json!({"text": "hello"})), ("/api/v1/clips/play", json!({"name": "gong.wav"}))]
     {
         service.post(path, body.clone()).header("cookie", &viewer).send(&service).await.denied(403, "notAllowed");
@@ -113,5 +120,8 @@ async fn who_watches_gets_pictures_and_who_talks_may_announce() {
     assert_eq!(clips.json(), json!(["gong.wav"]));
     let missing = service.post("/api/v1/clips/play", json!({"name": "../x"})).header("cookie", &talker);
     missing.send(&service).await.denied(404, "notFound");
-    assert_eq!(*service.media.asked.lock().expect("no panic"), ["snapshot", "say hello", "play gong.wav", "play ../x"]);
+    assert_eq!(
+        *service.media.asked.lock().expect("no panic"),
+        ["snapshot", "small snapshot", "say hello", "play gong.wav", "play ../x"]
+    );
 }
