@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Callable
 
+import numpy as np
+
 from browser import Chromium, ChromiumPage
 from device import Device, wait_for
+from peer import set_password
+from test_media import pixels
+from test_sources import HALVES, write_image
 
 Start = Callable[..., Device]
 #: Keeps every text that ever stood in the element, from now on.
@@ -41,6 +46,38 @@ def test_a_page_without_a_connection_says_why_and_comes_by_itself(device: Start,
         wait_for("the reason", lambda: "as many connections as it takes (1)" in second.state_line())
         first.page.context.close()
         second.wait_data(state="live")
+
+
+# Holds the call up until the test wants it.
+HELD = """
+const went = new Promise((done) => (window.goOn = done)), answer = RTCPeerConnection.prototype.setRemoteDescription;
+RTCPeerConnection.prototype.setRemoteDescription = async function (...all) { await went; return answer.apply(this, all); };
+"""
+
+
+def test_the_device_is_in_sight_before_the_call_is_there(device: Start, tmp_path: Path) -> None:
+    """A still of the moment, in colours that count, until the call's own picture; nobody who may not watch sees one."""
+    one = device("--video", f"image:{write_image(tmp_path / 'still.png')}")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.open(one.url, HELD)
+        page.wait("the still", "document.getElementById('still').naturalWidth === 480")
+        assert page.evaluate("app.dataset.state") == "connecting"
+        left, right = (np.asarray(HALVES[half], float) for half in (0, 1))
+        seen = pixels(page.page.locator("#stage").screenshot(type="jpeg"))
+        (tmp_path / "still.jpg").write_bytes(page.page.screenshot(type="jpeg"))
+        assert seen[3, 3].argmax() == left.argmax() and seen[3, 12].argmax() == right.argmax(), seen
+        page.evaluate("goOn()")
+        page.wait_data(state="live")
+        page.wait("the still to go", "document.getElementById('still') === null")
+    set_password(one)
+    with Chromium(tmp_path / "stranger", one.ca) as chromium:
+        said: list[str] = []
+        stranger = chromium.open("about:blank")
+        stranger.page.on("console", lambda line: said.append(line.text))
+        stranger.goto(one.url)
+        stranger.wait("the sign-in", "app.dataset.view === 'sign-in'")
+        stranger.wait("no still", "document.getElementById('still') === null")
+        assert not any("still" in line for line in said), said
 
 
 def test_who_is_not_heard_and_only_while_somebody_talks(device: Start, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ export interface ViewerEvents {
 export class Viewer {
   readonly #call = element("call", HTMLElement);
   readonly #picture = element("picture", HTMLVideoElement);
+  readonly #still = element("still", HTMLImageElement);
   readonly #lastFrame = element("last-frame", HTMLCanvasElement);
   readonly #veil = element("veil", HTMLElement);
   readonly #veilHeadline = element("veil-headline", HTMLElement);
@@ -36,6 +37,10 @@ export class Viewer {
   #idle: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly on: ViewerEvents) {
+    // The device has none to show, or this person may not see it.
+    const none = () => this.#still.naturalWidth === 0 && this.#still.remove();
+    this.#still.addEventListener("error", none);
+    if (this.#still.complete) none();
     for (const sign of ["loadeddata", "resize"]) this.#picture.addEventListener(sign, () => this.#frameCame());
     this.#tap.addEventListener("click", () => this.unblock());
     this.#mute.addEventListener("click", () => this.#setWanted(this.#sound !== "on"));
@@ -59,6 +64,7 @@ export class Viewer {
   }
 
   show(shown: Shown): void {
+    if (shown.state !== "connecting") this.#still.remove();
     const soundOnly = shown.state === "live" && !shown.hasPicture;
     write(this.#headline, shown.headline);
     write(this.#detail, shown.detail);
@@ -115,6 +121,7 @@ export class Viewer {
     // Chromium plays a black 2 x 2 frame for a track that ended without one.
     if (!this.#stream || this.#picture.readyState < 2 || this.#picture.videoWidth <= 2) return;
     this.#lastFrame.hidden = true;
+    this.#still.remove();
     this.#picture.dataset["frame"] = "yes";
     this.on.picture(true);
   }
