@@ -1,4 +1,5 @@
-"""Time from navigation to the first picture and the first sound in Chromium, and from a tap for sound to the sound.
+"""Time from navigation to the first picture and the first sound in Chromium, and from a tap for sound to the sound; with Duplex
+also to the still of that moment which the page shows until the call's first picture is there.
 
 In: the device's page, told which producer to watch. Out: milliseconds, one for each join. Never: the first join of a browser, which fills
 its caches.
@@ -24,11 +25,13 @@ from browser import Chromium
 BETWEEN = 0.7
 #: A stock producer as it is delivered, with all of its codecs.
 DELIVERED = "as delivered"
-# Notes when the first frame was shown and when the first sound came out of the decoder.
+# Notes when the first frame was shown, when before it a still of the moment, and when the first sound came out of the decoder.
 PROBE = """
 window.bench = {};
-document.addEventListener('DOMContentLoaded', () => document.querySelector('#picture')
-  .requestVideoFrameCallback(() => { bench.frame = performance.now(); }));
+document.addEventListener('DOMContentLoaded', () => {
+  document.querySelector('#picture').requestVideoFrameCallback(() => { bench.frame = performance.now(); });
+});
+new PerformanceObserver((list) => { bench.still ??= list.getEntries()[0].renderTime; }).observe({ type: 'element', buffered: true });
 const Stock = RTCPeerConnection;
 window.RTCPeerConnection = class extends Stock { constructor(...a) { super(...a); this.addEventListener('track', (e) => {
   if (e.track.kind !== 'audio' || bench.context) return;
@@ -82,17 +85,18 @@ def opened(chromium: Chromium, producer: str | None, script: str) -> tuple[Brows
 def joins(chromium: Chromium, url: str, producer: str | None, count: int) -> dict[str, list[float]]:
     """Opens the page so often; milliseconds from navigation to first frame and first sound."""
     context, page = opened(chromium, producer, PROBE)
-    frames, sounds = [], []
+    frames, sounds, stills = [], [], []
     for number in range(count + 1):
         page.goto(url)
         page.wait_for_function("() => bench.frame && bench.sound", timeout=20_000)
         if number:
             frames.append(page.evaluate("() => bench.frame"))
             sounds.append(page.evaluate("() => bench.sound"))
+            stills.append(page.evaluate("() => Math.min(bench.still ?? Infinity, bench.frame)"))
         page.goto("about:blank")
         time.sleep(BETWEEN)
     context.close()
-    return {"frame": frames, "sound": sounds}
+    return {"frame": frames, "sound": sounds, "still": stills}
 
 
 def taps(chromium: Chromium, url: str, count: int) -> list[float]:
@@ -140,5 +144,8 @@ def rows(found: dict[str, Any]) -> Section:
         if DELIVERED in found:
             both = {who: statistics.median(found[key][what]) for who, key in ((DUPLEX, DUPLEX), (RAW, DELIVERED))}
             section.add(f"{name}, median, ms; stock as delivered, with all of its codecs", both, 0)
+    # Until the call's first picture the page shows one of this moment; without Duplex there is none, and the first is the call's.
+    seen = {who: statistics.median(figures["still" if who == DUPLEX else "frame"]) for who, figures in found.items() if who != DELIVERED}
+    section.add("navigation to the device in sight (Duplex: a still of the moment), median, ms", seen, 0)
     section.add("tap for sound to first sound, median, ms", {DUPLEX: statistics.median(found[DUPLEX]["tap"])}, 0)
     return section
