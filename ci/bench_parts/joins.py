@@ -70,6 +70,24 @@ document.addEventListener('click', () => {
 }, true);
 """
 
+# Ends every call, as the owner; then the page offers to call again.
+HANG_UP = """async () => {
+  const { sessions } = await (await fetch('/api/v1/sessions')).json();
+  await Promise.all(sessions.map(({ id }) => fetch('/api/v1/sessions/' + id, { method: 'DELETE' })));
+}"""
+# How long after the next click the call's first picture is on the screen; an ended track may still show a black one of two pixels.
+CLICKED = """() => {
+  delete window.clicked;
+  const video = document.querySelector('#picture');
+  document.addEventListener('click', () => {
+    const began = performance.now();
+    const shown = (now, { width }) => {
+      if (width > 2) window.clicked = performance.now() - began; else video.requestVideoFrameCallback(shown);
+    };
+    video.requestVideoFrameCallback(shown);
+  }, { capture: true, once: true });
+}"""
+
 
 def opened(chromium: Chromium, producer: str | None, script: str) -> tuple[BrowserContext, Page]:
     """A page that is told to watch this producer; without one, the device."""
@@ -116,6 +134,29 @@ def taps(chromium: Chromium, url: str, count: int) -> list[float]:
     return found
 
 
+def clicks(chromium: Chromium, run: Run, count: int, anew: bool) -> list[float]:
+    """Calls so often again in a page that is open; milliseconds from the click to the call's first picture. ``anew``: with the service started anew."""
+    found = []
+    context, page = opened(chromium, None, "")
+    page.goto(run.device.url)
+    for number in range(count + 1):
+        page.wait_for_function("() => document.querySelector('#app').dataset.state === 'live'", timeout=20_000)
+        time.sleep(BETWEEN)
+        page.evaluate(HANG_UP)
+        page.wait_for_selector("#call-again", state="visible", timeout=20_000)
+        if anew:
+            run.device.restart()
+            run.device.wait_for_log("the device can be called")
+        time.sleep(BETWEEN)
+        page.evaluate(CLICKED)
+        page.click("#call-again")
+        took = page.wait_for_function("() => window.clicked", timeout=20_000).json_value()
+        if number or anew:
+            found.append(took)
+    context.close()
+    return found
+
+
 def measure(run: Run) -> None:
     """The part ``joins``."""
     count = 5 if run.quick else 10
@@ -125,6 +166,9 @@ def measure(run: Run) -> None:
         with Chromium(Path(folder) / "loud", None) as chromium:
             say(f"{DUPLEX}: {count} joins")
             found[DUPLEX] = joins(chromium, url, None, count)
+            again, first = (5, 2) if run.quick else (20, 5)
+            say(f"{DUPLEX}: {again} calls by a click, {first} with the service started anew")
+            found[DUPLEX] |= {"click": clicks(chromium, run, again, False), "first": clicks(chromium, run, first, True)}
             kinds = [(RAW, [str(BITRATE)]), (ENCODED, [str(BITRATE), "encoded"]), *([] if run.quick else [(DELIVERED, [])])]
             for name, words in kinds:
                 with run.stock(name, *words) as sender:
@@ -147,5 +191,7 @@ def rows(found: dict[str, Any]) -> Section:
     # Until the call's first picture the page shows one of this moment; without Duplex there is none, and the first is the call's.
     seen = {who: statistics.median(figures["still" if who == DUPLEX else "frame"]) for who, figures in found.items() if who != DELIVERED}
     section.add("navigation to the device in sight (Duplex: a still of the moment), median, ms", seen, 0)
+    section.add("click to first picture, page open, median, ms", {DUPLEX: statistics.median(found[DUPLEX]["click"])}, 0)
+    section.add("the same for the first viewer of the process, median, ms", {DUPLEX: statistics.median(found[DUPLEX]["first"])}, 0)
     section.add("tap for sound to first sound, median, ms", {DUPLEX: statistics.median(found[DUPLEX]["tap"])}, 0)
     return section
