@@ -62,7 +62,7 @@ fn of_sensor(sensor: &Sensor, drivers: Option<&Drivers>) -> (About, String) {
     (About::NotDriven, format!("{name} is in the device tree, {why}"))
 }
 
-fn of_kernel(Drivers { release, with, without, no_receiver }: &Drivers) -> String {
+fn of_kernel(Drivers { release, with, without, no_receiver, no_heap }: &Drivers) -> String {
     let names = |list: &[&Known]| list.iter().map(|known| known.name).collect::<Vec<_>>().join(", ");
     let mut text = match (with.is_empty(), without.is_empty()) {
         (false, true) => format!("kernel {release} has a driver for each camera known here: {}.", names(with)),
@@ -83,7 +83,10 @@ fn of_kernel(Drivers { release, with, without, no_receiver }: &Drivers) -> Strin
             " It has no driver for the board's camera sockets ({receiver}): it cannot drive a camera on them."
         );
     }
-    if !without.is_empty() || no_receiver.is_some() {
+    if *no_heap {
+        text += " It has no DMA heap (/dev/dma_heap/linux,cma), without which libcamera lists no camera on this board's sockets.";
+    }
+    if !without.is_empty() || no_receiver.is_some() || *no_heap {
         text += &format!(" {WHAT_TO_DO}.");
     }
     text
@@ -115,7 +118,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
-        assert!(!text.contains("sockets"), "{text}");
+        assert!(!text.contains("sockets") && !text.contains("heap"), "{text}");
         let aliases = "alias of:N*T*Csony,imx219C* imx219\n";
         let [(About::Kernel, text)] = &remarks(board(PI_4.0, PI_4.1, aliases, "").path())[..] else {
             panic!("one sentence")
@@ -123,6 +126,7 @@ mod tests {
         for part in [
             "has drivers for Camera Module 2 (imx219); none for Camera Module 3 (imx708), ",
             "sockets (brcm,bcm2835-unicam)",
+            "no DMA heap",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }

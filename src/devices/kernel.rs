@@ -20,6 +20,8 @@ pub struct Drivers {
     pub without: Vec<&'static Known>,
     /// The receiver behind the board's camera sockets, if that is known, and the kernel has no driver for it.
     pub no_receiver: Option<&'static str>,
+    /// libcamera needs a DMA heap of contiguous memory for the board's camera sockets, and there is none.
+    pub no_heap: bool,
 }
 
 impl Drivers {
@@ -46,6 +48,8 @@ const RECEIVERS: &[(&str, &str, &str)] = &[
     ("brcm,bcm2835", UNICAM, "bcm2835_unicam"),
 ];
 const UNICAM: &str = "brcm,bcm2835-unicam";
+/// Names below `/dev/dma_heap` of which libcamera takes one for the processor behind [`UNICAM`] (libcamera 0.7.1).
+const HEAPS: [&str; 2] = ["linux,cma", "reserved"];
 
 /// The board's model, if it is a Raspberry Pi.
 pub fn raspberry_pi(root: &Path) -> Option<String> {
@@ -71,7 +75,9 @@ pub fn drivers(root: &Path) -> Result<Drivers, Unreadable> {
     let board = sensors::texts(&root.join("proc/device-tree/compatible")).unwrap_or_default();
     let receiver = RECEIVERS.iter().find(|(processor, ..)| board.iter().any(|text| text == processor));
     let no_receiver = receiver.filter(|(_, name, driver)| !there(name, driver)).map(|(_, name, _)| *name);
-    Ok(Drivers { release, with, without, no_receiver })
+    let needs_heap = receiver.is_some_and(|(_, name, _)| *name == UNICAM);
+    let no_heap = needs_heap && !HEAPS.iter().any(|name| root.join("dev/dma_heap").join(name).exists());
+    Ok(Drivers { release, with, without, no_receiver, no_heap })
 }
 
 /// Whether a line such as `alias of:N*T*Csony,imx219C* imx219` is of this part of a device tree.
@@ -123,7 +129,10 @@ pub(super) mod tests {
         let names = |list: &[&Known]| list.iter().map(|known| known.driver).collect::<Vec<_>>().join(" ");
         assert_eq!((found.release.as_str(), names(&found.with).as_str()), ("7.3.4-test", "imx219 ov9282"));
         assert_eq!(names(&found.without), "imx708 ov5647 imx477 imx296 imx500 imx290");
-        assert_eq!(found.no_receiver, None);
+        assert_eq!((found.no_receiver, found.no_heap), (None, true));
+        fs::create_dir_all(root.path().join("dev/dma_heap/linux,cma")).unwrap();
+        assert!(!drivers(root.path()).unwrap().no_heap);
+        assert!(!drivers(board(PI_5.0, PI_5.1, aliases, "").path()).unwrap().no_heap, "a Pi 5 needs none");
         assert!(found.drive(found.with[0]) && !found.drive(found.without[0]));
     }
 
