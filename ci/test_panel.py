@@ -92,6 +92,24 @@ def test_source_and_volume_are_changed_while_the_call_goes_on(device: Start, tmp
         assert [fault for fault in page.faults if "422" not in fault and "400" not in fault] == []
 
 
+def test_a_service_started_with_other_settings_is_shown_as_it_is(device: Start, tmp_path: Path) -> None:
+    """In a panel that stays open, and with the focus on what has changed."""
+    blue = picture(tmp_path / "blue.png", "blue")
+    one = device("--audio-volume", "0.5")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url)
+        open_panel(page)
+        page.page.focus("#steer-device-volume")
+        assert page.page.input_value("#steer-device-volume") == "50"
+        one.flags[one.flags.index("--audio-volume") + 1] = "0.3"
+        one.flags += ["--video", f"image:{blue}"]
+        one.restart()
+        page.wait("the picture of now", f"document.getElementById('steer-video').value === 'image:{blue}'")
+        page.wait("the volume of now", "document.getElementById('steer-device-volume').value === '30'")
+        assert page.evaluate("document.querySelector('[data-volume=deviceVolume] output').textContent") == "30 %"
+        assert page.evaluate("document.activeElement.id") == "steer-device-volume"
+
+
 def test_another_browsers_session_is_ended_and_says_so(device: Start, tmp_path: Path) -> None:
     one = device()
     with Chromium(tmp_path / "home", one.ca) as chromium:

@@ -55,6 +55,7 @@ const client = new Client(`${scheme}://${location.host}/signalling`, {
     qualityAsked = false;
     change({ signalling: true, unanswered: false, turnedAway: null });
     listen(peerId);
+    owner?.reconnected();
   },
   disconnected() {
     stopListening();

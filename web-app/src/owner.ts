@@ -67,9 +67,7 @@ export class Owner {
   open(): void {
     this.#show(true);
     this.#panel.focus({ preventScroll: true });
-    this.#refresh();
-    this.#attempt(this.#refreshChoices());
-    this.#attempt(this.#refreshCertificate());
+    this.#refreshAll();
     this.#followLog();
     this.#timer = setInterval(() => {
       if (document.visibilityState === "visible") this.#refresh();
@@ -83,6 +81,12 @@ export class Owner {
     clearInterval(this.#timer);
     this.#followLog();
     if (focused) this.opener.focus();
+  }
+
+  /** The service may have been started anew, with another configuration: all that is shown is asked for again. */
+  reconnected(): void {
+    if (!this.isOpen) return;
+    this.#refreshAll();
   }
 
   /** Somebody came, left, or took the turn. Several such signs come at once. */
@@ -107,6 +111,13 @@ export class Owner {
     this.#panel.hidden = !open;
     this.opener.setAttribute("aria-expanded", String(open));
     element("app", HTMLElement).toggleAttribute("data-panel", open);
+  }
+
+  #refreshAll(): void {
+    this.#refresh();
+    this.#attempt(this.#refreshChoices());
+    this.#attempt(this.#refreshCertificate());
+    this.#attempt(this.#refreshConfiguration());
   }
 
   #refresh(): void {

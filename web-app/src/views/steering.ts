@@ -23,6 +23,8 @@ export class SteeringView {
   readonly #error = element("steering-error", HTMLElement);
   #devices: Devices = { cameras: [], microphones: [], speakers: [] };
   #present: Present | null = null;
+  // The volume that is being moved: what the device says of it meanwhile is older than the hand.
+  #moved: HTMLInputElement | null = null;
   // What was refused of each place, to be mended.
   readonly #typed = new Map<Place, string>();
 
@@ -35,8 +37,14 @@ export class SteeringView {
       });
     }
     for (const { volume, mute, range, button, output } of this.#levels()) {
-      range.addEventListener("input", () => (output.textContent = `${range.value} %`));
-      range.addEventListener("change", () => void this.#steer({ [volume]: Number(range.value) / 100 }));
+      range.addEventListener("input", () => {
+        this.#moved = range;
+        output.textContent = `${range.value} %`;
+      });
+      range.addEventListener("change", () => {
+        this.#moved = null;
+        void this.#steer({ [volume]: Number(range.value) / 100 });
+      });
       button.addEventListener("click", () => void this.#steer({ [mute]: button.getAttribute("aria-pressed") !== "true" }));
     }
   }
@@ -61,7 +69,7 @@ export class SteeringView {
     }
     for (const { volume, mute, range, button, output } of this.#levels()) {
       const percent = String(Math.round(present[volume].value * 100));
-      if (document.activeElement !== range || range.value === percent) {
+      if (this.#moved !== range) {
         range.value = percent;
         output.textContent = `${percent} %`;
       }
