@@ -350,6 +350,34 @@ def test_tab_goes_through_every_control_of_the_bar(device: Start, tmp_path: Path
         assert focused(page) == "settings-toggle"
 
 
+def test_escape_closes_what_was_opened_last(device: Start, tmp_path: Path) -> None:
+    """One thing at a press, wherever the focus is; a dialog by itself alone."""
+    one = device()
+    opened = "['stats', 'owner', 'settings'].filter((id) => document.getElementById(id)?.hidden === false)"
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url)
+        escape = lambda: page.page.keyboard.press("Escape")  # noqa: E731
+        page.click("#stats-toggle")
+        page.click("#owner-toggle")
+        page.wait("the panel", "app.dataset.panel !== undefined")
+        page.click("#settings-toggle")
+        page.evaluate("document.activeElement.blur()")
+        assert page.evaluate(opened) == ["stats", "owner", "settings"]
+        escape()
+        assert page.evaluate(opened) == ["stats", "owner"] and focused(page) == "settings-toggle"
+        escape()
+        assert page.evaluate(opened) == ["stats"]
+        page.click("#settings-toggle")
+        page.click("#recordings-open")
+        page.wait("the list", "document.getElementById('recordings').open")
+        escape()
+        page.wait("no list", "!document.getElementById('recordings').open")
+        assert "stats" in page.evaluate(opened)
+        escape()
+        escape()
+        assert page.evaluate(opened) == [] and page.page.get_attribute("#stats-toggle", "aria-expanded") == "false"
+
+
 #: What a press does to each control: true after an odd number of presses.
 PRESSED = {
     "mute": "app.dataset.sound === 'muted'",

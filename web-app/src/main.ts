@@ -4,6 +4,7 @@
  */
 import * as api from "./api";
 import { Backoff } from "./backoff";
+import { followEscape } from "./escape";
 import * as capture from "./capture";
 import { Client } from "./client";
 import type { Status } from "./generated/Status";
@@ -391,6 +392,7 @@ document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible" && started) client.connect();
 });
 capture.onDevicesChanged(() => void showChoices());
+followEscape();
 
 if (sessionStorage.getItem(SIGNED_OUT_KEY) === null) start();
 void refresh();

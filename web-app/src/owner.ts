@@ -4,6 +4,7 @@
  */
 import markup from "./owner.html?raw";
 import "./owner.css";
+import { closesByEscape } from "./escape";
 import * as api from "./owner-api";
 import { element } from "./views/elements";
 import { Certificate } from "./views/certificate";
@@ -52,9 +53,6 @@ export class Owner {
     this.#log = new LogView();
     this.#configured = new Configured();
     element("owner-close", HTMLButtonElement).addEventListener("click", () => this.close());
-    this.#panel.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.close();
-    });
     this.#logDetails.addEventListener("toggle", () => this.#followLog());
     element("configuration-details", HTMLDetailsElement).addEventListener("toggle", () => this.#attempt(this.#refreshConfiguration()));
     this.#panel.hidden = true;
@@ -107,8 +105,11 @@ export class Owner {
     return element("log-details", HTMLDetailsElement);
   }
 
+  readonly #close = () => this.close();
+
   #show(open: boolean): void {
     this.#panel.hidden = !open;
+    closesByEscape(this.#close, open);
     this.opener.setAttribute("aria-expanded", String(open));
     element("app", HTMLElement).toggleAttribute("data-panel", open);
   }

@@ -5,14 +5,14 @@ export function element<T extends Element>(id: string, type: new () => T): T {
   return found;
 }
 
-/** True where a key press belongs to the field the person types in or chooses with. */
-export function isField(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.closest("input, select, textarea, a, [contenteditable]") !== null;
+/** True where a letter belongs to the field the person types in or chooses with: not on a slider, nor on a box to tick. */
+export function takesLetters(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.closest("input:not([type='range'], [type='checkbox']), select, textarea, [contenteditable]") !== null;
 }
 
 /** True where Space does something of its own: presses a control, types, plays, or scrolls a list that has the focus. */
 export function ownsSpace(target: EventTarget | null): boolean {
-  return isField(target) || (target instanceof HTMLElement && target.closest("button, summary, dialog, [tabindex]") !== null);
+  return target instanceof HTMLElement && target.closest("input, select, textarea, a, [contenteditable], button, summary, dialog, [tabindex]") !== null;
 }
 
 /** A toggle's state for the eye and for a screen reader alike. */

@@ -2,6 +2,7 @@
  * The statistics panel and the settings sheet. Enters: figures, while the panel is open. Leaves: the
  * question for figures once a second, and the wish to sign out. Never asks the browser itself.
  */
+import { closesByEscape } from "../escape";
 import type { Figures } from "../stats";
 import { element } from "./elements";
 
@@ -28,11 +29,6 @@ export class Panel {
     new ResizeObserver(([stage]) => {
       if (stage) this.#settings.style.setProperty("--stage-height", `${stage.contentRect.height}px`);
     }).observe(element("stage", HTMLElement));
-    document.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || this.#settings.hidden) return;
-      this.#showSettings(false);
-      this.#settingsToggle.focus();
-    });
     document.addEventListener("pointerdown", (event) => {
       const inside = event.target instanceof Node && (this.#settings.contains(event.target) || this.#settingsToggle.contains(event.target));
       if (!inside) this.#showSettings(false);
@@ -48,14 +44,23 @@ export class Panel {
     this.#signOut.hidden = !possible;
   }
 
+  readonly #closeSettings = () => {
+    this.#showSettings(false);
+    this.#settingsToggle.focus();
+  };
+
+  readonly #closeStats = () => this.#showStats(false);
+
   #showSettings(open: boolean): void {
     this.#settings.hidden = !open;
+    closesByEscape(this.#closeSettings, open);
     this.#settingsToggle.setAttribute("aria-expanded", String(open));
     if (open) this.on.settingsOpened();
   }
 
   #showStats(open: boolean): void {
     this.#stats.hidden = !open;
+    closesByEscape(this.#closeStats, open);
     this.#statsToggle.setAttribute("aria-expanded", String(open));
     clearInterval(this.#timer);
     if (!open) return;

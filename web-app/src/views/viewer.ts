@@ -3,7 +3,7 @@
  * first frame, the state of the sound. Never knows where the stream comes from.
  */
 import type { Shown } from "../state";
-import { element, isField, setPressed } from "./elements";
+import { element, setPressed, takesLetters } from "./elements";
 
 /** `blocked`: the browser wants a tap first. */
 export type Sound = "muted" | "blocked" | "on";
@@ -163,7 +163,7 @@ export class Viewer {
       // A browser that fills in a form sends a key press without a key.
       const button = buttons[(event.key as string | undefined)?.toLowerCase() ?? ""];
       const chord = event.ctrlKey || event.altKey || event.metaKey || event.repeat;
-      if (button && !chord && !isField(event.target) && button.checkVisibility()) button.click();
+      if (button && !chord && !takesLetters(event.target) && button.checkVisibility()) button.click();
     });
   }
 
