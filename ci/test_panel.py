@@ -74,6 +74,13 @@ def test_source_and_volume_are_changed_while_the_call_goes_on(device: Start, tmp
         assert page.evaluate("document.querySelector('[data-steers=video] form') === null && document.getElementById('steer-video').value === 'test'")
         page.page.select_option("#steer-video", label="Other…")
         assert page.evaluate("document.querySelector('[data-steers=video] form input').value") == "image:/nowhere.png"
+        # An empty field is told what belongs there, and asks nothing of the device.
+        asked: list[str] = []
+        page.page.on("request", lambda request: asked.append(request.method) if request.url.endswith("/steering") else None)
+        page.page.fill("[data-steers=video] form input", "  ")
+        page.click("[data-steers=video] form button")
+        page.wait("what is wanted", "document.querySelector('[data-steers=video] form .error').textContent === 'Write first where the picture is to come from, such as camera:NAME.'")
+        assert page.evaluate("document.activeElement.matches('[data-steers=video] form input[aria-invalid=true]')") and asked == []
         page.page.fill("[data-steers=video] form input", "nothing")
         page.page.keyboard.press("Enter")
         page.wait("a plain sentence", "document.getElementById('steering-error').textContent.startsWith('“nothing” cannot be used: it must be ')")

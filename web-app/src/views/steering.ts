@@ -100,7 +100,6 @@ export class SteeringView {
     const form = document.createElement("form");
     const input = document.createElement("input");
     input.type = "text";
-    input.required = true;
     input.value = this.#typed.get(place) ?? "";
     input.placeholder = OTHERS[place].example;
     input.setAttribute("aria-label", `Other ${place}`);
@@ -111,7 +110,15 @@ export class SteeringView {
     hint.id = `steer-${place}-hint`;
     hint.textContent = OTHERS[place].hint;
     input.setAttribute("aria-describedby", hint.id);
-    form.append(input, button, hint);
+    const missing = document.createElement("p");
+    missing.className = "error";
+    missing.setAttribute("role", "alert");
+    form.noValidate = true; // the browser's own word says only that something is missing
+    form.append(input, button, missing, hint);
+    input.addEventListener("input", () => {
+      missing.textContent = "";
+      input.removeAttribute("aria-invalid");
+    });
     const leave = () => {
       form.remove();
       select.focus();
@@ -125,6 +132,12 @@ export class SteeringView {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const wanted = input.value.trim();
+      if (wanted === "") {
+        missing.textContent = `Write first ${OTHERS[place].wanted}, such as ${OTHERS[place].example}.`;
+        input.setAttribute("aria-invalid", "true");
+        input.focus();
+        return;
+      }
       this.#typed.set(place, wanted);
       leave();
       void this.#steer({ [place]: wanted }).then((done) => {
@@ -202,7 +215,7 @@ function words(value: string): string {
 const OTHER = "\u0000other";
 /** From here only those files are taken that the configuration names, and the clips. */
 const OTHERS = {
-  video: { example: "camera:NAME", hint: "A camera by its name. Of files only clips, as file:/PATH; others are set on the device, with “duplex source set”." },
-  audio: { example: "speech:words to say", hint: "A text to say, or a microphone by its name. Of files only clips, as file:/PATH; others are set on the device, with “duplex source set”." },
-  sound: { example: "speaker:NAME", hint: "A speaker by its name. Files are set on the device, with “duplex sound set”." },
+  video: { wanted: "where the picture is to come from", example: "camera:NAME", hint: "A camera by its name. Of files only clips, as file:/PATH; others are set on the device, with “duplex source set”." },
+  audio: { wanted: "where the sound is to come from", example: "speech:words to say", hint: "A text to say, or a microphone by its name. Of files only clips, as file:/PATH; others are set on the device, with “duplex source set”." },
+  sound: { wanted: "where the talker is to be heard", example: "speaker:NAME", hint: "A speaker by its name. Files are set on the device, with “duplex sound set”." },
 } as const;
