@@ -8,7 +8,7 @@ from typing import Any, Callable
 import pytest
 
 from browser import Chromium, ChromiumPage
-from device import Device
+from device import Device, wait_for
 
 Start = Callable[..., Device]
 SIZES = [(360, 740), (412, 915), (740, 360), (800, 600), (960, 700), (1000, 700), (1024, 768), (1100, 800), (1199, 800), (1200, 800), (1280, 800),
@@ -164,6 +164,28 @@ def test_keys_that_tooltips_name_and_two_taps_on_the_camera(device: Start, tmp_p
         assert page.evaluate("document.getElementById('self').hidden")
         page.click("#camera")
         page.wait("the camera", "document.getElementById('camera').getAttribute('aria-pressed') === 'true'")
+
+
+def test_the_tap_for_sound_leaves_a_card_readable(device: Start, tmp_path: Path) -> None:
+    """All of the picture takes the tap; its words stand below the middle, where a card has its own."""
+    one = device("--video", "camera:none-of-this-name")
+    sizes = [(360, 740), (390, 844), (740, 360), (1280, 800)]
+    with Chromium(tmp_path / "home", one.ca, autoplay=False) as chromium:
+        for width, height in sizes:
+            page = chromium.open(one.url, viewport={"width": width, "height": height})
+            told = "[app.dataset.state, app.dataset.sound].join()"
+            wait_for("a picture, and silence", lambda page=page: page.evaluate_without_gesture(told) == "live,blocked")
+            free = page.evaluate("""(() => {
+              const [stage, pill] = ['#stage', '#tap-for-sound .pill'].map((one) => document.querySelector(one).getBoundingClientRect());
+              // The picture is 16 to 9; two lines of a card at the size of its letters.
+              const high = Math.min(stage.height, stage.width * 9 / 16), words = stage.top + stage.height / 2 + high * 0.15;
+              const hit = document.elementFromPoint(stage.left + 20, stage.top + stage.height / 3);
+              return { above: pill.top - words, inside: stage.bottom - pill.bottom, aimed: hit?.id };
+            })()""")
+            assert free["above"] >= 0 and free["inside"] >= 0 and free["aimed"] == "tap-for-sound", (width, height, free)
+            page.page.mouse.click(20, height / 5)
+            page.wait_data(sound="on")
+            page.page.context.close()
 
 
 def test_figures_leave_the_middle_of_the_picture_free(device: Start, tmp_path: Path) -> None:
