@@ -130,8 +130,18 @@ def test_first_setup(tmp_path: Path) -> None:
         wait_for("a refusal", lambda: page.page.text_content("#setup-error"))
         set_up(code, "short")
         page.wait_data(view="setup")
+        # What was typed can be looked at; what is sent is a password again.
+        page.page.fill("#new-password", PASSWORD)
+        assert page.page.get_attribute("#new-password", "type") == "password"
+        page.page.get_by_role("button", name="Show the password").click()
+        assert page.page.get_attribute("#new-password", "type") == "text"
+        page.page.keyboard.press("Space")
+        assert page.page.get_attribute("#new-password", "type") == "password"
+        page.page.keyboard.press("Space")
+        assert page.page.get_attribute("#setup-form a", "href") == "/trust"
         set_up(code, PASSWORD)
         page.wait_data(view="call", state="live")
+        assert page.page.get_attribute("#new-password", "type") == "password"
         other = chromium.open(url)
         other.wait_data(view="sign-in")
         submit(other, PASSWORD)
