@@ -63,7 +63,7 @@ export class Recordings {
   #item(entry: RecordingEntry): HTMLLIElement {
     const item = document.createElement("li");
     const when = made("p", "when", entry.began === null ? "At an unknown time" : WHEN.format(new Date(entry.began)));
-    when.title = entry.name;
+    when.title = `File ${entry.name}; the time in its name is UTC`;
     const what = made("p", "what", summary(entry, entry.peer !== null && this.on.isHere(entry.peer)));
     if (entry.recording) what.prepend(made("span", "live", "Recording now"), " · ");
     const acts = made("div", "acts", "");
