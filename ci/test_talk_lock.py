@@ -20,11 +20,20 @@ def sign_in(page: ChromiumPage, password: str) -> None:
     page.wait_data(view="call", state="live")
 
 
+#: Counts the page's own tones, and keeps what it asks of the phone's motor.
+SIGNS = """
+window.tones = 0, window.shaken = [];
+const start = OscillatorNode.prototype.start;
+OscillatorNode.prototype.start = function (...given) { window.tones += 1; return start.apply(this, given); };
+Object.defineProperty(navigator, "vibrate", { value: (pattern) => window.shaken.push(pattern) });
+"""
+
+
 def test_the_second_waits_and_gets_the_turn(device: Start, tmp_path: Path) -> None:
     """While one talks the other sees it, gets in line, may leave it, and gets the turn when it is free."""
-    one = device()
+    one = device("--sound", f"file:{tmp_path / 'heard.wav'}")
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        first, second = chromium.open(one.url), chromium.open(one.url)
+        first, second = chromium.open(one.url, SIGNS), chromium.open(one.url, SIGNS)
         for page in (first, second):
             page.wait_data(state="live", talk="idle")
         first.start_talk()
@@ -44,8 +53,16 @@ def test_the_second_waits_and_gets_the_turn(device: Start, tmp_path: Path) -> No
         listed = one.command("sessions").stdout
         assert listed.count(" talks ") == 1 and listed.count(" waits to talk ") == 1 and "watches" not in listed, listed
         first.click("#owner-close")
+        assert not second.page.is_visible("#called")
         first.click("#talk")
         second.wait_data(talk="talking")
+        # Seen, told, heard and felt; of who began to talk without a wait nothing of it was wanted.
+        assert second.page.is_visible("#called") and second.state_line().startswith("You are on air The device hears you.")
+        assert second.page.title() == "On air · Duplex" and first.page.title() == "Duplex"
+        second.wait("two tones", "tones === 2 && shaken.length === 1")
+        assert first.evaluate("[tones, shaken.length]") == [0, 0]
+        second.wait("the usual word again", "document.getElementById('headline').textContent === 'Talking'")
+        assert not second.page.is_visible("#called")
         first.wait_data(talk="busy")
         second.end_talk()
         first.wait_data(talk="idle")

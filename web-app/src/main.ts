@@ -5,6 +5,7 @@
 import * as api from "./api";
 import { Backoff } from "./backoff";
 import { followEscape } from "./escape";
+import { callToTheAir } from "./called";
 import * as capture from "./capture";
 import { Client } from "./client";
 import type { Status } from "./generated/Status";
@@ -26,6 +27,8 @@ import { canChooseSpeaker, Viewer } from "./views/viewer";
 
 const NOBODY: TalkState = { you: "idle", busy: false, place: 0, waiting: 0, version: 0, revokedBy: null };
 // Set while signed out: a WebSocket that would only be refused is then not tried ahead of the status.
+// So long the page says that somebody out of the line is on air.
+const CALLED_MS = 8000;
 const SIGNED_OUT_KEY = "duplex.signed-out";
 
 const NOTICE_MS = 15_000;
@@ -40,6 +43,7 @@ const facts: Facts = {
   call: "idle",
   failure: null,
   picture: false,
+  called: false,
   wasLive: false,
   turn: "off",
   talk: NOBODY,
@@ -79,7 +83,14 @@ const client = new Client(`${scheme}://${location.host}/signalling`, {
 
 const turn = new Turn(client, blankVideo, {
   phase(phase) {
-    change({ turn: phase });
+    const called = phase === "sending" && stoodInLine;
+    stoodInLine = phase === "waiting" || (phase === "starting" && stoodInLine);
+    clearTimeout(calledTimer);
+    change({ turn: phase, called });
+    if (called) {
+      calledTimer = setTimeout(() => change({ called: false }), CALLED_MS);
+      callToTheAir(speaker).catch((error: unknown) => console.debug("no sound for the turn that has come:", error));
+    }
     if (phase === "asking") void showChoices(); // names are known from the first permission on
   },
   talk: (talk) => change({ talk }),
@@ -102,6 +113,7 @@ const talkback = new Talkback({
   },
   end: () => turn.end(),
   takeOver: () => void turn.begin(true),
+    speaker = deviceId;
   toggleCamera: () => void turn.toggleCamera(),
   chooseMicrophone: (deviceId) => void turn.useMicrophone(deviceId),
   chooseSpeaker(deviceId) {
@@ -203,6 +215,9 @@ const signIn = new SignIn({
 function change(some: Partial<Facts>): void {
   Object.assign(facts, some);
   const shown = show(facts);
+  app.toggleAttribute("data-called", shown.called);
+  // In the tab's name, too: who waits looks elsewhere.
+  if (facts.status) document.title = (shown.talk === "talking" ? "On air · " : "") + facts.status.name;
   if (shown.state === "live") facts.wasLive = true;
   app.dataset["state"] = shown.state;
   app.dataset["talk"] = shown.talk;
@@ -224,7 +239,6 @@ function useStatus(status: Status): void {
   const before = facts.status?.access ?? null;
   turn.hasCamera = status.inboundVideo;
   change({ status });
-  document.title = status.name;
   element("name", HTMLElement).textContent = status.name;
   for (const name of document.querySelectorAll(".device-name")) name.textContent = status.name;
   recorder.showOwner(access.role === "owner");
@@ -250,6 +264,11 @@ function useStatus(status: Status): void {
     sessionStorage.setItem(SIGNED_OUT_KEY, "yes");
     stop();
   }
+let calledTimer: ReturnType<typeof setTimeout> | undefined;
+// The turn that is coming was waited for.
+let stoodInLine = false;
+// The chosen speaker; empty: the browser's default.
+let speaker = "";
 }
 
 // --- the service ---

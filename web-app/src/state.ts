@@ -29,6 +29,8 @@ export interface Facts {
   wasLive: boolean;
   turn: TurnPhase;
   talk: TalkState;
+  /** The turn came to this person out of the line, a moment ago. */
+  called: boolean;
   /** The camera is on. */
   camera: boolean;
   /** A sentence about the last talk attempt, such as a refused microphone; null when there is none. */
@@ -59,6 +61,8 @@ export interface Shown {
   detail: string;
   /** Draws attention: something needs the person's eye. */
   warn: boolean;
+  /** Who stood in line is on air, and may not have noticed. */
+  called: boolean;
   /** The role does not allow talking. */
   watchOnly: boolean;
   /** Talking is possible now. */
@@ -73,13 +77,15 @@ export interface Shown {
 export function show(facts: Facts): Shown {
   const state = callState(facts);
   const talk = talkShown(facts);
+  const told = line(facts, state);
   const role = facts.status?.access.role ?? null;
   const mayTalk = role === "talker" || role === "owner";
   return {
     state,
     talk,
     ...control(facts, talk),
-    ...line(facts, state),
+    ...told,
+    called: talk === "talking" && state === "live" && facts.called && !told.warn,
     watchOnly: role === "viewer",
     canTalk: mayTalk && state === "live",
     canTakeOver: role === "owner" && state === "live" && facts.talk.busy && facts.turn !== "sending",
@@ -151,7 +157,7 @@ function liveLine(facts: Facts): { headline: string; detail: string; warn: boole
     const others = waiters(talk.waiting);
     if (unheard) return warning("You are not heard", sentences(sentence(unheard), facts.camera ? "It sees you." : "", others));
     const told = fault || (facts.camera ? "The device hears and sees you." : "The device hears you.");
-    return calm("Talking", sentences(others, told, muted(facts)));
+    return calm(facts.called ? "You are on air" : "Talking", sentences(others, told, muted(facts)));
   }
   if (turn === "microphone") return calm("Starting your microphone", "If the browser asks, allow it.");
   if (turn === "starting") return calm("Your turn", "Connecting your microphone to the device.");

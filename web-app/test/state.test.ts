@@ -14,7 +14,7 @@ function status(role: Role | null, some: Partial<Status> = {}): Status {
 function facts(some: Partial<Facts> = {}): Facts {
   return {
     status: status("talker"), online: true, signalling: true, unanswered: false, turnedAway: null, call: "media", failure: null, picture: true, wasLive: true,
-    turn: "off", talk: { you: "idle", busy: false, place: 0, waiting: 0, version: 0, revokedBy: null }, camera: false, notice: null, ended: null, faults: {}, ...some,
+    turn: "off", talk: { you: "idle", busy: false, place: 0, waiting: 0, version: 0, revokedBy: null }, called: false, camera: false, notice: null, ended: null, faults: {}, ...some,
   };
 }
 
@@ -51,6 +51,15 @@ test("a device without a free place says so and that the call comes by itself", 
   const away = show(facts({ signalling: false, call: "idle", picture: false, wasLive: false, unanswered: true, turnedAway: "too many peers (64) are connected; try again when one has left" }));
   assert.deepEqual([away.state, away.headline], ["connecting", "No place free"]);
   assert.match(away.detail, /\(64\).*by itself/);
+});
+
+test("who stood in line is told that he is on air, unless nobody hears him", () => {
+  const called = show(facts({ turn: "sending", called: true }));
+  assert.deepEqual([called.called, called.headline, called.label], [true, "You are on air", "Talking"]);
+  assert.equal(show(facts({ turn: "sending" })).headline, "Talking");
+  assert.equal(show(facts({ turn: "off", called: true })).called, false);
+  const unheard = show(facts({ turn: "sending", called: true, status: status("talker", { talkSound: "muted" }) }));
+  assert.deepEqual([unheard.called, unheard.headline], [false, "You are not heard"]);
 });
 
 test("who starts to talk is not told to wait, who stands in line is", () => {
