@@ -65,6 +65,12 @@ pub async fn asset(State(state): State<AppState>, request: Request) -> Result<Re
     Err(Denied::not_found())
 }
 
+/// One file of the page in the binary, for who serves nothing else of it.
+pub fn embedded(name: &str) -> Result<Response, Denied> {
+    let found = FILES.iter().find(|(known, _)| *known == name).ok_or_else(Denied::not_found)?;
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(media_type(name)))], found.1).into_response())
+}
+
 /// The file a path stands for. Names are plain ASCII without escapes, so nothing can hide in one.
 fn file_name(path: &str) -> Option<String> {
     let path = path.strip_prefix('/')?;

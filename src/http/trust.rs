@@ -1,13 +1,13 @@
 //! The certificate authority for people: downloads and the page of steps, and the plain listener that has only these.
 //!
 //! In: the CA's public certificate. Out: it in three forms, and `/trust`; on the plain listener a redirect of all else.
-//! Never: a private key; anything of the API or the page over plain HTTP.
+//! Never: a private key; anything of the API or the page over plain HTTP, but the icon that `/trust` shows.
 //!
 //! Over plain HTTP somebody between could put another certificate in place of ours. So the page shows the fingerprint
 //! and asks to compare it with the device's own terminal.
 
 use super::denied::Denied;
-use super::{AllowedHosts, Link, guard};
+use super::{AllowedHosts, Link, assets, guard};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -69,7 +69,12 @@ pub fn help_router(trust: Trust, allowed: AllowedHosts, https_port: u16) -> Rout
         let front = front.clone();
         async move |request: Request| redirect(&front, &request)
     };
-    routes().with_state(trust).fallback(redirect).layer(middleware::from_fn_with_state(front, plain_guard))
+    let icon = get(async || assets::embedded("icon.svg"));
+    routes()
+        .with_state(trust)
+        .route("/icon.svg", icon)
+        .fallback(redirect)
+        .layer(middleware::from_fn_with_state(front, plain_guard))
 }
 
 struct Front {
@@ -94,7 +99,8 @@ async fn plain_guard(State(front): State<Arc<Front>>, request: Request, next: Ne
             denied.into_response()
         }
     };
-    let policy = HeaderValue::from_static("default-src 'none'; style-src 'self'; frame-ancestors 'none'");
+    let policy =
+        HeaderValue::from_static("default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'");
     guard::harden(response.headers_mut(), Some(policy), false);
     response
 }

@@ -56,6 +56,14 @@ async fn the_certificate_is_offered_in_all_forms_on_both_listeners() {
         }
         let style = listener.get("/trust.css").send(listener).await;
         assert_eq!((style.status, style.get("content-type")), (StatusCode::OK, "text/css; charset=utf-8"));
+        // What the page names is there: a link that leads nowhere, or to a certificate not trusted yet, is an error in the browser.
+        let text = page.text();
+        for (at, _) in text.match_indices("=\"/") {
+            let address = text[at + 2..].split('"').next().unwrap_or_default();
+            let found = listener.get(address).send(listener).await;
+            let unbuilt = address == "/icon.svg" && crate::http::assets::FILES.is_empty();
+            assert!(found.status == StatusCode::OK || address == "/" || unbuilt, "{address}: {}", found.status);
+        }
     }
 }
 
