@@ -97,6 +97,30 @@ def test_who_is_open_to_everybody_says_so(device: Start) -> None:
     assert "No password" not in one.log() and "is the owner" not in one.log()
 
 
+def test_a_browser_that_nobody_knows_logs_no_errors(device: Start, tmp_path: Path) -> None:
+    """Nothing is asked that can only be refused: at the first visit, after a sign-out, after a reload, and on the page on trust."""
+    one = with_password(device)
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = ChromiumPage(chromium.context().new_page())
+        sockets: list[str] = []
+        page.page.on("websocket", lambda socket: sockets.append(socket.url))
+        page.goto(one.url)
+        page.wait_data(view="sign-in")
+        assert sockets == []
+        submit(page, PASSWORD)
+        page.wait_data(view="call", state="live")
+        page.click("#settings-toggle")
+        page.click("#sign-out")
+        page.wait_data(view="sign-in")
+        page.page.reload()
+        page.wait_data(view="sign-in")
+        assert len(sockets) == 1
+        page.click("#sign-in-form a")
+        page.wait("the page on trust", "document.querySelector('.fingerprint code') !== null")
+        assert page.evaluate("document.querySelector('.brand img').naturalWidth > 0 && document.documentElement.scrollWidth <= innerWidth")
+        assert page.faults == []
+
+
 class OnTheNetwork(Device):
     """A device that listens on every network: then nobody is its owner just by being there."""
 

@@ -1,6 +1,7 @@
 //! What a viewer's browser measured from capture to screen.
 //!
-//! In: the figure for one of the caller's own peers. Out: nothing; owner and metrics have it then.
+//! In: the figure for one of the caller's own peers. Out: nothing; owner and metrics have it then, unless the peer watches no
+//! longer: a figure that was under way when a session ended is no mistake of anybody's.
 //! Never: another's figure; one that cannot be; more of them than a page has reason to send.
 
 use super::AppState;
@@ -20,7 +21,8 @@ pub fn routes() -> Router<AppState> {
     Router::new().route("/latency", post(shown))
 }
 
-/// Tells what the caller's browser measured from capture to screen, every ten seconds; for everybody who may watch.
+/// Tells what the caller's browser measured from capture to screen, every ten seconds; for everybody who may watch. What comes
+/// for a peer to which nothing is sent, or no longer, is dropped.
 #[utoipa::path(
     post,
     path = "/api/v1/latency",
@@ -30,7 +32,6 @@ pub fn routes() -> Router<AppState> {
         (status = 204),
         (status = 400, body = ApiError),
         (status = 404, body = ApiError),
-        (status = 409, body = ApiError),
         (status = 422, body = ApiError),
         (status = 429, body = ApiError)
     )
@@ -48,11 +49,7 @@ pub(super) async fn shown(
         return Err(Denied::new(StatusCode::UNPROCESSABLE_ENTITY, "badLatency", message));
     }
     match state.panel.metrics.shown(&request.peer, Duration::from_millis(ms.into())) {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
-        Err(NotTaken::NotWatching) => {
-            let message = "Nothing is sent to this peer; there is nothing that its browser could measure.";
-            Err(Denied::new(StatusCode::CONFLICT, "notWatching", message))
-        }
+        Ok(()) | Err(NotTaken::NotWatching) => Ok(StatusCode::NO_CONTENT),
         Err(NotTaken::TooSoon(wait)) => {
             let seconds = wait.as_secs() + 1;
             let message = format!("This peer told its figure a moment ago; the next one is taken in {seconds} s.");

@@ -45,9 +45,11 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::signalling::hub::Hub;
 use crate::signalling::ration::LogRation;
+use access::Caller;
 use assets::Page;
 use auth::{Attempts, Auth};
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Router, middleware};
@@ -134,10 +136,20 @@ pub fn router(state: AppState) -> Router {
 }
 
 /// Stock clients know no path: for them signalling is at `/` as well.
+///
+/// The page learns by `Server-Timing`, the one header that a script can read of its own page, whether signalling would be
+/// refused: it tries it ahead of everything else, and a browser writes each refusal into its console as an error.
 async fn root(State(state): State<AppState>, request: Request) -> Response {
     if guard::wants_websocket(request.headers()) {
         socket::upgrade(State(state), request).await.into_response()
     } else {
-        assets::asset(State(state), request).await.into_response()
+        let (mut parts, body) = request.into_parts();
+        let caller = Caller::from_request_parts(&mut parts, &state).await;
+        let mut page = assets::asset(State(state), Request::from_parts(parts, body)).await.into_response();
+        // Always told: a page out of the browser's cache keeps the header that it came with unless there is another.
+        let door =
+            if caller.is_ok_and(|caller| caller.grants.watch) { "door;desc=\"open\"" } else { "door;desc=\"shut\"" };
+        page.headers_mut().insert(HeaderName::from_static("server-timing"), HeaderValue::from_static(door));
+        page
     }
 }

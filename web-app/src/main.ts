@@ -26,12 +26,9 @@ import { Talkback } from "./views/talkback";
 import { canChooseSpeaker, Viewer } from "./views/viewer";
 
 const NOBODY: TalkState = { you: "idle", busy: false, place: 0, waiting: 0, version: 0, revokedBy: null };
-// Set while signed out: a WebSocket that would only be refused is then not tried ahead of the status.
+const NOTICE_MS = 15_000;
 // So long the page says that somebody out of the line is on air.
 const CALLED_MS = 8000;
-const SIGNED_OUT_KEY = "duplex.signed-out";
-
-const NOTICE_MS = 15_000;
 
 const app = element("app", HTMLElement);
 const facts: Facts = {
@@ -43,10 +40,10 @@ const facts: Facts = {
   call: "idle",
   failure: null,
   picture: false,
-  called: false,
   wasLive: false,
   turn: "off",
   talk: NOBODY,
+  called: false,
   camera: false,
   notice: null,
   ended: null,
@@ -113,10 +110,10 @@ const talkback = new Talkback({
   },
   end: () => turn.end(),
   takeOver: () => void turn.begin(true),
-    speaker = deviceId;
   toggleCamera: () => void turn.toggleCamera(),
   chooseMicrophone: (deviceId) => void turn.useMicrophone(deviceId),
   chooseSpeaker(deviceId) {
+    speaker = deviceId;
     viewer.useSpeaker(deviceId).catch((error: Error) => {
       change({ notice: { headline: "The speaker cannot be used", detail: error.message } });
     });
@@ -215,12 +212,12 @@ const signIn = new SignIn({
 function change(some: Partial<Facts>): void {
   Object.assign(facts, some);
   const shown = show(facts);
-  app.toggleAttribute("data-called", shown.called);
-  // In the tab's name, too: who waits looks elsewhere.
-  if (facts.status) document.title = (shown.talk === "talking" ? "On air · " : "") + facts.status.name;
   if (shown.state === "live") facts.wasLive = true;
   app.dataset["state"] = shown.state;
   app.dataset["talk"] = shown.talk;
+  app.toggleAttribute("data-called", shown.called);
+  // In the tab's name, too: who waits looks elsewhere.
+  if (facts.status) document.title = (shown.talk === "talking" ? "On air · " : "") + facts.status.name;
   viewer.show(shown);
   talkback.show(shown, turn.wanted);
 }
@@ -257,23 +254,21 @@ function useStatus(status: Status): void {
     if (view !== "call") change({ ended: null });
   }
   if (view === "call") {
-    sessionStorage.removeItem(SIGNED_OUT_KEY);
     client.watch(status.deviceId, status.iceServers);
     if (!started && facts.ended === null) start();
   } else {
-    sessionStorage.setItem(SIGNED_OUT_KEY, "yes");
     stop();
   }
-let calledTimer: ReturnType<typeof setTimeout> | undefined;
-// The turn that is coming was waited for.
-let stoodInLine = false;
-// The chosen speaker; empty: the browser's default.
-let speaker = "";
 }
 
 // --- the service ---
 
 let noticeTimer: ReturnType<typeof setTimeout> | undefined;
+let calledTimer: ReturnType<typeof setTimeout> | undefined;
+// The turn that is coming was waited for.
+let stoodInLine = false;
+// The chosen speaker; empty: the browser's default.
+let speaker = "";
 let started = false;
 // The person signs out: nobody has to say why the call ends.
 let leaving = false;
@@ -392,6 +387,12 @@ async function showClips(): Promise<void> {
   }
 }
 
+/** Whether the service said with the page that it knows nobody in this browser: signalling would only be refused. */
+function doorIsShut(): boolean {
+  const [page] = performance.getEntriesByType("navigation") as PerformanceNavigationTiming[];
+  return page?.serverTiming?.some(({ name, description }) => name === "door" && description === "shut") ?? false;
+}
+
 /** A track without frames: a canvas that nobody draws on. */
 function blankVideo(): MediaStreamTrack {
   const canvas = document.createElement("canvas");
@@ -413,6 +414,6 @@ document.addEventListener("visibilitychange", () => {
 capture.onDevicesChanged(() => void showChoices());
 followEscape();
 
-if (sessionStorage.getItem(SIGNED_OUT_KEY) === null) start();
+if (!doorIsShut()) start();
 void refresh();
 change({});

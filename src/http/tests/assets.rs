@@ -44,6 +44,19 @@ async fn files_come_with_type_and_caching() {
 }
 
 #[tokio::test]
+async fn the_page_is_told_whether_signalling_would_be_refused() {
+    let service = Service::start(Setup { passwords: ALL_ROLES, ..Setup::default() }).await;
+    let viewer = service.sign_in(VIEWER).await;
+    let door = |reply: Reply| reply.get("server-timing").to_owned();
+    assert_eq!(door(service.get("/").send(&service).await), "door;desc=\"shut\"");
+    assert_eq!(door(service.get("/").header("cookie", &viewer).send(&service).await), "door;desc=\"open\"");
+    let wrong = service.get("/").header("authorization", "Bearer dpx_none").send(&service).await;
+    assert_eq!(door(wrong), "door;desc=\"shut\"");
+    let open = Service::start(Setup::default()).await;
+    assert_eq!(door(open.get("/").send(&open).await), "door;desc=\"open\"");
+}
+
+#[tokio::test]
 async fn folders_have_their_page_and_no_list() {
     let dir = web_app();
     let service = Service::start(Setup { web_app: Some(dir.path().join("app")), ..Setup::default() }).await;

@@ -254,7 +254,7 @@ async fn a_browsers_figure_is_taken_for_ones_own_peer_within_bounds_and_seldom()
     };
     tell(json!(80), "").send(&service).await.denied(401, "notSignedIn");
     tell(json!(80), &owner).send(&service).await.denied(404, "unknownPeer");
-    tell(json!(80), &viewer).send(&service).await.denied(409, "notWatching");
+    assert_eq!(tell(json!(80), &viewer).send(&service).await.status, StatusCode::NO_CONTENT, "dropped");
     let metrics = &service.state.panel.metrics;
     drop(metrics.session_began("session", &socket.id));
     for wrong in [json!(-1), json!(80.5), json!(null), json!("80"), json!(1e300)] {
