@@ -95,6 +95,17 @@ def test_who_is_not_heard_and_only_while_somebody_talks(device: Start, tmp_path:
             assert page.evaluate("document.getElementById('state').dataset.warn") == "false"
 
 
+def test_a_missing_camera_is_told_in_words(device: Start, tmp_path: Path) -> None:
+    """Those who watch read a sentence; what the configuration calls it stands in the log."""
+    one = device("--video", "camera:none-of-this-name", "--audio", "microphone:hw:CARD=Nobody")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url)
+        both = 'No picture The camera "none-of-this-name" is not there. The microphone "hw:CARD=Nobody" is not there.'
+        wait_for("both sentences", lambda: page.state_line() == both)
+        one.wait_for_log("source failed.*camera:none-of-this-name")
+        one.wait_for_log("source failed.*microphone:hw:CARD=Nobody")
+
+
 def test_who_is_muted_is_told_and_told_again_when_he_is_heard(device: Start, tmp_path: Path) -> None:
     one = device("--sound", f"file:{tmp_path / 'talk.wav'}")
     with Chromium(tmp_path / "home", one.ca) as chromium:

@@ -141,6 +141,28 @@ pub fn find(class: Class, name: Option<&str>) -> Result<Device, Error> {
     }
 }
 
+/// Why a device of this class does not serve, for people who need not know its name; that stands in the log.
+pub fn told(class: Class, reason: &str) -> String {
+    let word = class.word();
+    match reason {
+        UNPLUGGED => format!("the {word} was unplugged"),
+        "it ended" => format!("the {word} has stopped"),
+        NO_DATA => format!("the {word} gives nothing"),
+        // The rest is what its owner can do.
+        _ if reason.starts_with(&format!("{word} \"")) => format!("the {}", reason.split(';').next().unwrap_or(reason)),
+        _ if reason.starts_with(&format!("no {word} ")) => reason.to_owned(),
+        _ => match reason.strip_prefix("nothing has come from it") {
+            Some(since) => format!("nothing has come from the {word}{since}"),
+            None => format!("the {word} cannot be used: {reason}"),
+        },
+    }
+}
+
+/// Said of a device whose path is gone.
+pub const UNPLUGGED: &str = "it was unplugged";
+/// Said of a source that opens and then is silent.
+pub const NO_DATA: &str = "no data came";
+
 /// Something that changes when devices of a class come or go.
 pub fn seen(class: Class) -> String {
     match class {
@@ -169,4 +191,25 @@ fn is_named(device: &Device, name: &str) -> bool {
 
 fn not_there(class: Class, name: &str) -> Error {
     Error::NotThere { class, name: name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_device_is_told_in_a_sentence() {
+        let absent = Error::None { class: Class::Camera }.to_string();
+        let other = not_there(Class::Microphone, "hw:1").to_string();
+        for (class, reason, sentence) in [
+            (Class::Camera, absent.as_str(), "no camera is connected"),
+            (Class::Microphone, other.as_str(), "the microphone \"hw:1\" is not there"),
+            (Class::Camera, UNPLUGGED, "the camera was unplugged"),
+            (Class::Camera, "nothing has come from it for 2 s", "nothing has come from the camera for 2 s"),
+            (Class::Camera, NO_DATA, "the camera gives nothing"),
+            (Class::Speaker, "device busy", "the speaker cannot be used: device busy"),
+        ] {
+            assert_eq!(told(class, reason), sentence);
+        }
+    }
 }

@@ -109,14 +109,20 @@ async fn tell(
     told: &mut Option<String>,
     faults: &mpsc::UnboundedSender<Fault>,
 ) -> Option<Source> {
-    let mut message = format!("{}: {reason}", wanted.label());
     // Those who watch read it, too: a file by its name, wherever it is kept.
-    if let Some((path, name)) = wanted.path().and_then(|path| Some((path.to_str()?, path.file_name()?.to_str()?))) {
-        message = message.replace(path, name);
-    }
+    let named = |text: String| match wanted.path().and_then(|path| Some((path.to_str()?, path.file_name()?.to_str()?)))
+    {
+        Some((path, name)) => text.replace(path, name),
+        None => text,
+    };
+    let message = match wanted.device_class() {
+        Some(class) => devices::told(class, reason),
+        None => named(format!("{}: {reason}", wanted.label())),
+    };
     if told.as_ref() == Some(&message) {
         return None;
     }
+    tracing::warn!(source = named(wanted.label()), reason = named(reason.to_owned()), "source failed; trying again");
     report(wanted, Some(message.clone()), faults);
     let card = if wanted.has_video() { show_card(&message, setup, inlets).await } else { None };
     *told = Some(message);
@@ -188,7 +194,7 @@ async fn start(wanted: &Wanted, setup: &Arc<Setup>, inlets: &Inlets) -> Result<S
         tokio::select! {
             _ = arrived.recv() => {}
             event = failure(&mut source) => return Err(Error::Input(event)),
-            () = tokio::time::sleep_until(deadline) => return Err(Error::Input("no data came".into())),
+            () = tokio::time::sleep_until(deadline) => return Err(Error::Input(devices::NO_DATA.into())),
         }
     }
     Ok(source)
@@ -219,7 +225,7 @@ async fn follow(source: &mut Source) -> Option<String> {
             },
             _ = look.tick() => {
                 if source.device.as_ref().is_some_and(|device| !device.is_there()) {
-                    return Some("it was unplugged".to_owned());
+                    return Some(devices::UNPLUGGED.to_owned());
                 }
                 let now = source.flow.load(Ordering::Relaxed);
                 if now != count {
@@ -266,7 +272,7 @@ fn rewind(source: &Source, flush: bool) {
 
 async fn show_card(message: &str, setup: &Setup, inlets: &Inlets) -> Option<Source> {
     let shown = async {
-        let mut card = source::card(message, &setup.format)?;
+        let mut card = source::card(&capitalised(message), &setup.format)?;
         if let Some(outlet) = &card.video {
             bridge::join(outlet, &[&inlets.picture], |_| {});
         }
@@ -274,4 +280,27 @@ async fn show_card(message: &str, setup: &Setup, inlets: &Inlets) -> Option<Sour
         Ok::<_, Error>(card)
     };
     shown.await.inspect_err(|error| tracing::warn!(%error, "cannot show the card")).ok()
+}
+
+/// As a sentence begins; what begins with a value of the configuration, such as `file:`, keeps its spelling.
+fn capitalised(text: &str) -> String {
+    let first = text.split(' ').next().unwrap_or_default();
+    if first.contains(':') {
+        return text.to_owned();
+    }
+    let mut rest = text.chars();
+    let first = rest.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(rest).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_begins_as_a_sentence_does() {
+        assert_eq!(capitalised("no camera is connected"), "No camera is connected");
+        assert_eq!(capitalised("file:film.mp4: it is gone"), "file:film.mp4: it is gone");
+        assert_eq!((capitalised(""), capitalised("ärger")), (String::new(), "ärger".to_owned()));
+    }
 }

@@ -119,9 +119,8 @@ impl Task {
                     }
                 }
                 Woken::Fault(Fault { part, message }) => {
-                    match &message {
-                        Some(message) => tracing::warn!(?part, message, "source failed; trying again"),
-                        None => tracing::debug!(?part, "source works"),
+                    if message.is_none() {
+                        tracing::debug!(?part, "source works");
                     }
                     if part == Part::Video {
                         if let Some(message) = &message {

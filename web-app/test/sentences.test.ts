@@ -31,6 +31,7 @@ test("a file is called by its name alone", () => {
 test("the fault names the person who talks", () => {
   assert.equal(fault("the talker is not heard: it was unplugged", true), "You are not heard: it was unplugged.");
   assert.equal(fault("the talker is not heard: it was unplugged", false), "The talker is not heard: it was unplugged.");
-  assert.equal(fault("camera:auto: it was unplugged", true), "camera:auto: it was unplugged.");
+  assert.equal(fault("the camera was unplugged", true), "The camera was unplugged.");
+  assert.equal(fault("file:clip.mp4: it is gone", true), "file:clip.mp4: it is gone.");
   assert.equal(fault("no camera is there", true), "No camera is there.");
 });
