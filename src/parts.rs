@@ -3,7 +3,7 @@
 //! In: the checked [`Config`]; files with credentials. Out: settings of outgoing and incoming media and of recording, the
 //! first status, addresses for people. Never: starts anything; a credential in a message.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,7 +146,8 @@ fn encoded(text: &str) -> String {
         .collect()
 }
 
-/// Where the page is, for a person: the addresses that are listened on by the names of this machine.
+/// Where the page is, for a person: the addresses that are listened on by the names of this machine; first those that are likely
+/// to work from other machines.
 pub fn urls(config: &Config, local: &[SocketAddr]) -> Vec<String> {
     let scheme = if config.plain { "http" } else { "https" };
     let mut hosts: Vec<(String, u16)> = Vec::new();
@@ -159,6 +160,8 @@ pub fn urls(config: &Config, local: &[SocketAddr]) -> Vec<String> {
             hosts.push((address.ip().to_string(), address.port()));
         }
     }
+    let outward = outward();
+    hosts.sort_by_key(|(host, _)| reach(host, &config.names, &outward));
     let mut urls: Vec<String> = Vec::new();
     for (host, port) in hosts {
         let url = format!("{scheme}://{host}:{port}/");
@@ -169,6 +172,32 @@ pub fn urls(config: &Config, local: &[SocketAddr]) -> Vec<String> {
     urls
 }
 
+/// How likely a host is reached by that from another machine; 0 is the likeliest. A name that nobody has given may be known to
+/// this machine alone, and some of its addresses lead to containers only: the one of the default route leads out.
+fn reach(host: &str, given: &[String], outward: &[IpAddr]) -> u8 {
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(address) if address.is_loopback() => 7,
+        Err(_) if host == "localhost" => 6,
+        _ if given.iter().any(|name| name == host) => 0,
+        Ok(address) if outward.contains(&address) => 1,
+        Err(_) if host.ends_with(".local") => 2,
+        Ok(IpAddr::V4(address)) if !address.is_link_local() => 3,
+        Err(_) => 4,
+        Ok(_) => 5,
+    }
+}
+
+/// This machine's own ends of its default routes. Nothing is sent for it: the system only chooses the address.
+fn outward() -> Vec<IpAddr> {
+    let own = |from: &str, to: &str| {
+        let socket = UdpSocket::bind(from).ok()?;
+        socket.connect(to).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    // Addresses for documentation (RFC 5737, RFC 3849).
+    [own("0.0.0.0:0", "198.51.100.1:9"), own("[::]:0", "[2001:db8::1]:9")].into_iter().flatten().collect()
+}
+
 fn bracketed(name: &duplex_pki::Name) -> String {
     let text = name.to_string();
     if text.contains(':') { format!("[{text}]") } else { text }
@@ -177,6 +206,16 @@ fn bracketed(name: &duplex_pki::Name) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_that_work_from_elsewhere_come_first() {
+        let mut hosts =
+            ["localhost", "127.0.0.1", "[::1]", "[fe80::1]", "box", "172.17.0.1", "box.local", "192.0.2.7", "door.lan"];
+        hosts.sort_by_key(|host| reach(host, &["door.lan".to_owned()], &[IpAddr::from([192, 0, 2, 7])]));
+        let wanted =
+            ["door.lan", "192.0.2.7", "box.local", "172.17.0.1", "box", "[fe80::1]", "localhost", "127.0.0.1", "[::1]"];
+        assert_eq!(hosts, wanted);
+    }
 
     #[test]
     fn ice_servers_become_gstreamer_uris() {
