@@ -94,7 +94,7 @@ pub fn parse(text: &str) -> Result<Settings, Vec<String>> {
                 for key in table.keys().filter(|key| RESERVED.contains(&key.as_str())) {
                     problems.push(format!("service.{key}: is fixed on the appliance"));
                 }
-                for key in table.keys().filter(|key| key.starts_with("publish-")) {
+                for key in table.keys().filter(|key| *key == "publish" || key.starts_with("publish-")) {
                     problems.push(format!(
                         "service.{key}: is written under [publish] on the appliance, with url, token and ca"
                     ));

@@ -278,6 +278,14 @@ const OTHER_VARIABLES: [&str; 3] = ["DUPLEX_CONFIG", "DUPLEX_CACHE", "DUPLEX_SER
 /// The sentence for an unknown key, with the known one that was probably meant.
 fn unknown(name: &str, known: &[&str]) -> String {
     let plain = |text: &str| text.to_ascii_lowercase().replace('_', "-");
+    // The first word of some, such as `publish`.
+    let begun = format!("{}-", plain(name));
+    if let [others @ .., last] =
+        known.iter().copied().filter(|known| known.starts_with(&begun)).collect::<Vec<_>>().as_slice()
+    {
+        let all = if others.is_empty() { (*last).to_owned() } else { format!("{} or {last}", others.join(", ")) };
+        return format!("is not a known key; did you mean {all}?");
+    }
     let nearest = known.iter().map(|candidate| (distance(&plain(name), candidate), candidate)).min();
     match nearest {
         // A third of the letters wrong is no longer a slip of the finger.

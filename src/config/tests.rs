@@ -639,3 +639,19 @@ fn a_camera_is_set_by_its_own_keys() {
     assert_eq!(lines.len(), 2, "{lines:#?}");
     assert!(lines[0].contains("/nowhere.wav") || lines[1].contains("/nowhere.wav"), "{lines:#?}");
 }
+
+#[test]
+fn the_first_word_of_keys_leads_to_them() {
+    let said = |name: &str| {
+        let values = toml::Table::from_iter([(name.to_owned(), "x".into())]);
+        let mut layers = super::layers::Layers::defaults();
+        layers.file(Path::new("duplex.toml"), &values);
+        layers.finish().unwrap_err().to_string()
+    };
+    assert!(
+        said("publish").contains("did you mean publish-url, publish-token-file or publish-ca?"),
+        "{}",
+        said("publish")
+    );
+    assert!(said("ice").contains("did you mean ice-server?"), "{}", said("ice"));
+}
