@@ -83,24 +83,31 @@ newer_than() {
   [ ! -e "$stamp" ] || [ -n "$(find "$@" -newer "$stamp" -print -quit)" ]
 }
 
+web_app_inputs=(web-app/src web-app/public web-app/index.html web-app/package.json web-app/package-lock.json web-app/vite.config.ts web-app/tsconfig.json)
+
 build_web_app() {
-  local inputs=(web-app/src web-app/public web-app/index.html web-app/package.json web-app/package-lock.json web-app/vite.config.ts web-app/tsconfig.json)
   if newer_than web-app/node_modules/.package-lock.json web-app/package-lock.json; then
     say "fetching the web app's libraries"
     (cd web-app && npm ci --no-audit --no-fund --loglevel=error) >&2
     touch web-app/node_modules/.package-lock.json
   fi
-  if newer_than web-app/dist/index.html "${inputs[@]}"; then
+  if newer_than web-app/dist/index.html "${web_app_inputs[@]}"; then
     say "building the web app"
     (cd web-app && npm run --silent build) >&2
   fi
 }
 
+# Whether something that the program is made of is newer than its last build.
+program_is_old() {
+  [ ! -x target/release/duplex ] || newer_than target/release/.duplex-built Cargo.toml Cargo.lock .cargo build.rs src pki/Cargo.toml pki/src "${web_app_inputs[@]}"
+}
+
 # build CARGO_ARGS...: the page goes into the program, so it comes first.
 build() {
   build_web_app
-  say "building the service (the first time takes some minutes)"
+  if program_is_old; then say "building the service (the first time takes some minutes)"; fi
   cargo build --release --locked "$@" >&2
+  touch target/release/.duplex-built
 }
 
 # The Python tools of tests and measurements, in a folder of their own.
