@@ -101,7 +101,7 @@ def test_unknown_keys_and_wrong_values_are_refused_together(tmp_path: Path, comm
     assert not state.exists()
 
 
-@pytest.mark.parametrize(("text", "words"), [("width = ", ["line 1"]), ("\x00", ["not valid TOML"]), (None, ["No such file"])])
+@pytest.mark.parametrize(("text", "words"), [("width = ", ["line 1"]), ("\x00", ["not valid TOML"]), (None, ["no such file"])])
 def test_a_file_that_is_no_configuration(tmp_path: Path, text: str | None, words: list[str]) -> None:
     file = tmp_path / "duplex.toml"
     if text is not None:
@@ -331,5 +331,5 @@ def test_a_state_folder_of_another_user(tmp_path: Path) -> None:
         [program, "run", "--listen", "127.0.0.1:0", "--state-dir", state], user="nobody", group="nogroup", extra_groups=[],
         cwd="/", capture_output=True, text=True, timeout=30, env={"PATH": "/usr/bin:/bin"},
     )
-    one_sentence(done, 1, str(state), "ermission denied")
+    one_sentence(done, 1, str(state), "permission denied")
     assert list(state.iterdir()) == []

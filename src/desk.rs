@@ -19,6 +19,7 @@ use crate::recording::{self, Recorder};
 use crate::session::{Effect, TalkLock, Turns};
 use crate::signalling::hub::Hub;
 use crate::signalling::{Notice, PeerId};
+use crate::words;
 
 /// The service is stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -480,6 +481,7 @@ impl Task {
     }
 
     fn fault(&mut self, part: Part, message: Option<String>) {
+        let message = message.map(words::plain);
         let mut before = None;
         self.faults.send_modify(|faults| {
             before = match &message {

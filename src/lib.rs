@@ -49,6 +49,7 @@ pub mod signaller;
 pub mod signalling;
 pub mod steering;
 pub mod transport;
+pub mod words;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -16,7 +16,7 @@ use duplex::cli_owner::{self, Question};
 use duplex::cli_place::Place;
 use duplex::config::{self, Config, Flags, LogFormat};
 use duplex::log_tail::LogTail;
-use duplex::{appliance, cli_auth, cli_steering, control, devices, doctor, health};
+use duplex::{appliance, cli_auth, cli_steering, control, devices, doctor, health, words};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -176,11 +176,12 @@ fn main() -> ExitCode {
 
 /// The error with its causes in one line; a cause that the text has already is not said twice.
 fn sentence(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match () {
+    let text = error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match () {
         () if text.is_empty() => cause,
         () if text.contains(&cause) => text,
         () => format!("{text}: {cause}"),
-    })
+    });
+    words::plain(text)
 }
 
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {

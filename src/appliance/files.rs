@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::Error;
+use crate::words::plain;
 
 /// Replaces a file, and its folder if that is missing.
 ///
@@ -50,11 +51,11 @@ pub fn read(path: &Path) -> Option<String> {
 pub fn text(path: &Path) -> Result<Option<String>, String> {
     match fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("cannot be read: {error}")),
+        Err(error) => return Err(format!("cannot be read: {}", plain(error))),
         Ok(metadata) if metadata.len() > LARGEST => return Err(format!("is larger than {} KiB", LARGEST / 1024)),
         Ok(_) => {}
     }
-    let bytes = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let bytes = fs::read(path).map_err(|error| format!("cannot be read: {}", plain(error)))?;
     String::from_utf8(bytes).map(Some).map_err(|_| "is not UTF-8; save it with the encoding UTF-8".to_owned())
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::layers::Layers;
 use super::{IceServer, PictureSink, Publish, SoundSink, publish};
+use crate::words::plain;
 
 /// Fills in the default of `state-dir`, which depends on the environment.
 pub(super) fn state_dir(layers: &mut Layers, env: &dyn Fn(&str) -> Option<String>) {
@@ -134,7 +135,8 @@ fn published(layers: &mut Layers) {
 
 /// Says what is wrong with the address on the first line of a file, without a word of it.
 fn address_in(path: &Path) -> Result<(), String> {
-    let cannot = |error| format!("must be a file that can be read, but {}: {error}", path.display());
+    let cannot =
+        |error: std::io::Error| format!("must be a file that can be read, but {}: {}", path.display(), plain(error));
     let text = fs::read_to_string(path).map_err(cannot)?;
     let address = publish::address(text.lines().next().unwrap_or_default().trim());
     address.map(drop).map_err(|rule| format!("is a file whose first line {rule}"))
@@ -180,7 +182,8 @@ fn media(layers: &mut Layers) {
 
 /// Says what is wrong with a file that must be read.
 fn readable_file(path: &Path) -> Result<(), String> {
-    let cannot = |error| format!("must be a file that can be read, but {}: {error}", path.display());
+    let cannot =
+        |error: std::io::Error| format!("must be a file that can be read, but {}: {}", path.display(), plain(error));
     // Asked before opening, because opening a pipe would wait for its writer.
     if !fs::metadata(path).map_err(cannot)?.is_file() {
         return Err(format!("must be a file, but {} is none", path.display()));
@@ -192,7 +195,7 @@ fn readable_file(path: &Path) -> Result<(), String> {
 /// As [`readable_file`], and not open to everybody on the machine.
 fn secret_file(path: &Path) -> Result<(), String> {
     readable_file(path)?;
-    let mode = fs::metadata(path).map_err(|error| format!("must be readable: {error}"))?.permissions().mode();
+    let mode = fs::metadata(path).map_err(|error| format!("must be readable: {}", plain(error)))?.permissions().mode();
     if mode & 0o007 != 0 {
         return Err(format!("must not be open to everybody; run `chmod 600 {}`", path.display()));
     }

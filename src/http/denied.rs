@@ -5,6 +5,7 @@
 //! Never: secrets, or how the inside looks.
 
 use crate::api::{ApiError, ErrorBody};
+use crate::words;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -30,7 +31,7 @@ pub struct Mark(pub &'static str);
 impl Denied {
     /// A refusal without a time to wait.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry_after: None }
+        Self { status, code, message: words::plain(message.into()), retry_after: None }
     }
 
     /// The caller is not known.
