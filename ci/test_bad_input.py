@@ -78,6 +78,7 @@ def test_doctor_names_a_missing_element_and_a_taken_help_port(tmp_path: Path, wi
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
     assert done.returncode == 1 and len(failed) == 2, done.stdout + done.stderr
     assert "textoverlay" in failed[0] and "gstreamer1.0-x" in failed[0] and f"port 127.0.0.1:{port}" in failed[1]
+    assert done.stdout.splitlines()[-1].startswith("2 things to mend before the service starts")
 
 
 @pytest.mark.parametrize("command", ["run", "check-config"])
@@ -332,4 +333,11 @@ def test_a_state_folder_of_another_user(tmp_path: Path) -> None:
         cwd="/", capture_output=True, text=True, timeout=30, env={"PATH": "/usr/bin:/bin"},
     )
     one_sentence(done, 1, str(state), "permission denied")
+    looked = subprocess.run(
+        [program, "doctor", "--listen", "127.0.0.1:0", "--sound", "discard", "--state-dir", state], user="nobody", group="nogroup", extra_groups=[],
+        cwd="/", capture_output=True, text=True, timeout=60, env={"PATH": "/usr/bin:/bin"},
+    )
+    failed = [line for line in looked.stdout.splitlines() if line.startswith("FAIL")]
+    assert looked.returncode == 1 and any(str(state) in line and "permission denied" in line for line in failed), looked
+    assert re.search(r"\d things? to mend", looked.stdout.splitlines()[-1]), looked.stdout
     assert list(state.iterdir()) == []

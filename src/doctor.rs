@@ -1,6 +1,7 @@
 //! `duplex doctor`: everything the service needs, looked at one by one.
 //!
-//! In: the configuration. Out: a list of findings, each failure with what to do. Never: changes anything.
+//! In: the configuration. Out: a list of findings, each failure with what to do, and what they come to. Never: changes anything;
+//! the file with which it tries whether the state folder can be written is gone at once.
 
 use std::fmt;
 use std::net::TcpListener;
@@ -9,7 +10,7 @@ use std::path::Path;
 use crate::config::{AudioSource, Config, SoundSink, VideoSource};
 use crate::devices::{self, Class, board};
 use crate::pipeline;
-use crate::{control, needs};
+use crate::{control, needs, words};
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +41,21 @@ impl fmt::Display for Finding {
             Verdict::Warning => "warn ",
             Verdict::Bad => "FAIL ",
         };
-        write!(f, "{mark} {}: {}", self.what, self.detail)
+        write!(f, "{mark} {}: {}", self.what, words::plain(&self.detail))
+    }
+}
+
+/// What the findings come to, in a line.
+pub fn summary(findings: &[Finding]) -> String {
+    let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
+    let things = |count| if count == 1 { "1 thing".to_owned() } else { format!("{count} things") };
+    match (count(Verdict::Bad), count(Verdict::Warning)) {
+        (0, 0) => "all is well".to_owned(),
+        (0, warnings) => format!("the service starts; {} to look at", things(warnings)),
+        (bad, 0) => format!("{} to mend before the service starts", things(bad)),
+        (bad, warnings) => {
+            format!("{} to mend before the service starts, {} to look at", things(bad), things(warnings))
+        }
     }
 }
 
@@ -91,18 +106,31 @@ pub fn examine(config: &Config) -> Vec<Finding> {
         }
     }
     certificate(config, &mut find);
-    match std::fs::metadata(&config.state_dir) {
-        Ok(_) => find("state folder", Verdict::Good, config.state_dir.display().to_string()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            find("state folder", Verdict::Good, format!("{} will be made", config.state_dir.display()));
-        }
-        Err(error) => find("state folder", Verdict::Bad, format!("{}: {error}", config.state_dir.display())),
-    }
+    let (verdict, detail) = state_folder(&config.state_dir);
+    find("state folder", verdict, detail);
     match time::OffsetDateTime::now_utc().year() {
         2025.. => find("clock", Verdict::Good, "plausible".into()),
         year => find("clock", Verdict::Bad, format!("says {year}: certificates will not be valid; set the time")),
     }
     findings
+}
+
+/// Tries whether the folder can be written, or made where there is none yet.
+fn state_folder(folder: &Path) -> (Verdict, String) {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    // Of a folder that is to be made, the one that is there already.
+    let there = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(&absolute);
+    let probe = there.join(format!(".duplex-doctor-{}", std::process::id()));
+    let tried = std::fs::File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe));
+    let shown = folder.display();
+    match tried {
+        Ok(()) if there == absolute => (Verdict::Good, shown.to_string()),
+        Ok(()) => (Verdict::Good, format!("{shown} will be made")),
+        Err(error) => {
+            let remedy = "let this user write there, or name another folder with --state-dir";
+            (Verdict::Bad, format!("{shown}: {} cannot be written: {error}; {remedy}", there.display()))
+        }
+    }
 }
 
 /// Says of the cameras made for the board what is known of them and of the kernel.
@@ -163,6 +191,35 @@ fn wanted_devices(config: &Config) -> Vec<(Class, Option<String>, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_folder_is_tried() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("a/b");
+        assert_eq!(state_folder(&folder), (Verdict::Good, format!("{} will be made", folder.display())));
+        std::fs::create_dir_all(&folder).unwrap();
+        assert_eq!(state_folder(&folder), (Verdict::Good, folder.display().to_string()));
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "nothing is left behind");
+        let file = root.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for wrong in [file.clone(), file.join("below")] {
+            let (verdict, detail) = state_folder(&wrong);
+            assert!(verdict == Verdict::Bad && detail.contains("--state-dir"), "{detail}");
+        }
+    }
+
+    #[test]
+    fn the_summary_counts() {
+        let with = |verdicts: &[Verdict]| {
+            let one = |verdict: &Verdict| Finding { verdict: *verdict, what: String::new(), detail: String::new() };
+            summary(&verdicts.iter().map(one).collect::<Vec<_>>())
+        };
+        let (good, warning, bad) = (Verdict::Good, Verdict::Warning, Verdict::Bad);
+        assert_eq!(with(&[good, good]), "all is well");
+        assert_eq!(with(&[good, warning]), "the service starts; 1 thing to look at");
+        assert_eq!(with(&[bad, good, bad]), "2 things to mend before the service starts");
+        assert_eq!(with(&[bad, warning]), "1 thing to mend before the service starts, 1 thing to look at");
+    }
 
     #[test]
     fn a_board_s_camera_is_a_warning_only_where_it_explains_something() {

@@ -41,7 +41,7 @@ enum Command {
     CheckConfig(Box<Flags>),
     /// Print a complete, commented configuration file
     SampleConfig,
-    /// Look at everything the service needs, and say what to install or change
+    /// Look at everything the service needs, and say what to install or change; fails if the service would not start
     Doctor(Box<Flags>),
     /// List cameras, microphones and speakers
     Devices,
@@ -202,6 +202,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             for finding in &findings {
                 print(&format!("{finding}\n"))?;
             }
+            print(&format!("\n{}\n", doctor::summary(&findings)))?;
             if findings.iter().any(|finding| finding.verdict == doctor::Verdict::Bad) {
                 return Ok(ExitCode::FAILURE);
             }
