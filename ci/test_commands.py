@@ -185,6 +185,16 @@ def test_say_and_play_without_a_service_and_without_a_viewer(device: Start, tmp_
         assert refused.returncode == 1 and sentence in refused.stderr and len(refused.stderr.splitlines()) == 1, refused
 
 
+def test_a_recording_that_runs_is_told(device: Start) -> None:
+    one = device()
+    began = one.command("record", "start")
+    assert began.returncode == 0 and "is being recorded" in began.stdout, began
+    again = one.command("record", "start")
+    stopped = one.command("record", "stop")
+    name = stopped.stdout.removeprefix("recorded ").strip()
+    assert again.returncode == 0 and again.stdout.startswith(f"already recording to {name};"), (again, stopped)
+
+
 def test_a_service_that_hangs_is_waited_for_aloud_and_then_given_up(device: Start) -> None:
     one = device()
     assert one.process

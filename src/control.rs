@@ -258,8 +258,8 @@ async fn obey(request: Request, parts: &Parts) -> Result<Told, String> {
             let refused = |reason| format!("nothing is recorded: {reason}");
             let file = parts.recorder.open_file();
             parts.recorder.record(on).await.map_err(refused)?;
-            // Which recording it was that a stop has ended; null: there was none.
-            return Ok(if on { Told::Done } else { Told::Owner(file.into()) });
+            // Which recording it was that a stop has ended, or that a start has found; null: there was none.
+            return Ok(Told::Owner(file.into()));
         }
         Request::Owner { question } => return http::local::answer(&parts.state, question).await.map(Told::Owner),
     };

@@ -247,6 +247,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Record { action, place } => {
             let told = put(&place, &control::Request::Record { on: action == RecordAction::Start })?;
             print(&match (action, told) {
+                (RecordAction::Start, control::Told::Owner(serde_json::Value::String(file))) => {
+                    format!("already recording to {file}; `duplex record stop` ends it\n")
+                }
                 (RecordAction::Start, _) => "the call is being recorded; `duplex record stop` ends it\n".to_owned(),
                 (RecordAction::Stop, control::Told::Owner(serde_json::Value::String(file))) => {
                     format!("recorded {file}\n")
