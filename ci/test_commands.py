@@ -148,7 +148,7 @@ def test_pki_from_the_root_to_pkcs12(tmp_path: Path) -> None:
 def test_passwd(tmp_path: Path) -> None:
     place = ("--state-dir", str(tmp_path))
     weak = duplex("passwd", *place, text="short\n")
-    assert weak.returncode == 1 and "10" in weak.stderr and "short" not in weak.stderr
+    assert weak.returncode == 2 and "10" in weak.stderr and "short" not in weak.stderr
     assert duplex("passwd", *place, text="long enough it is\n").returncode == 0
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert files and all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in files)
@@ -180,9 +180,31 @@ def test_say_and_play_without_a_service_and_without_a_viewer(device: Start, tmp_
         assert alone.returncode == 1 and "no running service" in alone.stderr
     one = device("--idle-grace", "0")
     wait_for("nobody is listening", lambda: "nobody is listening" in one.command("say", "hello").stderr)
+    # Not the service's refusal: what cannot be said or played is a wrong word on the command line.
     for words, sentence in ((["say", ""], "nothing to say"), (["say", "  \n"], "nothing to say"), (["say", "x" * 1001], "at most 1000 characters, this one has 1001"), (["play", str(tmp_path / "missing.wav")], "missing.wav"), (["play", str(tmp_path)], "not a file")):
         refused = one.command(*words)
-        assert refused.returncode == 1 and sentence in refused.stderr and len(refused.stderr.splitlines()) == 1, refused
+        assert refused.returncode == 2 and sentence in refused.stderr and len(refused.stderr.splitlines()) == 1, refused
+
+
+def test_wrong_words_get_a_hint_and_one_exit_code(tmp_path: Path) -> None:
+    place = ("--state-dir", str(tmp_path / "state"))
+    for words, said in (
+        (["run", "--videos", "test"], ["--videos", "'--video'", "Usage: duplex run [OPTIONS]"]),
+        (["passwd", "owner"], ["duplex passwd --role owner"]),
+        (["check-config", "duplex.toml"], ["duplex check-config --config duplex.toml"]),
+        (["check-config", "--config", str(tmp_path / "none.toml")], ["none.toml", "no such file"]),
+        (["check-config", "--log", "]", *place], ["log = "]),
+        (["source", "set", "video", "nonsense", *place], ["nonsense"]),
+        (["sound", "set", "nonsense", *place], ["nonsense"]),
+        (["volume", "device", "3", *place], ["from 0 to 2"]),
+        (["token", "new", "../x", "--may", "watch", *place], ["token name"]),
+    ):
+        done = duplex(*words)
+        assert done.returncode == 2 and all(word in done.stderr for word in said), done
+        assert "os error" not in done.stderr, done
+    alone = duplex("status", *place)
+    assert alone.returncode == 1 and "no such file" in alone.stderr and "os error" not in alone.stderr, alone
+    assert "Exit codes: 0 done; 1 " in duplex("--help").stdout
 
 
 def test_a_recording_that_runs_is_told(device: Start) -> None:

@@ -98,6 +98,14 @@ pub enum Error {
     Output(#[source] io::Error),
 }
 
+impl Error {
+    /// Whether the command line or the configuration is to blame, not what was done with it.
+    pub fn is_usage(&self) -> bool {
+        use auth::Error::{NoScope, TokenName, WeakPassword};
+        matches!(self, Self::Config(_) | Self::Auth(WeakPassword(_) | TokenName(_) | NoScope))
+    }
+}
+
 /// Runs one of the commands at the process's own terminal. `env` looks up an environment variable.
 ///
 /// # Errors

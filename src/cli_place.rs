@@ -1,10 +1,15 @@
-//! The flags of commands that concern a running service: where it keeps its state.
+//! What the commands share: where a running service keeps its state, and how a wrong value is told.
 //!
-//! In: words of the command line. Out: [`Flags`] for the configuration. Never: a folder made or opened.
+//! In: words of the command line. Out: [`Flags`] for the configuration; [`Wrong`]. Never: a folder made or opened.
 
 use std::path::PathBuf;
 
 use crate::config::Flags;
+
+/// A word of the command line has a value that it cannot have: the exit code is that of wrong usage.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Wrong(pub String);
 
 /// Where the running service keeps its state.
 #[derive(Debug, clap::Args)]

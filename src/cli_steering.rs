@@ -7,6 +7,7 @@ use std::fmt::{Display, Write};
 
 use clap::{Subcommand, ValueEnum};
 
+use crate::cli_place::Wrong;
 use crate::config::{AudioSource, SoundSink, VideoSource};
 use crate::control::Request;
 use crate::steering::{Changes, Present, Setting};
@@ -66,7 +67,7 @@ impl SourceCommand {
         let changes = match self {
             Self::Show => return Ok(Request::Present),
             Self::Set { which: Which::Video, source } => {
-                let video = match source.parse().map_err(|rule| anyhow::anyhow!("{source:?}: {rule}"))? {
+                let video = match source.parse().map_err(|rule| Wrong(format!("{source:?}: {rule}")))? {
                     VideoSource::File(path) => VideoSource::File(std::path::absolute(path)?),
                     VideoSource::Image(path) => VideoSource::Image(std::path::absolute(path)?),
                     other => other,
@@ -74,7 +75,7 @@ impl SourceCommand {
                 Changes { video: Some(video), ..Changes::default() }
             }
             Self::Set { which: Which::Audio, source } => {
-                let audio = match source.parse().map_err(|rule| anyhow::anyhow!("{source:?}: {rule}"))? {
+                let audio = match source.parse().map_err(|rule| Wrong(format!("{source:?}: {rule}")))? {
                     AudioSource::File(path) => AudioSource::File(std::path::absolute(path)?),
                     other => other,
                 };
@@ -92,15 +93,14 @@ impl SoundCommand {
     /// The sink is not one that the configuration would take.
     pub fn request(&self) -> anyhow::Result<Request> {
         let Self::Set { sink } = self;
-        let sound = match sink.parse().map_err(|rule| anyhow::anyhow!("{sink:?}: {rule}"))? {
+        let sound = match sink.parse().map_err(|rule| Wrong(format!("{sink:?}: {rule}")))? {
             SoundSink::File(path) => {
                 let path = std::path::absolute(path)?;
                 // Each talk writes it anew.
-                anyhow::ensure!(
-                    !path.exists(),
-                    "{} is there already and would be overwritten; name another file",
-                    path.display()
-                );
+                if path.exists() {
+                    let rule = "is there already and would be overwritten; name another file";
+                    return Err(Wrong(format!("{} {rule}", path.display())).into());
+                }
                 SoundSink::File(path)
             }
             other => other,

@@ -16,6 +16,7 @@ pub mod appliance;
 pub mod bridge;
 pub mod certificate;
 pub mod cli_auth;
+pub mod cli_hints;
 pub mod cli_owner;
 pub mod cli_place;
 pub mod cli_steering;

@@ -1,7 +1,7 @@
 //! The `duplex` program: commands, logging, exit codes.
 //!
 //! In: arguments, environment. Out: a running service or one sentence on what is wrong. Never: media or logic.
-//! Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration.
+//! Exit codes: 0 done; 1 it failed, or was refused by the service; 2 wrong usage, value or configuration.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -13,10 +13,10 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use duplex::api::panel::{DeviceHealth, Log, Sessions};
 use duplex::cli_owner::{self, Question};
-use duplex::cli_place::Place;
+use duplex::cli_place::{Place, Wrong};
 use duplex::config::{self, Config, Flags, LogFormat};
 use duplex::log_tail::LogTail;
-use duplex::{appliance, cli_auth, cli_steering, control, devices, doctor, health, words};
+use duplex::{appliance, cli_auth, cli_hints, cli_steering, control, devices, doctor, health, words};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -26,7 +26,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
     version,
     about,
     arg_required_else_help = true,
-    after_help = "First steps: `duplex run`, then open https://localhost:8443/ in a browser.\n`duplex doctor` says what is missing."
+    after_help = "First steps: `duplex run`, then open https://localhost:8443/ in a browser.\n`duplex doctor` says what is missing.\n\n\
+    Exit codes: 0 done; 1 it failed, or something is wrong; 2 wrong usage, value or configuration."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -36,12 +37,16 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the service
+    // Else clap takes the flag nearest to a wrong one for the usage.
+    #[command(override_usage = "duplex run [OPTIONS]")]
     Run(Box<Flags>),
     /// Check a configuration and print what it comes to
+    #[command(override_usage = "duplex check-config [OPTIONS]")]
     CheckConfig(Box<Flags>),
     /// Print a complete, commented configuration file
     SampleConfig,
     /// Look at everything the service needs, and say what to install or change; fails if the service would not start
+    #[command(override_usage = "duplex doctor [OPTIONS]")]
     Doctor(Box<Flags>),
     /// List cameras, microphones and speakers
     Devices,
@@ -164,14 +169,22 @@ enum RecordAction {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let cli = Cli::try_parse().unwrap_or_else(|error| cli_hints::hinted(error, &words).exit());
     match dispatch(cli.command) {
         Ok(code) => code,
         Err(error) => {
             complain(&format!("duplex: {}", sentence(&error)));
-            if error.downcast_ref::<config::Error>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if is_usage(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// Whether the command line or the configuration is to blame.
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.is::<config::Error>()
+        || error.is::<Wrong>()
+        || error.downcast_ref::<cli_auth::Error>().is_some_and(cli_auth::Error::is_usage)
 }
 
 /// The error with its causes in one line; a cause that the text has already is not said twice.
@@ -224,6 +237,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Log { lines, follow, place } => show_log(&place, lines.into(), follow)?,
         Command::Say { text, place } => {
+            duplex::media::check_text(&text).map_err(Wrong)?;
             ask(&place, &control::Request::Say { text })?;
             print("the device speaks\n")?;
         }
@@ -235,7 +249,11 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             })?;
         }
         Command::Play { file: Some(file), place, .. } => {
-            let path = file.canonicalize().with_context(|| format!("cannot play {}", file.display()))?;
+            let path =
+                file.canonicalize().map_err(|error| Wrong(format!("cannot play {}: {error}", file.display())))?;
+            if !path.is_file() {
+                return Err(Wrong(format!("cannot play {}: it is not a file", file.display())).into());
+            }
             ask(&place, &control::Request::Play { path })?;
             print(&format!("playing {}\n", file.display()))?;
         }
@@ -456,8 +474,9 @@ fn show_log(place: &Place, lines: usize, follow: bool) -> anyhow::Result<()> {
 fn log_filter(config: &Config) -> anyhow::Result<tracing_subscriber::EnvFilter> {
     // The protocol library logs every message at debug and every peer at info, which the hub does as well.
     let wanted = format!("gst_plugin_webrtc_signalling=error,{}", config.log);
-    tracing_subscriber::EnvFilter::try_new(wanted)
-        .with_context(|| format!("log = {:?}: must be a filter such as info or info,duplex=debug", config.log))
+    tracing_subscriber::EnvFilter::try_new(wanted).map_err(|_| {
+        Wrong(format!("log = {:?}: must be a filter such as info or info,duplex=debug", config.log)).into()
+    })
 }
 
 /// The log on stderr, and its end in memory.
