@@ -141,6 +141,8 @@ async fn run(
         reports.send(report).ok();
     };
     let mut pipeline = Pipeline::new("inbound");
+    // What is shown at its time is shown when the sound is played, see [`Speaker::add_to`]: packets wait as long for both.
+    pipeline.inner().set_latency(gst::ClockTime::try_from(settings.jitter).unwrap_or_default());
     let (changes, mut transport) = mpsc::unbounded_channel();
     let signaller = InProcessSignaller::consumer(hub, talker);
     let source = WebrtcSrc::add_to(&pipeline, talker, signaller, &settings.ice, settings.jitter, changes)?;

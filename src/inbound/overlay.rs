@@ -1,6 +1,7 @@
 //! The talker's picture, made small for the corner of the outgoing one.
 //!
-//! In: VP8. Out: BGRA pictures in the [`PictureSlot`]. Never: a queue of pictures: the latest one counts.
+//! In: VP8. Out: BGRA pictures in the [`PictureSlot`], each when the sound that belongs to it is played. Never: a queue of decoded
+//! pictures: the latest one counts.
 //!
 //! ```text
 //! tee ─> queue ─> vp8dec ─> videoscale ─> videoconvert ─> appsink ─> slot
@@ -12,7 +13,7 @@ use super::webrtc_src::branch;
 use crate::picture_slot::{Picture, PictureSlot};
 use crate::pipeline::{Error, Pipeline, make};
 
-/// Adds the branch; pictures are `width` pixels wide, as high as their shape asks.
+/// Adds the branch; it shows each picture at its time and the pipeline's latency. Pictures are `width` pixels wide, as high as their shape asks.
 pub fn overlay(pipeline: &Pipeline, tee: &gst::Element, width: u32, slot: &PictureSlot) -> Result<(), Error> {
     let decode = make("vp8dec")?;
     let scale = make("videoscale")?;
@@ -27,7 +28,7 @@ pub fn overlay(pipeline: &Pipeline, tee: &gst::Element, width: u32, slot: &Pictu
     let slot = slot.clone();
     let sink = gst_app::AppSink::builder()
         .caps(&caps)
-        .sync(false)
+        .sync(true)
         .async_(false)
         .max_buffers(1)
         .drop(true)
