@@ -1,7 +1,8 @@
 """Recordings of calls: both directions in one file, in sync, whatever happens to the process, the disk, or the talker.
 
 How sync is measured: a clip flashes white and beeps at the same instants, each second; ffmpeg decodes the recording, and
-the times at which a flash and its beep begin are compared. A frame lasts 33 ms, so a single one is known no better.
+the times at which a flash and its beep begin are compared. A frame lasts 33 ms, so a single one is known no better. Each packet
+of sound counts at the time that the file gives it: ffmpeg's aresample, left to itself, lets it be off by up to a tenth of a second.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from test_clip import make_clip, onsets
 
 Start = Callable[..., Device]
 ALLOWED_MS = 40.0
-# A sender that is not ours: what is beyond its own inaccuracy.
-TALKER_MS = 120.0
 VOICE_HZ = 1000.0
 RATE = 48_000
 #: Flash and beep of a tenth of a second, each second.
 FLASH = "color=c=black:s=640x360:r=30,drawbox=c=white:t=fill:enable='lt(mod(t,1),0.1)'"
 BEEP = "aevalsrc='0.5*sin(2*PI*{hz}*t)*lt(mod(t,1),0.1)':s=48000"
+
+#: The talker's picture in half of the device's.
+CORNER = ("--overlay-size", "0.5", "--overlay-margin", "0", "--duck", "0")
 
 
 # --- what is in a file ---
@@ -55,7 +57,7 @@ def titles(path: Path) -> list[tuple[str, str]]:
 def sound(path: Path, track: int) -> np.ndarray:
     """Samples of the file's audio track of that number, from 0; a sample's place is its time. By libopus, as browsers decode it:
     ffmpeg's own decoder gets a sender's in-band FEC wrong."""
-    words = ["ffmpeg", "-v", "error", "-c:a", "libopus", "-i", str(path), "-map", f"0:a:{track}", "-af", "aresample=async=1:first_pts=0", "-ac", "1", "-ar", str(RATE), "-f", "f32le", "-"]
+    words = ["ffmpeg", "-v", "error", "-c:a", "libopus", "-i", str(path), "-map", f"0:a:{track}", "-af", "aresample=async=1:min_hard_comp=0.01:first_pts=0", "-ac", "1", "-ar", str(RATE), "-f", "f32le", "-"]
     done = subprocess.run(words, capture_output=True, timeout=120, check=True)
     return np.frombuffer(done.stdout, "<f4")
 
@@ -197,18 +199,14 @@ def test_the_devices_clap_is_in_sync(device: Start, tmp_path: Path, codec: str) 
 
 
 def test_the_talkers_clap_is_in_sync(device: Start, launch: Callable[[str], Launch], tmp_path: Path) -> None:
-    """Flash and beep of a talker are together: in his own tracks, and his beep in the conversation with his flash in the device's picture.
-
-    He sends what is encoded already: a stock webrtcsink reports when packets leave, and its picture would be late by its encoder's time.
-    """
-    raw = make_clip(tmp_path / "flash.mp4", 40, FLASH, BEEP.format(hz=1000))
+    """Flash and beep of a talker are together: in his own tracks, and his beep in the conversation with his flash in the device's picture."""
     made = tmp_path / "flash.webm"
-    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(raw), *"-c:v libvpx -deadline realtime -cpu-used 8 -g 15 -b:v 1M -c:a libopus".split(),
-                    str(made)], check=True, timeout=120)
-    one = device("--audio", "silence", "--overlay-size", "0.5", "--overlay-margin", "0", "--duck", "0")
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", FLASH, "-f", "lavfi", "-i", BEEP.format(hz=1000), "-t", "40",
+                    *"-vf scale=320:180 -c:v libvpx -deadline realtime -cpu-used 8 -g 15 -b:v 1M -c:a libopus".split(), str(made)], check=True, timeout=120)
+    one = device("--audio", "silence", *CORNER)
     set_password(one)
     assert one.command("record", "start").returncode == 0
-    # A program that may talk has the turn as soon as it produces.
+    # A program that may talk has the turn as soon as it produces. It sends what is encoded already: that costs nothing here.
     launch(
         f"filesrc location={made} ! matroskademux name=file webrtcsink name=sink "
         f"{signaller(one.signalling, ca=one.ca, token=new_token(one, 'talk'))} "
@@ -219,20 +217,71 @@ def test_the_talkers_clap_is_in_sync(device: Start, launch: Callable[[str], Laun
     wait_seconds(14)
     assert one.command("record", "stop").returncode == 0
     (file,) = files(one)
-    tracks = [title for _, title in titles(file)]
-    assert tracks == ["Device", "Conversation", "Device alone", "Talker alone", "Talker"]
+    assert [title for _, title in titles(file)] == ["Device", "Conversation", "Device alone", "Talker alone", "Talker"]
     # A sender's streams are put together by its first reports, seconds after the start: the later claps count.
-    own = claps(file, 1, 2, 1000)[-5:]
-    print(f"beep after flash in the talker's own tracks, ms: {[round(one) for one in own]}")
-    # The corner of the device's picture in which the talker stands.
-    corner = tmp_path / "corner.mkv"
-    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(file), "-map", "0:v:0", "-map", "0:a:0", "-vf", "crop=in_w*0.4:in_h*0.4:in_w*0.55:in_h*0.55", "-fps_mode", "passthrough", "-c:v", "ffv1", "-c:a", "copy", "-copyts", str(corner)], check=True, timeout=120)
-    seen = claps(corner, 0, 0, 1000)[-5:]
-    print(f"beep in the conversation after the flash in the device's picture, ms: {[round(one) for one in seen]}")
-    late = [abs(float(np.median(offsets))) for offsets in (own, seen)]
-    assert max(late) < TALKER_MS, (own, seen)
-    if max(late) > ALLOWED_MS:
-        pytest.xfail(f"a stock sender's beep comes up to 68 ms after its flash, as it reports it (reckoned); here {max(late):.0f} ms, asked for are {ALLOWED_MS:.0f}")
+    assert abs(float(np.median(claps(file, 1, 2, 1000)[-5:]))) < ALLOWED_MS, "the talker's own tracks"
+    assert abs(float(np.median(claps(corner_of(file, tmp_path), 0, 0, 1000)[-5:]))) < ALLOWED_MS, "the device's picture and the conversation"
+
+
+def corner_of(file: Path, folder: Path) -> Path:
+    """A recording's device's picture, of which only the talker's corner is left, and its conversation."""
+    made = folder / "corner.mkv"
+    crop = "crop=in_w*0.4:in_h*0.4:in_w*0.55:in_h*0.55"
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(file), "-map", "0:v:0", "-map", "0:a:0", "-vf", crop, "-fps_mode", "passthrough",
+                    "-c:v", "ffv1", "-c:a", "copy", "-copyts", str(made)], check=True, timeout=120)
+    return made
+
+
+#: A person who claps each second, for camera and microphone: a canvas is white for as long as Web Audio sounds.
+CLAP = """
+let tracks = null;
+const clap = () => {
+  const audio = new AudioContext({ latencyHint: 0, sampleRate: 48000 });
+  const [tone, gain, out] = [audio.createOscillator(), audio.createGain(), audio.createMediaStreamDestination()];
+  tone.frequency.value = 1000;
+  gain.gain.value = 0;
+  tone.connect(gain).connect(out);
+  tone.start();
+  for (let second = 1; second < 120; second++) {
+    gain.gain.setValueAtTime(0.5, second);
+    gain.gain.setValueAtTime(0, second + 0.1);
+  }
+  const canvas = Object.assign(document.createElement("canvas"), { width: 640, height: 360 });
+  const paint = canvas.getContext("2d");
+  setInterval(() => {
+    paint.fillStyle = audio.currentTime % 1 < 0.1 && audio.currentTime >= 1 ? "white" : "black";
+    paint.fillRect(0, 0, 640, 360);
+  }, 5);
+  return { audio: out.stream.getAudioTracks()[0], video: canvas.captureStream(30).getVideoTracks()[0] };
+};
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  tracks ??= clap();
+  return new MediaStream(["audio", "video"].filter((kind) => wanted[kind]).map((kind) => tracks[kind].clone()));
+};
+"""
+
+
+def test_a_browsers_clap_is_in_sync(device: Start, tmp_path: Path) -> None:
+    """Flash and beep of somebody who talks in Chromium are together: in his own tracks, and his beep in the conversation with his own picture.
+
+    The page's device is the test's: what encodes, paces and reports is the browser. Where the device's picture shows him is tested above:
+    with a browser at work beside it a test machine is too slow to tell.
+    """
+    one = device("--audio", "silence", *CORNER)
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url, CLAP)
+        record(one, "start")
+        page.click("#camera")
+        # A browser that is busy with it would take a press for a long one.
+        page.wait("the camera", "document.getElementById('camera').getAttribute('aria-pressed') === 'true'")
+        page.start_talk()
+        one.wait_for_log("talker connected", 40)
+        wait_seconds(14)
+        record(one, "stop")
+    (file,) = files(one)
+    assert [title for _, title in titles(file)] == ["Device", "Conversation", "Device alone", "Talker alone", "Talker"]
+    for track in (2, 0):
+        assert abs(float(np.median(claps(file, 1, track, 1000)))) < ALLOWED_MS
 
 
 # --- what happens to it ---
