@@ -8,6 +8,8 @@ from typing import Callable, Iterator
 
 import pytest
 
+from device import wait_for
+
 # Only with an image, and with labgrid's own plugin, is there anything to test here; ci/test-image sets both up.
 collect_ignore_glob = [] if os.environ.get("LG_IMAGE") else ["test_*.py"]
 
@@ -19,6 +21,24 @@ def serving(strategy):  # type: ignore[no-untyped-def]
     if not strategy.board.process:
         strategy.restart()
     return strategy.board
+
+
+@pytest.fixture
+def settings(serving) -> Iterator[Callable[..., None]]:  # type: ignore[no-untyped-def]
+    """Restarts the service with more lines in its unit; afterwards it runs as it was configured."""
+    folder = "/run/systemd/system/duplex.service.d"
+
+    def restart() -> None:
+        serving.ssh("systemctl daemon-reload && systemctl restart duplex.service")
+        wait_for("the page", lambda: serving.get("/") is not None, 180, every=1)
+
+    def choose(*lines: str) -> None:
+        serving.ssh(f"mkdir -p {folder} && cat > {folder}/test.conf", text="\n".join(("[Service]", *lines, "")))
+        restart()
+
+    yield choose
+    serving.ssh(f"rm -r {folder}", check=False)
+    restart()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -38,6 +38,8 @@ class Port:
     https: int
     http: int
     ssh: int
+    #: The address at which the board reaches what listens here.
+    here: str
     words: list[str] = field(default_factory=list)
 
 
@@ -68,7 +70,7 @@ class Lan:
         run("ip", "tuntap", "add", tap, "mode", "tap")
         run("ip", "link", "set", tap, "master", BRIDGE, "up")
         words = ["-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no", "-device", f"virtio-net-pci,netdev=net,romfile=,mac={mac(number)}"]
-        return Port(address(number), 8443, 80, 22, words)
+        return Port(address(number), 8443, 80, 22, HOST, words)
 
     def close(self) -> None:
         self.dhcp.terminate()
@@ -84,7 +86,7 @@ class Forwards:
     def port(self) -> Port:
         https, http, ssh = free_ports(3)
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:{port}-:{inner}" for port, inner in ((https, 8443), (http, 80), (ssh, 22)))
-        return Port("localhost", https, http, ssh, ["-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net,romfile="])
+        return Port("localhost", https, http, ssh, "10.0.2.2", ["-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net,romfile="])
 
     def close(self) -> None:
         """Nothing is left of it once QEMU has ended."""

@@ -85,24 +85,6 @@ def talker(board) -> Iterator[Callable[[int], Launch]]:  # type: ignore[no-untyp
     board.duplex("token revoke talker")
 
 
-@pytest.fixture
-def settings(board) -> Iterator[Callable[..., None]]:  # type: ignore[no-untyped-def]
-    """Restarts the service with more lines in its unit; afterwards it runs as it was configured."""
-    folder = "/run/systemd/system/duplex.service.d"
-
-    def restart() -> None:
-        board.ssh("systemctl daemon-reload && systemctl restart duplex.service")
-        wait_for("the page", lambda: board.get("/") is not None, PATIENCE, every=1)
-
-    def choose(*lines: str) -> None:
-        board.ssh(f"mkdir -p {folder} && cat > {folder}/test.conf", text="\n".join(("[Service]", *lines, "")))
-        restart()
-
-    yield choose
-    board.ssh(f"rm -r {folder}", check=False)
-    restart()
-
-
 def last_frame(path: Path) -> numpy.ndarray | None:
     """Luma of the last whole frame that a viewer has seen."""
     size = SIZE[0] * SIZE[1]
