@@ -23,7 +23,7 @@ from tree import Entry, Tree  # noqa: E402
 
 TOOLS = ("usr/sbin/dmsetup", "usr/sbin/e2fsck", "usr/sbin/resize2fs", "usr/sbin/mke2fs", "usr/sbin/sfdisk")
 APPLETS = ("sh", "mount", "umount", "modprobe", "cat", "echo", "find", "sort", "grep", "sed", "head", "tail", "od", "tr", "ls", "rm", "mv", "mkdir", "chown",
-           "chmod", "sync", "sleep", "reboot", "basename", "dirname", "readlink", "blockdev", "switch_root", "printf", "[")
+           "chmod", "sync", "sleep", "reboot", "basename", "blockdev", "switch_root", "printf", "[")
 
 
 def main() -> None:
