@@ -39,8 +39,9 @@ def partitions(file: BinaryIO) -> dict[int, Partition]:
             found[index] = Partition(index, kind, start, size)
     extended = next((part for part in found.values() if part.kind in (5, 15)), None)
     at, number = (extended.start if extended else 0), 5
-    while at:
-        own, following = _entries(file, at)[:2]
+    # A card that was not written to its end has no more of the chain; the kernel takes what is there.
+    while at and (entries := _entries(file, at, required=False)):
+        own, following = entries[:2]
         if own[0]:
             found[number] = Partition(number, own[0], at + own[1], own[2])
             number += 1
@@ -48,10 +49,12 @@ def partitions(file: BinaryIO) -> dict[int, Partition]:
     return found
 
 
-def _entries(file: BinaryIO, sector: int) -> list[tuple[int, int, int]]:
+def _entries(file: BinaryIO, sector: int, required: bool = True) -> list[tuple[int, int, int]]:
     file.seek(sector * SECTOR)
     block = file.read(SECTOR)
     if block[510:] != b"\x55\xaa":
+        if not required:
+            return []
         raise SystemExit(f"error: sector {sector} is no partition table")
     table = [struct.unpack_from("<4xB3xII", block, 446 + 16 * index) for index in range(4)]
     return [(kind, start, size) for kind, start, size in table]
