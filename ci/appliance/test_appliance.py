@@ -200,11 +200,12 @@ def test_the_service_is_confined(serving) -> None:  # type: ignore[no-untyped-de
 
 
 def test_the_service_comes_back(serving) -> None:  # type: ignore[no-untyped-def]
-    before = serving.ssh("systemctl show -P MainPID duplex.service")
+    """Also without the file that provisioning writes for it, as if that had been cut short."""
+    before = serving.ssh("systemctl show -P MainPID duplex.service; rm /run/duplex/service.toml").strip()
     serving.ssh(f"kill -9 {before}")
     after = serving.ssh("for i in $(busybox seq 100); do [ \"$(systemctl is-active duplex)\" = active ] && break; sleep 1; done; systemctl show -P MainPID duplex.service")
     assert after not in ("0", before)
-    assert serving.get("/") is not None
+    assert serving.get("/") is not None and "width = 320" in serving.ssh("cat /run/duplex/service.toml")
 
 
 def test_a_frozen_service_is_started_anew(serving) -> None:  # type: ignore[no-untyped-def]
