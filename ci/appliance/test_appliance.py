@@ -67,7 +67,7 @@ def test_root_is_verified(serving) -> None:  # type: ignore[no-untyped-def]
     assert hash_ in serving.ssh("dmsetup table root")
 
 
-def test_a_changed_byte_of_the_root_is_refused(fresh) -> None:  # type: ignore[no-untyped-def]
+def test_a_damaged_card_is_refused(fresh) -> None:  # type: ignore[no-untyped-def]
     board = fresh("flipped")
     with board.card.open("r+b") as file:
         start = boot.partitions(file)[5].start * boot.SECTOR
@@ -85,6 +85,14 @@ def test_a_changed_byte_of_the_root_is_refused(fresh) -> None:  # type: ignore[n
         file.write(byte)
     board.on(append=f"duplex.verity={boot_hash(board, 'f')}")
     refused(board)
+    board.off()
+    # The right root and the right boot slot, and data that nothing can be made of: what to do stands on the console.
+    with board.card.open("r+b") as file:
+        file.seek(boot.partitions(file)[7].start * boot.SECTOR)
+        file.write(bytes(8192))
+    board.on()
+    refused(board)
+    assert "data is damaged beyond repair; a file named factory-reset" in board.console()
 
 
 def boot_hash(board, digit: str) -> str:  # type: ignore[no-untyped-def]
