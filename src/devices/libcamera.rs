@@ -23,7 +23,16 @@ pub fn list() -> Vec<Device> {
 
 /// Whether a camera is the board's own; libcamera lists USB cameras as well.
 pub fn is_of_the_board(device: &Device) -> bool {
-    device.name.starts_with("/base/")
+    device.name.starts_with("/base/") && !is_usb(&device.name)
+}
+
+/// Whether an id is that of a USB camera: the host controller's place in the device tree, which begins with `/base/` as well, then
+/// ports, configuration and interface, then vendor and product, as in `/base/axi/pcie@120000/rp1/usb@200000-1.2:1.0-046d:0825`. See
+/// `UVCCameraData::generateId` in libcamera.
+fn is_usb(id: &str) -> bool {
+    let is_number = |text: &str| text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let last = id.rsplit_once('-').and_then(|(_, last)| last.split_once(':'));
+    last.is_some_and(|(vendor, product)| is_number(vendor) && is_number(product))
 }
 
 /// Any of them: numbers are given as devices come, and the first one may have been pulled out.
@@ -46,6 +55,21 @@ fn device(device: &gst::Device) -> Device {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_usb_camera_behind_a_controller_of_the_device_tree_is_not_the_boards() {
+        for (name, expected) in [
+            ("/base/soc/i2c0mux/i2c@1/imx219@10", true),
+            ("/base/axi/pcie@1000120000/rp1/i2c@88000/imx708-wide@1a", true),
+            ("/base/scb/pcie@7d500000/pci@0,0/usb@0,0-1.2:1.0-046d:0825", false),
+            ("/base/pcie@10000000-1:1.0-1209:0001", false),
+            ("\\_SB_.PC00.XHCI.RHUB.HS03-3:1.0-0bda:5556", false),
+        ] {
+            let (name, description) = (name.to_owned(), String::new());
+            let device = Device { name, description, driver: Driver::Libcamera, node: None, offers: None };
+            assert_eq!(is_of_the_board(&device), expected, "{}", device.name);
+        }
+    }
 
     #[test]
     fn a_media_device_of_any_number_is_one() {
