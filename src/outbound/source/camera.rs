@@ -58,14 +58,15 @@ pub fn camera(name: Option<&str>, setup: &Setup) -> Result<Source, Error> {
 }
 
 /// What to ask a camera for, best first: the size and rate wanted raw, then as MJPEG (USB 2 cannot carry 720p30
-/// raw), then more than wanted, to be made smaller, then anything.
+/// raw), then more than wanted, to be made smaller, then anything. The first is one rate, not a range: v4l2src takes of all that is
+/// possible what comes nearest to it, in rate first; of a range it would be the camera's highest, which is decoded and thrown away.
 fn preferred(format: &Format) -> gst::Caps {
     let (width, height, rate) = (format.width as i32, format.height as i32, format.framerate as i32);
-    let rates = gst::FractionRange::new(gst::Fraction::new(rate, 1), gst::Fraction::new(i32::MAX, 1));
-    let exact = |kind: &str| {
-        let sized = gst::Structure::builder(kind).field("width", width).field("height", height);
-        sized.field("framerate", rates).build()
-    };
+    let wanted = gst::Fraction::new(rate, 1);
+    let rates = gst::FractionRange::new(wanted, gst::Fraction::new(i32::MAX, 1));
+    let sized = |kind: &str| gst::Structure::builder(kind).field("width", width).field("height", height);
+    let exact = |kind: &str| sized(kind).field("framerate", wanted).build();
+    let faster = |kind: &str| sized(kind).field("framerate", rates).build();
     let larger = |kind: &str| {
         let sized = gst::Structure::builder(kind).field("width", gst::IntRange::new(width, 4 * width));
         sized.field("height", gst::IntRange::new(height, 4 * height)).field("framerate", rates).build()
@@ -75,6 +76,8 @@ fn preferred(format: &Format) -> gst::Caps {
     for structure in [
         exact("video/x-raw"),
         exact("image/jpeg"),
+        faster("video/x-raw"),
+        faster("image/jpeg"),
         larger("video/x-raw"),
         larger("image/jpeg"),
         gst::Structure::new_empty("video/x-raw"),
@@ -194,6 +197,29 @@ mod tests {
                 assert!(seen.insert(method(&Camera { rotate, mirror, ..Camera::default() })));
             }
         }
+    }
+
+    #[test]
+    fn a_v4l2_camera_is_asked_for_the_rate_wanted_before_any_other() {
+        gst::init().unwrap();
+        let (codec, video_bitrate, audio_bitrate) = (VideoCodec::Vp8, 2000, 64);
+        let format = Format { width: 320, height: 240, framerate: 15, codec, video_bitrate, audio_bitrate };
+        let asked = preferred(&format);
+        // What v4l2src takes for the preference.
+        let first = asked.structure(0).unwrap();
+        let is = (first.name().as_str(), first.get::<i32>("width"), first.get::<gst::Fraction>("framerate"));
+        assert_eq!(is, ("video/x-raw", Ok(320), Ok(gst::Fraction::new(15, 1))), "{asked}");
+        // Raw pictures too few, or larger than wanted; as JPEG what is wanted. H.264 is not asked for.
+        let webcam = "video/x-raw,format=YUY2,width=640,height=480,framerate=15/1;\
+            video/x-raw,format=YUY2,width=320,height=240,framerate=5/1;\
+            image/jpeg,width=320,height=240,framerate={(fraction)30/1,(fraction)15/1};\
+            video/x-h264,width=320,height=240,framerate=15/1";
+        let webcam = gst::Caps::from_str(webcam).unwrap();
+        let common = asked.intersect_with_mode(&webcam, gst::CapsIntersectMode::First);
+        let best = common.structure(0).unwrap();
+        let is = (best.name().as_str(), best.get::<i32>("width"), best.get::<gst::Fraction>("framerate"));
+        assert_eq!(is, ("image/jpeg", Ok(320), Ok(gst::Fraction::new(15, 1))), "{common}");
+        assert!(common.iter().all(|one| one.name() != "video/x-h264"), "{common}");
     }
 
     /// As libcamera's provider tells it of a Raspberry Pi: by the codes of the formats, each with common sizes and a range.
