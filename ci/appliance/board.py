@@ -109,6 +109,16 @@ class Board:
             control.command("device_del", id="speaker")
         self.speaker = False
 
+    def usb_socket(self) -> Path:
+        """A USB port for a device that is a program (see usb_camera.py): plugged in while it is connected to this socket of usbredir's."""
+        path = self.folder / "usb-port"
+        with Qmp(self.folder / "qmp") as control:
+            if "usb-port" not in [one["label"] for one in control.command("query-chardev")]:
+                address = {"type": "unix", "data": {"path": str(path)}}
+                control.command("chardev-add", id="usb-port", backend={"type": "socket", "data": {"addr": address, "server": True, "wait": False}})
+                control.command("device_add", driver="usb-redir", id="usb-port", chardev="usb-port", bus="usb.0")
+        return path
+
     def load(self, module: str, *parameters: str) -> None:
         """Makes virtual devices: the kernel's vivid (a camera), snd-aloop (a sound card whose output is its input)."""
         self.ssh(f"modprobe {module} {' '.join(parameters)}")
@@ -197,11 +207,12 @@ class Board:
             path.write_bytes(answer.read())
         return path
 
-    def get(self, path: str) -> bytes | None:
-        """The page over HTTPS, unverified; ``None`` while nobody answers."""
+    def get(self, path: str, token: str | None = None) -> bytes | None:
+        """The page over HTTPS, unverified; ``None`` while nobody answers. ``token``: a machine's, where one is asked for."""
         context = ssl._create_unverified_context()  # noqa: S323: the certificate has tests of its own
+        request = urllib.request.Request(self.url.rstrip("/") + path, headers={"Authorization": f"Bearer {token}"} if token else {})
         try:
-            with urllib.request.urlopen(self.url.rstrip("/") + path, timeout=10, context=context) as answer:
+            with urllib.request.urlopen(request, timeout=10, context=context) as answer:
                 return answer.read()
         except OSError:
             return None

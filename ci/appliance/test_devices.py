@@ -1,4 +1,5 @@
-"""Camera and speaker as a viewer and a talker meet them, on virtual devices: the kernel's vivid and snd-aloop, libcamera's own, USB audio.
+"""Camera and speaker as a viewer and a talker meet them, on virtual devices: the kernel's vivid and snd-aloop, libcamera's own, USB audio,
+and a USB camera that is a program (usb_camera.py).
 
 Only the sensor and the cone are not real. Pulled out means: taken from its driver, or unplugged from the emulated USB.
 """
@@ -15,6 +16,7 @@ import pytest
 
 from device import wait_for
 from stock import RATE, Launch, amplitude, samples, signaller, sink, source, tone
+from usb_camera import Asked, UsbCamera, bar, bar_of
 
 pytestmark = pytest.mark.lg_feature(["appliance", "usb"])
 
@@ -171,6 +173,74 @@ def test_camera_seen_pulled_and_put_back_while_the_viewer_stays(board, viewer, f
     assert missed < SLOW and taken < 3 * SLOW
     launch.wait_for_frames(launch.frames() + 15, PATIENCE)
     assert launch.process.poll() is None and joins(board) == before
+
+
+@pytest.fixture
+def usb_camera(board) -> Iterator[UsbCamera]:  # type: ignore[no-untyped-def]
+    """A USB camera in the tests' hand, not yet plugged in."""
+    try:
+        board.usb_socket()
+    except AssertionError as error:
+        if "not a valid device model name" in str(error):
+            pytest.skip("this QEMU has no usb-redir")
+        raise
+    camera = UsbCamera()
+    yield camera
+    camera.pull()
+
+
+@pytest.fixture
+def shown(board) -> Iterator[Callable[[], int | None]]:  # type: ignore[no-untyped-def]
+    """Where the USB camera's bar is in what the device shows; ``None``: it shows something else, or there is no snapshot of a card.
+
+    From snapshots: a stock viewer drops what comes too late, as it does from an emulated board on a busy machine, and then decodes what
+    follows on the wrong picture.
+    """
+    token = board.duplex("token new snapshots --may watch")
+    yield lambda: bar_of(picture) if (picture := board.get("/api/v1/snapshot.jpg", token)) else None
+    board.duplex("token revoke snapshots")
+
+
+def moves(path: Path) -> bool:
+    """Whether the last two frames of a viewer differ in more than noise."""
+    size = SIZE[0] * SIZE[1]
+    whole = numpy.fromfile(path, numpy.uint8, count=2 * size, offset=(path.stat().st_size // size - 2) * size).reshape(2, size).astype(int)
+    return int(numpy.abs(whole[0] - whole[1]).max()) > 60
+
+
+def test_usb_camera_gives_the_jpeg_that_it_makes_and_is_pulled_and_put_back(board, usb_camera, viewer, shown, figure, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Its raw pictures of the size wanted are too few, those of a larger size enough; its H.264 is not wanted (see camera.rs)."""
+    gray, name = tmp_path / "seen.gray", "/dev/v4l/by-id/usb-Proband_MJPEG_camera_0001-video-index0"
+    wanted = Asked("MJPG", *SIZE, 15)
+    usb_camera.plug(board.usb_socket())
+    wait_for("its stable name", lambda: name in board.ssh("ls -d /dev/v4l/by-id/*", check=False), PATIENCE, every=1)
+    listed = board.ssh("duplex devices")
+    cameras = [line for line in listed.splitlines() if line.startswith("camera")]
+    assert re.match(rf"camera +{name}  \(MJPEG camera.*\)  <- auto", cameras[0]) and len(cameras) == 2, listed
+    assert not usb_camera.asked and not usb_camera.sent, "nobody watches yet"
+
+    take(board, f"source set video camera:{name}")
+    launch = viewer()
+    before = joins(board)
+    wait_for("the camera's bar at the viewer", lambda: bar(last_frame(gray)) is not None, PATIENCE)
+    first = wait_for("the camera's bar", shown, PATIENCE)
+    wait_for("a bar that moves", lambda: abs((shown() or first) - first) > 10, PATIENCE)
+    assert set(usb_camera.asked) == {wanted}, usb_camera.asked
+
+    pulled, sent = now(board), usb_camera.sent
+    usb_camera.pull()
+    missed = told(board, pulled, "source failed")
+    figure(f"missed {missed:.2f} s after it was pulled out, with {sent} pictures sent")
+    launch.wait_for_frames(launch.frames() + 10, PATIENCE)
+    wait_for("a card, which stands still", lambda: shown() is None and not moves(gray), PATIENCE)
+    back = now(board)
+    usb_camera.plug(board.usb_socket())
+    taken = told(board, back, "source works again")
+    figure(f"taken again {taken:.2f} s after it was put back")
+    assert missed < SLOW and taken < 3 * SLOW
+    wait_for("the camera's bar again", lambda: shown() is not None and moves(gray), PATIENCE)
+    assert launch.process.poll() is None and joins(board) == before
+    assert set(usb_camera.asked) == {wanted} and len(usb_camera.asked) >= 2, usb_camera.asked
 
 
 #: A name as libcamera gives it to a camera of the board: its place in the device tree.
