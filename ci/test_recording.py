@@ -246,12 +246,12 @@ const clap = () => {
     gain.gain.setValueAtTime(0.5, second);
     gain.gain.setValueAtTime(0, second + 0.1);
   }
-  const canvas = Object.assign(document.createElement("canvas"), { width: 640, height: 360 });
+  const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 180 });
   const paint = canvas.getContext("2d");
   setInterval(() => {
     paint.fillStyle = audio.currentTime % 1 < 0.1 && audio.currentTime >= 1 ? "white" : "black";
-    paint.fillRect(0, 0, 640, 360);
-  }, 5);
+    paint.fillRect(0, 0, 320, 180);
+  }, 10);
   return { audio: out.stream.getAudioTracks()[0], video: canvas.captureStream(30).getVideoTracks()[0] };
 };
 navigator.mediaDevices.getUserMedia = async (wanted) => {
@@ -259,6 +259,19 @@ navigator.mediaDevices.getUserMedia = async (wanted) => {
   return new MediaStream(["audio", "video"].filter((kind) => wanted[kind]).map((kind) => tracks[kind].clone()));
 };
 """
+
+
+#: The space bar, down and up at once: between two calls of the test's a busy browser would take it for held.
+TAP = "['keydown', 'keyup'].forEach((kind) => document.body.dispatchEvent(new KeyboardEvent(kind, { code: 'Space', bubbles: true, cancelable: true })))"
+
+
+def talks(page: ChromiumPage) -> bool:
+    """Starts a talk; whether it goes on. On a busy machine GStreamer 1.22 now and then cuts it: it does not find the decoder of a picture whose
+    first packet is RED (RFC 2198), and the talk ends with not-negotiated."""
+    page.evaluate(TAP)
+    page.wait_data(talk="talking")
+    wait_seconds(2)
+    return page.evaluate("document.getElementById('app').dataset.talk") == "talking"
 
 
 def test_a_browsers_clap_is_in_sync(device: Start, tmp_path: Path) -> None:
@@ -272,11 +285,9 @@ def test_a_browsers_clap_is_in_sync(device: Start, tmp_path: Path) -> None:
         page = chromium.live(one.url, CLAP)
         record(one, "start")
         page.click("#camera")
-        # A browser that is busy with it would take a press for a long one.
         page.wait("the camera", "document.getElementById('camera').getAttribute('aria-pressed') === 'true'")
-        page.start_talk()
-        one.wait_for_log("talker connected", 40)
-        wait_seconds(14)
+        wait_for("a talk that goes on", lambda: talks(page), 30)
+        wait_seconds(12)
         record(one, "stop")
     (file,) = files(one)
     assert [title for _, title in titles(file)] == ["Device", "Conversation", "Device alone", "Talker alone", "Talker"]
