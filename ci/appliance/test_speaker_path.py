@@ -193,11 +193,13 @@ def analyse(mouth: Mouth, ear: Ear, changes: list[tuple[float, int]], began: flo
     heard = numpy.interp(onsets, much, came)
     # The talker's last words may be under way when listening ends.
     said = numpy.array([at for at in mouth.said if began <= at < came[-1] - EVERY])
+    assert len(said) > 2, f"the talker made no sound himself: {mouth.said}"
     ticks = []
     for at in said:
         if len(after := heard[(heard > at) & (heard < at + EVERY)]):
             added = [ms for when, ms in changes if when < after[0]]
             ticks.append((at, 1000 * (after[0] - at), added[-1] if added else 0))
+    assert len(ticks) > 2, f"of {len(said)} ticks {len(ticks)} were heard, and playout's delay went {[ms for _, ms in changes]}"
     begin, end = (int(numpy.interp(at, came, much)) for at in (said[0] + EVERY, said[-1]))
     hum = loudness[begin:end][: (end - begin) // 10 * 10].reshape(-1, 10).max(axis=1)
     edges = numpy.diff(numpy.concatenate(([0], (hum < SILENT).astype(int), [0])))
