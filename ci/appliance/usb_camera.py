@@ -1,11 +1,10 @@
 """A USB camera that is a program: it speaks usbredir to QEMU, which plugs it into the emulated board's USB.
 
-In: the socket of QEMU's ``usb-redir`` device. Out: a high-speed USB Video Class 1.1 camera with a bulk endpoint, which offers YUYV at
+In: the socket of QEMU's ``usb-redir`` device. Out: a high-speed camera of the USB Video Class with a bulk endpoint, which offers YUYV at
 low rates, MJPEG and H.264 as webcams do; what it was asked to stream, and how much it has sent. Never: a picture before it was asked
 for one; a request passed over (what it does not know it stalls, as a device does; what only QEMU could get wrong is a fault).
 
-Sources: usbredirproto.h of usbredir 0.7 for the packets; USB 2.0, chapter 9, for the standard requests; the USB Video Class 1.1 with its
-payload documents for YUV, MJPEG and frame-based formats.
+Sources: usbredirproto.h of usbredir 0.7 for the packets; USB 2.0 and the USB Video Class 1.1 for the requests.
 """
 
 from __future__ import annotations
@@ -15,12 +14,10 @@ import socket
 import struct
 import threading
 import time
-from fractions import Fraction
 from pathlib import Path
-from typing import Callable, NamedTuple
 
-import av
-import numpy
+from moving_bar import MAKERS, STEPS
+from uvc import CLOCK, ENDPOINT, PACKET, PAYLOAD, PROCESSING, PRODUCT, VENDOR, VERSION, WEBCAM, Asked, Format, descriptor, interval
 
 # --- usbredir ---------------------------------------------------------------------------------------------------------------
 HELLO, DEVICE_CONNECT, RESET, INTERFACE_INFO, EP_INFO = 0, 1, 3, 4, 5
@@ -32,180 +29,11 @@ CAPABILITIES = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6
 HIGH_SPEED = 2
 CONTROL_PACKET, BULK_PACKET = struct.Struct("<BBBBHHH"), struct.Struct("<BBHIH")
 
-# --- USB and its video class ------------------------------------------------------------------------------------------------
-VENDOR, PRODUCT, VERSION = 0x1209, 0x0001, 0x0100  # pid.codes keeps this one for tests
-STRINGS = ("", "Proband", "MJPEG camera", "0001")
-ENDPOINT, PACKET = 0x81, 512
-TERMINAL, PROCESSING, OUTPUT = 1, 2, 3
+# --- requests and payloads of the video class -----------------------------------------------------------------------------
 SET_CUR, GET_CUR, GET_MIN, GET_MAX, GET_RES, GET_LEN, GET_INFO, GET_DEF = 0x01, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87
 PROBE, COMMIT, BRIGHTNESS = 1, 2, 2
-CLOCK = 48_000_000
-#: Bytes of one payload with its header: Linux asks for at most 32 packets at once.
-PAYLOAD = 32 * PACKET
 HEADER = 2
 END_OF_HEADER, END_OF_FRAME = 0x80, 0x02
-#: What a FourCC's GUID ends with.
-GUID = bytes.fromhex("00001000800000aa00389b71")
-
-
-class Size(NamedTuple):
-    """One size of a format, with the rates it is to be had at, in pictures per second; the first is the default."""
-
-    width: int
-    height: int
-    rates: tuple[int, ...]
-
-
-class Format(NamedTuple):
-    """One format as webcams offer it; its index is its place, from 1."""
-
-    fourcc: str
-    sizes: tuple[Size, ...]
-
-
-class Asked(NamedTuple):
-    """What the driver committed to."""
-
-    fourcc: str
-    width: int
-    height: int
-    rate: int
-
-
-#: Raw pictures only at rates or sizes that USB 2 has room for, compressed ones at all.
-WEBCAM = (
-    Format("YUY2", (Size(640, 480, (15,)), Size(320, 240, (5,)))),
-    Format("MJPG", (Size(640, 480, (30, 15)), Size(320, 240, (30, 15)))),
-    Format("H264", (Size(640, 480, (30, 15)), Size(320, 240, (30, 15)))),
-)
-
-
-def described(*fields: bytes) -> bytes:
-    """A descriptor, with its length before it."""
-    body = b"".join(fields)
-    return bytes((len(body) + 1,)) + body
-
-
-def interval(rate: int) -> int:
-    """In units of 100 ns."""
-    return 10_000_000 // rate
-
-
-def format_descriptors(index: int, one: Format) -> bytes:
-    """A format with its sizes."""
-    guid = one.fourcc.encode() + GUID
-    head, count, raw = {"YUY2": 0x04, "MJPG": 0x06, "H264": 0x10}[one.fourcc], len(one.sizes), one.fourcc == "YUY2"
-    if one.fourcc == "MJPG":
-        text = described(bytes((0x24, head, index, count, 1, 1, 0, 0, 0, 0)))
-    else:
-        tail = bytes((16 if raw else 0, 1, 0, 0, 0, 0)) + (b"" if raw else b"\x01")
-        text = described(bytes((0x24, head, index, count)), guid, tail)
-    for frame, size in enumerate(one.sizes, 1):
-        most = size.width * size.height * 2
-        bits = [most * 8 * min(size.rates), most * 8 * max(size.rates)]
-        intervals = [interval(rate) for rate in size.rates]
-        if one.fourcc == "H264":
-            rest = struct.pack("<IIIBI", *bits, intervals[0], len(intervals), 0)
-        else:
-            rest = struct.pack("<IIIIB", *bits, most, intervals[0], len(intervals))
-        text += described(struct.pack("<BBBBHH", 0x24, head + 1, frame, 0, size.width, size.height), rest, struct.pack(f"<{len(intervals)}I", *intervals))
-    # Colours as of sRGB and JPEG.
-    return text if one.fourcc == "H264" else text + described(bytes((0x24, 0x0D, 1, 1, 4)))
-
-
-def configuration(formats: tuple[Format, ...]) -> bytes:
-    """The configuration's descriptor with all below it."""
-    units = b"".join((
-        described(struct.pack("<BBBHBBHHHB3s", 0x24, 0x02, TERMINAL, 0x0201, 0, 0, 0, 0, 0, 3, b"\0\0\0")),
-        described(struct.pack("<BBBBHB2sBB", 0x24, 0x05, PROCESSING, TERMINAL, 0, 2, b"\x01\0", 0, 0)),
-        described(struct.pack("<BBBHBBB", 0x24, 0x03, OUTPUT, 0x0101, 0, PROCESSING, 0)),
-    ))
-    control = described(struct.pack("<BBHHIBB", 0x24, 0x01, 0x0110, 13 + len(units), CLOCK, 1, 1)) + units
-    listed = b"".join(format_descriptors(index, one) for index, one in enumerate(formats, 1))
-    start = struct.pack("<BBBHBBBBBBB", 0x24, 0x01, len(formats), 13 + len(formats) + len(listed), ENDPOINT, 0, OUTPUT, 0, 0, 0, 1)
-    body = b"".join((
-        described(bytes((0x0B, 0, 2, 0x0E, 3, 0, 0))),  # the two interfaces are one function
-        described(bytes((0x04, 0, 0, 0, 0x0E, 1, 0, 0))), control,
-        described(bytes((0x04, 1, 0, 1, 0x0E, 2, 0, 0))), described(start, bytes(len(formats))), listed,
-        described(struct.pack("<BBBHB", 0x05, ENDPOINT, 2, PACKET, 0)),
-    ))
-    return described(struct.pack("<BHBBBBB", 0x02, 9 + len(body), 2, 1, 0, 0x80, 250)) + body
-
-
-def descriptor(formats: tuple[Format, ...], kind: int, index: int) -> bytes | None:
-    """What GET_DESCRIPTOR answers."""
-    if kind == 1:
-        return described(struct.pack("<BHBBBBHHHBBBB", 0x01, 0x0200, 0xEF, 2, 1, 64, VENDOR, PRODUCT, VERSION, 1, 2, 3, 1))
-    if kind == 2 and index == 0:
-        return configuration(formats)
-    if kind == 3 and index < len(STRINGS):
-        return described(b"\x03", STRINGS[index].encode("utf-16-le") if index else b"\x09\x04")
-    return None
-
-
-# --- pictures ---------------------------------------------------------------------------------------------------------------
-#: A bright bar goes from left to right over a dark ground, so many times in its way.
-STEPS = 40
-#: Without it a picture compressed would fit into one payload.
-GRAIN = numpy.random.default_rng(1).integers(0, 16, (480, 640), numpy.uint8)
-
-
-def luma(width: int, height: int, step: int) -> numpy.ndarray:
-    """One picture: above a stair that gets brighter to the right, below it the bar."""
-    picture = numpy.full((height, width), 40, numpy.uint8)
-    picture[:height // 4] = numpy.linspace(30, 220, 8).astype(numpy.uint8).repeat(width // 8)
-    left = step % STEPS * width // STEPS
-    picture[height // 4:, left:left + width // 8] = 220
-    return picture + GRAIN[:height, :width]
-
-
-def bar(frame: numpy.ndarray | None) -> int | None:
-    """Where the bar begins, in percent of the width; ``None``: the luma shows something else."""
-    if frame is None:
-        return None
-    height, width = frame.shape
-    eighth, below = width // 8, frame[height // 4 + 8:].mean(axis=0)
-    stair = [float(frame[8:height // 4 - 8, k * eighth + 6:(k + 1) * eighth - 6].mean()) for k in range(8)]
-    bright = numpy.flatnonzero(below > 130)
-    if any(b - a < 10 for a, b in zip(stair, stair[1:])) or not len(bright) or numpy.median(below) > 70:
-        return None
-    return int(bright[0]) * 100 // width
-
-
-def bar_of(picture: bytes) -> int | None:
-    """The same of a picture in JPEG."""
-    (frame,) = av.CodecContext.create("mjpeg", "r").decode(av.Packet(picture))
-    return bar(frame.to_ndarray(format="gray"))
-
-
-def jpeg(width: int, height: int, step: int) -> bytes:
-    """A picture as webcams send it: 4:2:2, without the Huffman tables that are everybody's, and with a few bytes after its end."""
-    codec = av.CodecContext.create("mjpeg", "w")
-    codec.width, codec.height, codec.pix_fmt = width, height, "yuvj422p"
-    codec.time_base = Fraction(1, 30)
-    codec.options = {"huffman": "default", "qmin": "2", "qmax": "2"}
-    frame = av.VideoFrame(width, height, "yuvj422p")
-    for plane, values in zip(frame.planes, (luma(width, height, step), *2 * [numpy.full((height, width // 2), 128, numpy.uint8)])):
-        rows = numpy.zeros((height, plane.line_size), numpy.uint8)
-        rows[:, :values.shape[1]] = values
-        plane.update(rows.tobytes())
-    whole = b"".join(bytes(packet) for packet in (*codec.encode(frame), *codec.encode(None)))
-    kept, at = whole[:2], 2
-    while whole[at + 1] != 0xDA:  # up to the scan
-        length = 2 + int.from_bytes(whole[at + 2:at + 4], "big")
-        kept += b"" if whole[at + 1] == 0xC4 else whole[at:at + length]
-        at += length
-    return kept + whole[at:] + bytes(5)
-
-
-def yuyv(width: int, height: int, step: int) -> bytes:
-    """The same picture raw."""
-    packed = numpy.full((height, width, 2), 128, numpy.uint8)
-    packed[..., 0] = luma(width, height, step)
-    return packed.tobytes()
-
-
-MAKERS: dict[str, Callable[[int, int, int], bytes]] = {"MJPG": jpeg, "YUY2": yuyv}
 
 
 # --- the camera -------------------------------------------------------------------------------------------------------------
