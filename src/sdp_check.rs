@@ -1,10 +1,12 @@
 //! Checks session descriptions from the network before `webrtcsink` and `webrtcsrc` see them, which take a well-formed
 //! one for granted and would end the whole process over another (gst-plugin-webrtc 0.15.4, several `unwrap`s).
 //!
-//! In: a peer's SDP, and the offer it answers. Out: the SDP without format parameters nobody here knows, or the rule it
-//! breaks. Never: the SDP's text in a message.
+//! In: a peer's SDP, and the offer it answers. Out: the SDP without format parameters nobody here knows and without redundant
+//! packets, or the rule it breaks. Never: the SDP's text in a message.
 
 use gst_sdp::{SDPMediaRef, SDPMessage, SDPMessageRef};
+
+mod redundancy;
 
 /// What [`answers`] says of a peer that takes no part in one of the media: usually it lacks the codec.
 pub const REFUSES: &str = "the answer refuses one of the media";
@@ -24,7 +26,8 @@ pub fn parse(text: &str) -> Result<SDPMessage, &'static str> {
     if !text.bytes().all(|byte| byte == b'\r' || byte == b'\n' || !byte.is_ascii_control()) {
         return Err("the SDP has control characters");
     }
-    let sdp = SDPMessage::parse_buffer(known_parameters(text).as_bytes()).map_err(|_| "the SDP does not parse")?;
+    let text = known_parameters(&redundancy::without(text));
+    let sdp = SDPMessage::parse_buffer(text.as_bytes()).map_err(|_| "the SDP does not parse")?;
     match sdp.medias_len() {
         0 => return Err("the SDP has no media"),
         1..=MAX_MEDIA => {}
@@ -159,6 +162,7 @@ mod tests {
             (OFFER.replace("m=video", "m=audio"), "other media"),
             (OFFER.replace("m=video 9", "m=video 0"), "refuses"),
             (OFFER.replace("VP8/", "rtx/"), "no codec"),
+            (OFFER.replace("VP8/", "ulpfec/"), "not offered"),
             (format!("{OFFER}{}", &OFFER[OFFER.find("m=").unwrap()..]), "another number"),
             ("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n".to_owned(), "no media"),
             (OFFER.replace("VP8", "V\u{1}8"), "control"),
