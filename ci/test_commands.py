@@ -97,13 +97,18 @@ def test_devices_lists_each_class() -> None:
 def test_doctor_is_content_and_names_what_is_missing(tmp_path: Path) -> None:
     common = ("--state-dir", str(tmp_path / "state"), "--listen", "127.0.0.1:0")
     good = duplex("doctor", *common, "--sound", "discard")
-    assert good.returncode == 0 and good.stdout.endswith("\n\nall is well\n"), good.stdout + good.stderr
+    # Whatever else is to be looked at on this machine.
+    others = sum(line.startswith("warn ") for line in good.stdout.splitlines())
+    ends = {0: "all is well", 1: "the service starts; 1 thing to look at"}
+    told = lambda count: ends.get(count, f"the service starts; {count} things to look at")  # noqa: E731
+    assert good.returncode == 0 and good.stdout.endswith(f"\n\n{told(others)}\n"), good.stdout + good.stderr
     # What webrtcsink makes by itself: without it there is no codec, and nothing says why.
     assert "element errorignore: there" in good.stdout
     bad = duplex("doctor", *common, "--video", "camera:/dev/video99", "--sound", "speaker:hw:CARD=Nobody")
     text = bad.stdout
     assert "/dev/video99" in text and "Nobody" in text
-    assert bad.returncode == 0 and text.endswith("\n\nthe service starts; 2 things to look at\n"), text
+    warned = sum(line.startswith("warn ") for line in text.splitlines())
+    assert bad.returncode == 0 and warned >= others + 2 and text.endswith(f"\n\n{told(warned)}\n"), text
     # An absent device is no failure of the service, but it is told.
     lines = [line for line in text.splitlines() if "/dev/video99" in line]
     assert lines and all(len(line.split()) > 4 for line in lines)

@@ -52,10 +52,8 @@ pub fn summary(findings: &[Finding]) -> String {
     match (count(Verdict::Bad), count(Verdict::Warning)) {
         (0, 0) => "all is well".to_owned(),
         (0, warnings) => format!("the service starts; {} to look at", things(warnings)),
-        (bad, 0) => format!("{} to mend before the service starts", things(bad)),
-        (bad, warnings) => {
-            format!("{} to mend before the service starts, {} to look at", things(bad), things(warnings))
-        }
+        (bad, 0) => format!("{} to mend", things(bad)),
+        (bad, warnings) => format!("{} to mend, {} to look at", things(bad), things(warnings)),
     }
 }
 
@@ -102,7 +100,11 @@ pub fn examine(config: &Config) -> Vec<Finding> {
                     Ok(()) => find(&format!("port {address}"), Verdict::Bad, "in use by another program".into()),
                 }
             }
-            Err(error) => find(&format!("port {address}"), Verdict::Warning, error.to_string()),
+            // One of several that this machine does not have is left out.
+            Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable && config.listen.len() > 1 => {
+                find(&format!("port {address}"), Verdict::Warning, format!("{error}; not listening on it"));
+            }
+            Err(error) => find(&format!("port {address}"), Verdict::Bad, error.to_string()),
         }
     }
     certificate(config, &mut find);
@@ -127,7 +129,12 @@ fn state_folder(folder: &Path) -> (Verdict, String) {
         Ok(()) if there == absolute => (Verdict::Good, shown.to_string()),
         Ok(()) => (Verdict::Good, format!("{shown} will be made")),
         Err(error) => {
-            let remedy = "let this user write there, or name another folder with --state-dir";
+            let remedy = match error.kind() {
+                std::io::ErrorKind::PermissionDenied => {
+                    "let this user write there, or name another folder with --state-dir"
+                }
+                _ => "mend that, or name another folder with --state-dir",
+            };
             (Verdict::Bad, format!("{shown}: {} cannot be written: {error}; {remedy}", there.display()))
         }
     }
