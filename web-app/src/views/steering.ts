@@ -45,6 +45,12 @@ export class SteeringView {
         this.#moved = null;
         void this.#steer({ [volume]: Number(range.value) / 100 });
       });
+      // A hand that ends where it began changes nothing, and browsers then say nothing of it.
+      for (const end of ["pointerup", "pointercancel", "keyup", "blur"]) {
+        range.addEventListener(end, () => {
+          if (this.#moved === range) this.#moved = null;
+        });
+      }
       button.addEventListener("click", () => void this.#steer({ [mute]: button.getAttribute("aria-pressed") !== "true" }));
     }
   }
