@@ -25,7 +25,10 @@ pub fn run(places: &Places) -> Result<(), Error> {
     if let Some(sentence) = forget_passwords(places) {
         report.push(sentence);
     }
-    files::remove(&places.run.join(NOT_TAKEN))?;
+    let card = files::is_card(&places.card);
+    if card {
+        files::remove(&places.run.join(NOT_TAKEN))?;
+    }
     let mut settings = remembered(places);
     let refused = |problems: Vec<String>, report: &mut Vec<String>| {
         report.push(format!("{FILE} was NOT taken in; what held before goes on to hold. Wrong with it:"));
@@ -40,6 +43,7 @@ pub fn run(places: &Places) -> Result<(), Error> {
             }
             Err(problems) => refused(problems, &mut report)?,
         },
+        Ok(None) if !card => report.push("The card is not there; what was taken in before holds.".to_owned()),
         Ok(None) => report.push(format!(
             "There is no {FILE} on the card; what was taken in before holds.{}",
             misnamed(places).map(|name| format!(" Is {name} meant to be it?")).unwrap_or_default()
@@ -54,7 +58,7 @@ pub fn run(places: &Places) -> Result<(), Error> {
     print!("{text}");
     write_all(places, &settings, publishing)?;
     // The card may be write-protected; the start goes on.
-    if files::is_card(&places.card)
+    if card
         && let Err(error) = files::update(&places.card.join("status/provision.txt"), &text.replace('\n', "\r\n"), 0o644)
     {
         eprintln!("{error}");
