@@ -52,9 +52,9 @@ def partitions(file: BinaryIO) -> dict[int, Partition]:
 def _entries(file: BinaryIO, sector: int, required: bool = True) -> list[tuple[int, int, int]]:
     file.seek(sector * SECTOR)
     block = file.read(SECTOR)
+    if not required and len(block) < SECTOR:
+        return []
     if block[510:] != b"\x55\xaa":
-        if not required:
-            return []
         raise SystemExit(f"error: sector {sector} is no partition table")
     table = [struct.unpack_from("<4xB3xII", block, 446 + 16 * index) for index in range(4)]
     return [(kind, start, size) for kind, start, size in table]

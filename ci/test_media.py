@@ -48,6 +48,8 @@ def test_the_still_for_the_page_that_opens(device: Start, tmp_path: Path) -> Non
     """Small, of the same picture; who may not watch, and a device without a picture, get nothing and no refusal that a browser would log."""
     one = device("--video", f"image:{write_image(tmp_path / 'still.png')}", "--audio", "silence")
     one.wait_for_log("the device can be called")
+    # Who opens the page waits two seconds for it at most; capture may take longer to start here.
+    wait_for("a still", lambda: call(one, "GET", "/api/v1/still.jpg")[0] == 200)
     status, headers, jpeg = call(one, "GET", "/api/v1/still.jpg")
     assert status == 200 and headers["content-type"] == "image/jpeg" and headers["cache-control"] == "no-store"
     print(f"a still of {len(jpeg)} bytes")

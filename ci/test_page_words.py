@@ -59,12 +59,12 @@ def test_the_device_is_in_sight_before_the_call_is_there(device: Start, tmp_path
     """A still of the moment, in colours that count, until the call's own picture; nobody who may not watch sees one."""
     one = device("--video", f"image:{write_image(tmp_path / 'still.png')}")
     with Chromium(tmp_path / "home", one.ca) as chromium:
+        chromium.live(one.url)  # capture is at work: the page waits two seconds for a still at most
         page = chromium.open(one.url, HELD)
-        page.wait("the still", "document.getElementById('still').naturalWidth === 480")
+        page.wait("the still", "document.getElementById('still')?.naturalWidth === 480")
         assert page.evaluate("app.dataset.state") == "connecting"
         left, right = (np.asarray(HALVES[half], float) for half in (0, 1))
         seen = pixels(page.page.locator("#stage").screenshot(type="jpeg"))
-        (tmp_path / "still.jpg").write_bytes(page.page.screenshot(type="jpeg"))
         assert seen[3, 3].argmax() == left.argmax() and seen[3, 12].argmax() == right.argmax(), seen
         page.evaluate("goOn()")
         page.wait_data(state="live")

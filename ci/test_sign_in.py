@@ -109,12 +109,13 @@ def test_a_browser_that_nobody_knows_logs_no_errors(device: Start, tmp_path: Pat
         assert sockets == []
         submit(page, PASSWORD)
         page.wait_data(view="call", state="live")
+        opened = len(sockets)
         page.click("#settings-toggle")
         page.click("#sign-out")
         page.wait_data(view="sign-in")
         page.page.reload()
         page.wait_data(view="sign-in")
-        assert len(sockets) == 1
+        assert len(sockets) == opened > 0
         page.click("#sign-in-form a")
         page.wait("the page on trust", "document.querySelector('.fingerprint code') !== null")
         assert page.evaluate("document.querySelector('.brand img').naturalWidth > 0 && document.documentElement.scrollWidth <= innerWidth")

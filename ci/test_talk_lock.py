@@ -57,8 +57,9 @@ def test_the_second_waits_and_gets_the_turn(device: Start, tmp_path: Path) -> No
         first.click("#talk")
         second.wait_data(talk="talking")
         # Seen, told, heard and felt; of who began to talk without a wait nothing of it was wanted.
-        assert second.page.is_visible("#called") and second.state_line().startswith("You are on air The device hears you.")
-        assert second.page.title() == "On air · Duplex" and first.page.title() == "Duplex"
+        seen = second.evaluate("[document.getElementById('called').checkVisibility(), document.getElementById('headline').textContent, document.title]")
+        assert seen == [True, "You are on air", "On air · Duplex"]
+        wait_for("the first's usual title", lambda: first.page.title() == "Duplex")
         second.wait("two tones", "tones === 2 && shaken.length === 1")
         assert first.evaluate("[tones, shaken.length]") == [0, 0]
         second.wait("the usual word again", "document.getElementById('headline').textContent === 'Talking'")

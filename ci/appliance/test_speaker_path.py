@@ -89,12 +89,19 @@ class Ear:
     """What comes out of the board's card, and when."""
 
     def __init__(self, board):  # type: ignore[no-untyped-def]
-        self.listener = socket.create_server(("", 0))
+        # QEMU's own network brings what is sent to its host here by loopback.
+        self.listener = socket.create_server(("127.0.0.1" if board.port.host == "localhost" else board.port.here, 0))
         self.listener.settimeout(PATIENCE)
         self.pieces: list[tuple[float, bytes]] = []
         command = EAR.format(here=board.port.here, port=self.listener.getsockname()[1])
         self.process = subprocess.Popen([*board.ssh_words(), command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        self.socket, _ = self.listener.accept()
+        try:
+            self.socket, _ = self.listener.accept()
+        except OSError:
+            self.process.kill()
+            self.process.wait()
+            self.listener.close()
+            raise
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
@@ -218,8 +225,9 @@ def listen(serving, settings) -> Iterator[Callable[[int], Heard]]:  # type: igno
         settings(f"Environment=DUPLEX_JITTER_BUFFER={jitter}")
         serving.duplex("sound set speaker:plughw:CARD=Loopback,DEV=0")
         started = time.monotonic()
-        ear, mouth, talker = Ear(serving), Mouth(), None
+        mouth, ear, talker = Mouth(), None, None
         try:
+            ear = Ear(serving)
             talker = Launch(MOUTH.format(talk=signaller(serving.signalling, ca=serving.ca, token=token), port=mouth.port))
             wait_for("the first tick out of the speaker", ear.loud, PATIENCE)
             began = time.monotonic()
@@ -230,7 +238,7 @@ def listen(serving, settings) -> Iterator[Callable[[int], Heard]]:  # type: igno
                 talker.stop()
                 print(talker.tail())
             mouth.stop()
-            complaints = ear.stop()
+            complaints = ear.stop() if ear else ""
             print(complaints)
         one = analyse(mouth, ear, changes, began)
         one.overruns = complaints.count("overrun")

@@ -55,8 +55,13 @@ class UsbCamera:
     def plug(self, path: Path) -> None:
         """Plugs it in: the socket is that of a ``usb-redir`` device."""
         assert self._socket is None, "it is plugged in"
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(str(path))
+        plug = socket.socket(socket.AF_UNIX)
+        try:
+            plug.connect(str(path))
+        except OSError:
+            plug.close()
+            raise
+        self._socket = plug
         self._wide, self._inbox = False, b""
         self._probed, self._format, self._configured = (1, 1, interval(self.formats[0].sizes[0].rates[0])), (1, 1, 0), 0
         # IDs and sizes of what the driver waits for; the rest of the picture that is on its way; when the next is due.
