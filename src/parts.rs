@@ -175,10 +175,11 @@ pub fn urls(config: &Config, local: &[SocketAddr]) -> Vec<String> {
 /// How likely a host is reached by that from another machine; 0 is the likeliest. A name that nobody has given may be known to
 /// this machine alone, and some of its addresses lead to containers only: the one of the default route leads out.
 fn reach(host: &str, given: &[String], outward: &[IpAddr]) -> u8 {
-    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+    let bare = host.trim_matches(['[', ']']);
+    match bare.parse::<IpAddr>() {
         Ok(address) if address.is_loopback() => 7,
         Err(_) if host == "localhost" => 6,
-        _ if given.iter().any(|name| name == host) => 0,
+        _ if given.iter().any(|name| name == bare) => 0,
         Ok(address) if outward.contains(&address) => 1,
         Err(_) if host.ends_with(".local") => 2,
         Ok(IpAddr::V4(address)) if !address.is_link_local() => 3,

@@ -5,7 +5,7 @@
 
 use std::fmt::Display;
 
-/// The text of an error, or a sentence with such texts in it: `No such file or directory (os error 2)` becomes `no such file`.
+/// The text of an error, or a sentence with such texts in it: `No such file or directory (os error 2)` becomes `no such file or folder`.
 pub fn plain(error: impl Display) -> String {
     let text = error.to_string();
     let mut plain = String::with_capacity(text.len());
@@ -22,7 +22,7 @@ pub fn plain(error: impl Display) -> String {
         }
     }
     plain += rest;
-    plain.replace("no such file or directory", "no such file")
+    plain.replace("no such file or directory", "no such file or folder")
 }
 
 /// The system's own words begin after the last colon or bracket, and with a capital letter.
@@ -45,12 +45,12 @@ mod tests {
     #[test]
     fn what_the_system_says_reads_as_words() {
         let missing = io::Error::from_raw_os_error(2);
-        assert_eq!(plain(&missing), "no such file");
+        assert_eq!(plain(&missing), "no such file or folder");
         assert_eq!(plain(io::Error::from_raw_os_error(13)), "permission denied");
-        assert_eq!(plain(format!("cannot read A b.toml: {missing}")), "cannot read A b.toml: no such file");
+        assert_eq!(plain(format!("cannot read A b.toml: {missing}")), "cannot read A b.toml: no such file or folder");
         assert_eq!(
             plain(format!("cannot reach S ({missing}); x: {missing}. Y")),
-            "cannot reach S (no such file); x: no such file. Y"
+            "cannot reach S (no such file or folder); x: no such file or folder. Y"
         );
         for kept in ["", "GStreamer is missing", "A (os error x) B", "A (os error ) B", "A (os error 2"] {
             assert_eq!(plain(kept), kept);

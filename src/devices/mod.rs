@@ -146,12 +146,12 @@ pub fn told(class: Class, reason: &str) -> String {
     let word = class.word();
     match reason {
         UNPLUGGED => format!("the {word} was unplugged"),
-        "it ended" => format!("the {word} has stopped"),
+        ENDED => format!("the {word} has stopped"),
         NO_DATA => format!("the {word} gives nothing"),
         // The rest is what its owner can do.
         _ if reason.starts_with(&format!("{word} \"")) => format!("the {}", reason.split(';').next().unwrap_or(reason)),
         _ if reason.starts_with(&format!("no {word} ")) => reason.to_owned(),
-        _ => match reason.strip_prefix("nothing has come from it") {
+        _ => match reason.strip_prefix(SILENT) {
             Some(since) => format!("nothing has come from the {word}{since}"),
             None => format!("the {word} cannot be used: {reason}"),
         },
@@ -160,6 +160,10 @@ pub fn told(class: Class, reason: &str) -> String {
 
 /// Said of a device whose path is gone.
 pub const UNPLUGGED: &str = "it was unplugged";
+/// Said of a source that came to its end though it has none.
+pub const ENDED: &str = "it ended";
+/// Said of a source that gives nothing any more, before how long.
+pub const SILENT: &str = "nothing has come from it";
 /// Said of a source that opens and then is silent.
 pub const NO_DATA: &str = "no data came";
 

@@ -47,12 +47,17 @@ pub(super) async fn snapshot(State(state): State<AppState>, caller: Caller) -> R
 
 /// The picture of this moment, small: for the page while its call begins.
 ///
-/// Whoever may not watch gets nothing instead of a refusal, as when there is no picture: the page asks for it before it knows.
+/// Who is not signed in gets nothing instead of a refusal, as when there is no picture: the page asks for it before it knows.
 #[utoipa::path(
     get,
     path = "/api/v1/still.jpg",
     tag = "call",
-    responses((status = 200, content_type = "image/jpeg", body = Vec<u8>), (status = 204))
+    responses(
+        (status = 200, content_type = "image/jpeg", body = Vec<u8>),
+        (status = 204),
+        (status = 401, body = ApiError),
+        (status = 403, body = ApiError)
+    )
 )]
 pub(super) async fn still(State(state): State<AppState>, caller: Caller) -> Response {
     if caller.must_watch().is_err() {

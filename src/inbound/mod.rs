@@ -141,7 +141,7 @@ async fn run(
         reports.send(report).ok();
     };
     let mut pipeline = Pipeline::new("inbound");
-    // What is shown at its time is shown when the sound is played, see [`Speaker::add_to`]: packets wait as long for both.
+    // What is shown waits for the jitter buffer's length, as the sound does; what playout adds to that is not in it.
     pipeline.inner().set_latency(gst::ClockTime::try_from(settings.jitter).unwrap_or_default());
     let (changes, mut transport) = mpsc::unbounded_channel();
     let signaller = InProcessSignaller::consumer(hub, talker);

@@ -1,6 +1,6 @@
 //! The talker's picture, made small for the corner of the outgoing one.
 //!
-//! In: VP8. Out: BGRA pictures in the [`PictureSlot`], each when the sound that belongs to it is played. Never: a queue of decoded
+//! In: VP8. Out: BGRA pictures in the [`PictureSlot`], each after the jitter buffer's length, as the sound that belongs to it. Never: a queue of decoded
 //! pictures: the latest one counts.
 //!
 //! ```text

@@ -143,7 +143,7 @@ impl Speaker {
                 },
                 _ = look.tick() => {
                     if player.device.as_ref().is_some_and(|device| !device.is_there()) {
-                        return Some("it was unplugged".to_owned());
+                        return Some(devices::UNPLUGGED.to_owned());
                     }
                     if player.late.as_ref().is_some_and(Late::is_hopeless) {
                         return Some("his sound comes more than two seconds late".to_owned());

@@ -217,7 +217,7 @@ async fn follow(source: &mut Source) -> Option<String> {
                 }
                 Some(Event::Error { message, .. }) => return Some(message),
                 Some(Event::Eos) => match source.end {
-                    End::Never => return Some("it ended".to_owned()),
+                    End::Never => return Some(devices::ENDED.to_owned()),
                     End::Loop | End::Repeat => return None,
                 },
                 Some(Event::Latency) => {}
@@ -231,7 +231,7 @@ async fn follow(source: &mut Source) -> Option<String> {
                 if now != count {
                     (count, flowed, ends) = (now, Instant::now(), 0);
                 } else if flowed.elapsed() > STALL && (source.device.is_some() || ends > 1) {
-                    return Some(format!("nothing has come from it for {} s", STALL.as_secs()));
+                    return Some(format!("{} for {} s", devices::SILENT, STALL.as_secs()));
                 }
             }
         }

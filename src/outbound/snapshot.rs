@@ -1,6 +1,6 @@
 //! One picture as a JPEG, with or without viewers.
 //!
-//! In: wishes. Out: JPEGs of what viewers see at that moment. Never: more than one encode at a time, or two within
+//! In: wishes. Out: JPEGs of what viewers see at that moment. Never: of one size more than one encode at a time, or two within
 //! [`SPACING`]: whoever asks meanwhile gets the same picture.
 
 use std::sync::{Arc, Mutex, PoisonError};
