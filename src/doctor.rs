@@ -224,8 +224,8 @@ mod tests {
         let (good, warning, bad) = (Verdict::Good, Verdict::Warning, Verdict::Bad);
         assert_eq!(with(&[good, good]), "all is well");
         assert_eq!(with(&[good, warning]), "the service starts; 1 thing to look at");
-        assert_eq!(with(&[bad, good, bad]), "2 things to mend before the service starts");
-        assert_eq!(with(&[bad, warning]), "1 thing to mend before the service starts, 1 thing to look at");
+        assert_eq!(with(&[bad, good, bad]), "2 things to mend");
+        assert_eq!(with(&[bad, warning]), "1 thing to mend, 1 thing to look at");
     }
 
     #[test]

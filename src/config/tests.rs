@@ -287,7 +287,7 @@ fn everything_wrong_is_told_together() {
     assert_eq!(
         lines,
         [
-            "cert = \"c.pem\" (--cert): must be a file that can be read, but c.pem: no such file",
+            "cert = \"c.pem\" (--cert): must be a file that can be read, but c.pem: no such file or folder",
             "cert = \"c.pem\" (--cert): must come together with key",
             "duck = \"61\" (DUPLEX_DUCK): must be a number of dB from 0 to 60",
             "framerate = \"-3\" (--framerate): must be a whole number of frames per second from 1 to 60",
@@ -295,7 +295,7 @@ fn everything_wrong_is_told_together() {
             "password (duplex.toml): is not a known key; `duplex sample-config` lists all",
             "picture = [\"discard\", \"overlay\"] (duplex.toml): must be overlay, record:FOLDER, both as overlay,record:FOLDER, or discard alone",
             "plain = \"yes\" (duplex.toml): must be true or false",
-            "video = \"file:gone.mp4\" (duplex.toml): must be a file that can be read, but gone.mp4: no such file",
+            "video = \"file:gone.mp4\" (duplex.toml): must be a file that can be read, but gone.mp4: no such file or folder",
             "video-bitrate = \"fast\" (duplex.toml): must be a whole number of kbit/s from 100 to 20000",
             "video_bitrat (duplex.toml): is not a known key; did you mean video-bitrate?",
             "width = 641 (duplex.toml): must be an even whole number of pixels from 160 to 1920",
