@@ -84,7 +84,8 @@ class Device:
     def _ready(self) -> str | None:
         assert self.process
         for line in self.lines:
-            if line.startswith("ready "):
+            # Of several addresses that of this machine itself comes last.
+            if re.match(r"ready https?://localhost:", line):
                 return line.removeprefix("ready ").strip()
         if self.process.poll() is not None:
             raise AssertionError(f"duplex ended with {self.process.returncode}:\n" + "\n".join(self.lines))
