@@ -152,7 +152,7 @@ def test_a_source_that_fails_is_told_to_the_owner_until_it_works(device: Start, 
     with Chromium(tmp_path / "home", one.ca) as chromium:
         chromium.open(one.url).wait_data(state="live")
         (fault,) = wait_for("the fault", lambda: get(one, "device")["faults"])
-        assert fault.startswith("The picture fails: ") and "camera:nope" in fault
+        assert fault.startswith("The picture fails: ") and 'the camera "nope" is not there' in fault
         status = one.command("status")
         assert status.returncode == 1 and "service        runs" in status.stdout and f"fault          {fault}" in status.stdout, status
         assert call(one, "GET", "/healthz")[0] == 200

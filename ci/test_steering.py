@@ -167,19 +167,20 @@ def test_a_damaged_state_file_is_told_and_left_out(device: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
+    ("words", "code", "named"),
     [
-        (["source", "set", "video", "camra:x"], ["camra:x", "must be test, file:PATH"]),
-        (["source", "set", "video", "file:nowhere.mp4"], ["nowhere.mp4"]),
-        (["source", "set", "audio", "file:README.md"], ["README.md"]),
-        (["sound", "set", "file:/nowhere/x.wav"], ["/nowhere"]),
+        # 2: wrong words, known without the service; 1: what the service says.
+        (["source", "set", "video", "camra:x"], 2, ["camra:x", "must be test, file:PATH"]),
+        (["source", "set", "video", "file:nowhere.mp4"], 1, ["nowhere.mp4"]),
+        (["source", "set", "audio", "file:README.md"], 1, ["README.md"]),
+        (["sound", "set", "file:/nowhere/x.wav"], 1, ["/nowhere"]),
     ],
 )
-def test_what_the_configuration_would_refuse_is_refused_in_one_sentence(device: Start, words: list[str], named: list[str]) -> None:
+def test_what_the_configuration_would_refuse_is_refused_in_one_sentence(device: Start, words: list[str], code: int, named: list[str]) -> None:
     one = device()
     before = asked(one, do="present")
     refused = one.command(*words)
-    assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 1, refused
+    assert refused.returncode == code and len(refused.stderr.splitlines()) == 1, refused
     assert all(name in refused.stderr for name in named), refused.stderr
     assert asked(one, do="present") == before and not (one.state / "changes.toml").exists()
 
@@ -189,7 +190,7 @@ def test_a_sound_file_that_is_there_is_not_overwritten(device: Start, tmp_path: 
     song = tmp_path / "song.wav"
     song.write_bytes(b"RIFF of somebody's")
     refused = one.command("sound", "set", f"file:{song}")
-    assert refused.returncode == 1 and str(song) in refused.stderr and "would be overwritten" in refused.stderr, refused
+    assert refused.returncode == 2 and str(song) in refused.stderr and "would be overwritten" in refused.stderr, refused
     assert song.read_bytes() == b"RIFF of somebody's"
 
 
