@@ -224,6 +224,7 @@ def listen(serving, settings) -> Iterator[Callable[[int], Heard]]:  # type: igno
     def run(jitter: int) -> Heard:
         settings(f"Environment=DUPLEX_JITTER_BUFFER={jitter}")
         serving.duplex("sound set speaker:plughw:CARD=Loopback,DEV=0")
+        serving.duplex("volume talk 1")
         started = time.monotonic()
         mouth, ear, talker = Mouth(), None, None
         try:
