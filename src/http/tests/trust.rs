@@ -107,3 +107,17 @@ async fn a_new_ca_is_offered_at_once() {
     service.state.trust.replace(service.ca.clone());
     assert_eq!(service.get("/ca.pem").send(&service).await.text(), service.ca.ca_pem());
 }
+
+#[test]
+fn the_page_on_trust_has_the_colours_of_the_device_s_page() {
+    // It is served where the other's style is not; what both write down must stay the same.
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/web-app/src/style.css")).expect("a file");
+    let tokens = |css: &str| -> Vec<String> {
+        css.lines().map(str::trim).filter(|line| line.starts_with("--")).map(str::to_owned).collect()
+    };
+    let (own, pages) = (tokens(include_str!("../trust.css")), tokens(&page));
+    assert!(own.len() > 5, "{own:?}");
+    for token in own {
+        assert!(pages.contains(&token), "{token}");
+    }
+}
