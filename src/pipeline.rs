@@ -4,7 +4,8 @@
 //! In: elements and links from the stages. Out: [`Event`]s over a channel, one pipeline state at a time.
 //! Never: a domain word, the configuration, or text parsed into a launch line.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use tokio::sync::mpsc;
@@ -65,6 +66,7 @@ pub struct Pipeline {
     inner: gst::Pipeline,
     events: mpsc::UnboundedReceiver<Event>,
     stopped: bool,
+    turn: Option<&'static Turn>,
 }
 
 impl Pipeline {
@@ -83,7 +85,7 @@ impl Pipeline {
                 gst::BusSyncReply::Drop
             });
         }
-        Self { inner, events, stopped: false }
+        Self { inner, events, stopped: false, turn: None }
     }
 
     /// A pipeline whose running time is the process's common one, so that buffers bridged
@@ -93,6 +95,11 @@ impl Pipeline {
         pipeline.inner.set_start_time(gst::ClockTime::NONE);
         pipeline.inner.set_base_time(common_base_time());
         pipeline
+    }
+
+    /// From here on it starts and stops in turn with all that shares `turn`.
+    pub fn in_turn(&mut self, turn: &'static Turn) {
+        self.turn = Some(turn);
     }
 
     /// The pipeline itself, to add elements to.
@@ -109,7 +116,7 @@ impl Pipeline {
     }
 
     /// Opens what it reads and waits for the first data, at most `limit`; for sources that are not live.
-    pub async fn preroll(&mut self, limit: std::time::Duration) -> Result<(), Error> {
+    pub async fn preroll(&mut self, limit: Duration) -> Result<(), Error> {
         let inner = self.inner.clone();
         let limit = gst::ClockTime::try_from(limit).unwrap_or(gst::ClockTime::from_seconds(10));
         let reached = tokio::task::spawn_blocking(move || {
@@ -126,8 +133,8 @@ impl Pipeline {
 
     /// Starts playing. State changes run off the async runtime: elements may block in them.
     pub async fn play(&mut self) -> Result<(), Error> {
-        let inner = self.inner.clone();
-        let changed = tokio::task::spawn_blocking(move || inner.set_state(gst::State::Playing)).await;
+        let (inner, turn) = (self.inner.clone(), self.turn);
+        let changed = tokio::task::spawn_blocking(move || taking(turn, || inner.set_state(gst::State::Playing))).await;
         if matches!(changed, Ok(Ok(_))) {
             return Ok(());
         }
@@ -163,8 +170,8 @@ impl Pipeline {
     /// Stops and waits until every element is in Null.
     pub async fn stop(mut self) {
         self.stopped = true;
-        let inner = self.inner.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || to_null(&inner)).await {
+        let (inner, turn) = (self.inner.clone(), self.turn);
+        if let Err(error) = tokio::task::spawn_blocking(move || taking(turn, || to_null(&inner))).await {
             tracing::error!(pipeline = %self.inner.name(), %error, "stopping a pipeline panicked");
         }
     }
@@ -177,15 +184,64 @@ impl Drop for Pipeline {
         }
         // A thread of its own: elements of gst-plugin-webrtc block on their own runtime when
         // they stop, which tokio forbids on a worker thread.
-        let inner = self.inner.clone();
-        if let Err(error) = std::thread::Builder::new().name("to-null".into()).spawn(move || to_null(&inner)) {
+        let (inner, turn) = (self.inner.clone(), self.turn);
+        let stop = move || taking(turn, || to_null(&inner));
+        if let Err(error) = std::thread::Builder::new().name("to-null".into()).spawn(stop) {
             tracing::error!(%error, "cannot stop a pipeline");
         }
     }
 }
 
 /// Longest wait for the error behind a refused state change.
-const EXPLANATION: std::time::Duration = std::time::Duration::from_millis(300);
+const EXPLANATION: Duration = Duration::from_millis(300);
+
+/// One thing after another: starts and stops of pipelines, and whatever else must not happen beside them.
+#[derive(Debug, Default)]
+pub struct Turn(Mutex<()>);
+
+impl Turn {
+    /// Longest wait for one's turn: a device that hangs while it is closed must not hold up all others for good.
+    const PATIENCE: Duration = Duration::from_secs(5);
+    /// How often is looked whether it has come.
+    const LOOK: Duration = Duration::from_millis(2);
+
+    /// Nobody's turn.
+    pub const fn new() -> Self {
+        Self(Mutex::new(()))
+    }
+
+    /// Does it when nobody else is at it, or when the one who is takes longer than five seconds. Blocks.
+    pub fn take<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.take_within(Self::PATIENCE, act)
+    }
+
+    fn take_within<T>(&self, patience: Duration, act: impl FnOnce() -> T) -> T {
+        let deadline = Instant::now() + patience;
+        let turn = loop {
+            match self.0.try_lock() {
+                Ok(turn) => break Some(turn),
+                // Nothing is kept in it that a panic could have left half done.
+                Err(TryLockError::Poisoned(turn)) => break Some(PoisonError::into_inner(turn)),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(Self::LOOK),
+                Err(TryLockError::WouldBlock) => break None,
+            }
+        };
+        if turn.is_none() {
+            tracing::warn!(
+                seconds = patience.as_secs(),
+                "a device neither opens nor closes; not waiting for it any longer"
+            );
+        }
+        act()
+    }
+}
+
+fn taking<T>(turn: Option<&Turn>, act: impl FnOnce() -> T) -> T {
+    match turn {
+        Some(turn) => turn.take(act),
+        None => act(),
+    }
+}
 
 /// Makes an element, or says which Debian package has it.
 pub fn make(factory: &str) -> Result<gst::Element, Error> {
@@ -313,3 +369,65 @@ const PACKAGES: &[(&[&str], &str)] = &[
     (&["espeak"], "gstreamer1.0-espeak"),
     (&["libcamerasrc"], "gstreamer1.0-libcamera"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::thread;
+
+    use super::*;
+
+    /// Somebody whose turn it is until told otherwise.
+    fn holds(turn: &'static Turn) -> (Sender<()>, thread::JoinHandle<()>) {
+        let (begun, begins): (Sender<()>, Receiver<()>) = channel();
+        let (end, ends) = channel();
+        let holder = thread::spawn(move || {
+            turn.take(|| {
+                begun.send(()).unwrap();
+                ends.recv().unwrap();
+            });
+        });
+        begins.recv().unwrap();
+        (end, holder)
+    }
+
+    #[test]
+    fn pipelines_that_share_a_turn_start_and_stop_one_after_another() {
+        static TURN: Turn = Turn::new();
+        gst::init().unwrap();
+        let (end, holder) = holds(&TURN);
+        let mut pipeline = Pipeline::new("waits");
+        pipeline.in_turn(&TURN);
+        let inner = pipeline.inner().clone();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let playing = runtime.spawn(async move {
+            pipeline.play().await.unwrap();
+            pipeline
+        });
+        thread::sleep(Duration::from_millis(50));
+        assert_eq!(inner.current_state(), gst::State::Null);
+        end.send(()).unwrap();
+        holder.join().unwrap();
+        let pipeline = runtime.block_on(playing).unwrap();
+        assert_eq!(inner.current_state(), gst::State::Playing);
+
+        let (end, holder) = holds(&TURN);
+        drop(pipeline);
+        thread::sleep(Duration::from_millis(50));
+        assert_eq!(inner.current_state(), gst::State::Playing);
+        end.send(()).unwrap();
+        holder.join().unwrap();
+        while inner.current_state() != gst::State::Null {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_good_for_a_turn_that_does_not_end() {
+        static TURN: Turn = Turn::new();
+        let (end, holder) = holds(&TURN);
+        assert_eq!(TURN.take_within(Duration::from_millis(20), || "done"), "done");
+        end.send(()).unwrap();
+        holder.join().unwrap();
+    }
+}

@@ -9,6 +9,12 @@ use std::path::Path;
 use gst::prelude::*;
 
 use super::{Device, Driver};
+use crate::pipeline::Turn;
+
+/// Whatever makes libcamera's manager or lets go of it, in turn: a process may have one, which its GStreamer elements share and
+/// end with the last of them. One that asks for it while the last lets go makes a second one, and then libcamera ends the process
+/// ("Multiple CameraManager objects are not allowed", libcamera 0.7.1, `gst_libcamera_get_camera_manager`).
+pub static MANAGER: Turn = Turn::new();
 
 /// The cameras, in libcamera's order.
 pub fn list() -> Vec<Device> {
@@ -18,7 +24,7 @@ pub fn list() -> Vec<Device> {
     let Some(provider) = gst::DeviceProviderFactory::find("libcameraprovider").and_then(|factory| factory.get()) else {
         return Vec::new();
     };
-    provider.devices().iter().map(device).collect()
+    MANAGER.take(|| provider.devices().iter().map(device).collect())
 }
 
 /// Whether a camera is the board's own; libcamera lists USB cameras as well.

@@ -36,7 +36,10 @@ pub fn camera(name: Option<&str>, setup: &Setup) -> Result<Source, Error> {
             (source, device.offers.as_ref().map_or_else(|| preferred(format), |offers| chosen(format, offers)))
         }
     };
-    let pipeline = Pipeline::new("source-camera");
+    let mut pipeline = Pipeline::new("source-camera");
+    if device.driver == Driver::Libcamera {
+        pipeline.in_turn(&devices::libcamera::MANAGER);
+    }
     let caps = make("capsfilter")?;
     caps.set_property("caps", wanted);
     let decode = make("decodebin")?;
