@@ -28,6 +28,7 @@ pub mod devices;
 pub mod disk;
 pub mod doctor;
 pub mod far_end;
+pub mod gate;
 pub mod health;
 pub mod http;
 pub mod inbound;

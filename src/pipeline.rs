@@ -4,11 +4,14 @@
 //! In: elements and links from the stages. Out: [`Event`]s over a channel, one pipeline state at a time.
 //! Never: a domain word, the configuration, or text parsed into a launch line.
 
-use std::sync::{Mutex, OnceLock, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use gst::prelude::*;
 use tokio::sync::mpsc;
+
+use crate::gate::Gate;
 
 /// What a pipeline reports on its bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +69,9 @@ pub struct Pipeline {
     inner: gst::Pipeline,
     events: mpsc::UnboundedReceiver<Event>,
     stopped: bool,
-    turn: Option<&'static Turn>,
+    gate: Option<&'static Gate>,
+    /// Whether it stops or has stopped: a start that has waited until then comes too late.
+    over: Arc<AtomicBool>,
 }
 
 impl Pipeline {
@@ -85,7 +90,7 @@ impl Pipeline {
                 gst::BusSyncReply::Drop
             });
         }
-        Self { inner, events, stopped: false, turn: None }
+        Self { inner, events, stopped: false, gate: None, over: Arc::default() }
     }
 
     /// A pipeline whose running time is the process's common one, so that buffers bridged
@@ -97,9 +102,9 @@ impl Pipeline {
         pipeline
     }
 
-    /// From here on it starts and stops in turn with all that shares `turn`.
-    pub fn in_turn(&mut self, turn: &'static Turn) {
-        self.turn = Some(turn);
+    /// From here on [`play`](Self::play), [`stop`](Self::stop) and the end by being dropped go through `gate`.
+    pub fn go_through(&mut self, gate: &'static Gate) {
+        self.gate = Some(gate);
     }
 
     /// The pipeline itself, to add elements to.
@@ -132,13 +137,24 @@ impl Pipeline {
     }
 
     /// Starts playing. State changes run off the async runtime: elements may block in them.
+    ///
+    /// # Errors
+    /// An element refuses, or those before it at its gate take longer than [`WAIT`].
     pub async fn play(&mut self) -> Result<(), Error> {
-        let (inner, turn) = (self.inner.clone(), self.turn);
-        let changed = tokio::task::spawn_blocking(move || taking(turn, || inner.set_state(gst::State::Playing))).await;
-        if matches!(changed, Ok(Ok(_))) {
-            return Ok(());
+        let (inner, gate, over) = (self.inner.clone(), self.gate, self.over.clone());
+        let start = move || {
+            // It was dropped meanwhile, and nobody would stop it any more.
+            if over.load(Ordering::SeqCst) { Err(gst::StateChangeError) } else { inner.set_state(gst::State::Playing) }
+        };
+        let passed = tokio::task::spawn_blocking(move || match gate {
+            Some(gate) => gate.pass_within(WAIT, start),
+            None => Some(start()),
+        });
+        match passed.await {
+            Ok(Some(Ok(_))) => Ok(()),
+            Ok(None) => Err(self.start_error("what was open before is still being closed").await),
+            _ => Err(self.start_error("the state change was refused").await),
         }
-        Err(self.start_error("the state change was refused").await)
     }
 
     /// The first error on the bus, or `otherwise`.
@@ -170,9 +186,18 @@ impl Pipeline {
     /// Stops and waits until every element is in Null.
     pub async fn stop(mut self) {
         self.stopped = true;
-        let (inner, turn) = (self.inner.clone(), self.turn);
-        if let Err(error) = tokio::task::spawn_blocking(move || taking(turn, || to_null(&inner))).await {
+        if let Err(error) = tokio::task::spawn_blocking(self.ending()).await {
             tracing::error!(pipeline = %self.inner.name(), %error, "stopping a pipeline panicked");
+        }
+    }
+
+    /// What stops it; blocks. From now on it does not start any more.
+    fn ending(&self) -> impl FnOnce() + Send + use<> {
+        self.over.store(true, Ordering::SeqCst);
+        let (inner, gate) = (self.inner.clone(), self.gate);
+        move || match gate {
+            Some(gate) => gate.pass(|| to_null(&inner)),
+            None => to_null(&inner),
         }
     }
 }
@@ -184,9 +209,7 @@ impl Drop for Pipeline {
         }
         // A thread of its own: elements of gst-plugin-webrtc block on their own runtime when
         // they stop, which tokio forbids on a worker thread.
-        let (inner, turn) = (self.inner.clone(), self.turn);
-        let stop = move || taking(turn, || to_null(&inner));
-        if let Err(error) = std::thread::Builder::new().name("to-null".into()).spawn(stop) {
+        if let Err(error) = std::thread::Builder::new().name("to-null".into()).spawn(self.ending()) {
             tracing::error!(%error, "cannot stop a pipeline");
         }
     }
@@ -195,53 +218,8 @@ impl Drop for Pipeline {
 /// Longest wait for the error behind a refused state change.
 const EXPLANATION: Duration = Duration::from_millis(300);
 
-/// One thing after another: starts and stops of pipelines, and whatever else must not happen beside them.
-#[derive(Debug, Default)]
-pub struct Turn(Mutex<()>);
-
-impl Turn {
-    /// Longest wait for one's turn: a device that hangs while it is closed must not hold up all others for good.
-    const PATIENCE: Duration = Duration::from_secs(5);
-    /// How often is looked whether it has come.
-    const LOOK: Duration = Duration::from_millis(2);
-
-    /// Nobody's turn.
-    pub const fn new() -> Self {
-        Self(Mutex::new(()))
-    }
-
-    /// Does it when nobody else is at it, or when the one who is takes longer than five seconds. Blocks.
-    pub fn take<T>(&self, act: impl FnOnce() -> T) -> T {
-        self.take_within(Self::PATIENCE, act)
-    }
-
-    fn take_within<T>(&self, patience: Duration, act: impl FnOnce() -> T) -> T {
-        let deadline = Instant::now() + patience;
-        let turn = loop {
-            match self.0.try_lock() {
-                Ok(turn) => break Some(turn),
-                // Nothing is kept in it that a panic could have left half done.
-                Err(TryLockError::Poisoned(turn)) => break Some(PoisonError::into_inner(turn)),
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(Self::LOOK),
-                Err(TryLockError::WouldBlock) => break None,
-            }
-        };
-        if turn.is_none() {
-            tracing::warn!(
-                seconds = patience.as_secs(),
-                "a device neither opens nor closes; not waiting for it any longer"
-            );
-        }
-        act()
-    }
-}
-
-fn taking<T>(turn: Option<&Turn>, act: impl FnOnce() -> T) -> T {
-    match turn {
-        Some(turn) => turn.take(act),
-        None => act(),
-    }
-}
+/// Longest wait for those before at a gate.
+pub const WAIT: Duration = Duration::from_secs(2);
 
 /// Makes an element, or says which Debian package has it.
 pub fn make(factory: &str) -> Result<gst::Element, Error> {
@@ -372,61 +350,76 @@ const PACKAGES: &[(&[&str], &str)] = &[
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
-    use std::thread;
-
     use super::*;
+    use crate::gate::tests::{occupied, until};
 
-    /// Somebody whose turn it is until told otherwise.
-    fn holds(turn: &'static Turn) -> (Sender<()>, thread::JoinHandle<()>) {
-        let (begun, begins): (Sender<()>, Receiver<()>) = channel();
-        let (end, ends) = channel();
-        let holder = thread::spawn(move || {
-            turn.take(|| {
-                begun.send(()).unwrap();
-                ends.recv().unwrap();
-            });
-        });
-        begins.recv().unwrap();
-        (end, holder)
+    fn through(gate: &'static Gate) -> (Pipeline, gst::Pipeline) {
+        gst::init().unwrap();
+        let mut pipeline = Pipeline::new("through-a-gate");
+        pipeline.go_through(gate);
+        let inner = pipeline.inner().clone();
+        (pipeline, inner)
     }
 
-    #[test]
-    fn pipelines_that_share_a_turn_start_and_stop_one_after_another() {
-        static TURN: Turn = Turn::new();
-        gst::init().unwrap();
-        let (end, holder) = holds(&TURN);
-        let mut pipeline = Pipeline::new("waits");
-        pipeline.in_turn(&TURN);
-        let inner = pipeline.inner().clone();
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let playing = runtime.spawn(async move {
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_pipeline_starts_and_stops_when_it_is_let_through() {
+        static GATE: Gate = Gate::new();
+        let (mut pipeline, inner) = through(&GATE);
+        let (end, holder) = occupied(&GATE);
+        let playing = tokio::spawn(async move {
             pipeline.play().await.unwrap();
             pipeline
         });
-        thread::sleep(Duration::from_millis(50));
+        until("it waits for its start", || GATE.waiting() == 1);
         assert_eq!(inner.current_state(), gst::State::Null);
         end.send(()).unwrap();
-        holder.join().unwrap();
-        let pipeline = runtime.block_on(playing).unwrap();
+        let pipeline = playing.await.unwrap();
         assert_eq!(inner.current_state(), gst::State::Playing);
+        holder.join().unwrap();
 
-        let (end, holder) = holds(&TURN);
-        drop(pipeline);
-        thread::sleep(Duration::from_millis(50));
-        assert_eq!(inner.current_state(), gst::State::Playing);
-        end.send(()).unwrap();
-        holder.join().unwrap();
-        while inner.current_state() != gst::State::Null {
-            thread::yield_now();
+        for dropped in [false, true] {
+            let (mut other, inner) = through(&GATE);
+            other.play().await.unwrap();
+            let (end, holder) = occupied(&GATE);
+            if dropped {
+                drop(other);
+            } else {
+                tokio::spawn(other.stop());
+            }
+            until("it waits for its end", || GATE.waiting() == 1);
+            assert_eq!(inner.current_state(), gst::State::Playing);
+            end.send(()).unwrap();
+            holder.join().unwrap();
+            until("it has stopped", || inner.current_state() == gst::State::Null);
         }
+        pipeline.stop().await;
     }
 
-    #[test]
-    fn nobody_waits_for_good_for_a_turn_that_does_not_end() {
-        static TURN: Turn = Turn::new();
-        let (end, holder) = holds(&TURN);
-        assert_eq!(TURN.take_within(Duration::from_millis(20), || "done"), "done");
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_that_is_dropped_while_it_waits_never_starts() {
+        static GATE: Gate = Gate::new();
+        let (mut pipeline, inner) = through(&GATE);
+        let (end, holder) = occupied(&GATE);
+        let playing = tokio::spawn(async move {
+            pipeline.play().await.unwrap();
+            pipeline
+        });
+        until("it waits for its start", || GATE.waiting() == 1);
+        playing.abort();
+        until("it waits for its end", || GATE.waiting() == 2);
+        end.send(()).unwrap();
+        holder.join().unwrap();
+        until("both are through", || GATE.waiting() == 0);
+        GATE.pass(|| assert_eq!(inner.current_state(), gst::State::Null));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_that_waits_too_long_says_so() {
+        static GATE: Gate = Gate::new();
+        let (mut pipeline, _) = through(&GATE);
+        let (end, holder) = occupied(&GATE);
+        let error = pipeline.play().await.unwrap_err().to_string();
+        assert!(error.contains("still being closed"), "{error}");
         end.send(()).unwrap();
         holder.join().unwrap();
     }

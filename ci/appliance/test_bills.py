@@ -38,7 +38,8 @@ def test_debian_packages_are_those_of_the_board(serving, bill: dict[str, bills.P
     others = {bill[purl].name for purl in listed - here}
     assert "libstd-rust-web-dev" in others
     others.remove("libstd-rust-web-dev")
-    assert others and all(re.fullmatch(rf"linux-[a-z]+-{re.escape(kernel)}", name) for name in others), others
+    assert others & {f"linux-{part}-{kernel}" for part in ("modules", "image")}
+    assert all(re.fullmatch(rf"linux-[a-z]+-{re.escape(kernel)}", name) for name in others), others
     assert "raspi-firmware" in {bill[purl].name for purl in listed}
 
 

@@ -9,12 +9,16 @@ use std::path::Path;
 use gst::prelude::*;
 
 use super::{Device, Driver};
-use crate::pipeline::Turn;
+use crate::gate::Gate;
+use crate::pipeline::WAIT;
 
-/// Whatever makes libcamera's manager or lets go of it, in turn: a process may have one, which its GStreamer elements share and
-/// end with the last of them. One that asks for it while the last lets go makes a second one, and then libcamera ends the process
-/// ("Multiple CameraManager objects are not allowed", libcamera 0.7.1, `gst_libcamera_get_camera_manager`).
-pub static MANAGER: Turn = Turn::new();
+/// Whatever makes libcamera's manager or may be the last to let go of it: listing, opening and closing a camera.
+///
+/// A process may have one manager. The elements of its GStreamer plugin share it by a weak pointer; one that asks while the last
+/// owner's destructor still runs makes a second, and then libcamera ends the process: "Multiple CameraManager objects are not
+/// allowed" (libcamera 0.7.1, `gst_libcamera_get_camera_manager`). To be removed when the plugin waits for the destructor. It is the one
+/// lock that is held across calls of GStreamer; nothing that they call asks for it.
+pub static OPENING: Gate = Gate::new();
 
 /// The cameras, in libcamera's order.
 pub fn list() -> Vec<Device> {
@@ -24,7 +28,13 @@ pub fn list() -> Vec<Device> {
     let Some(provider) = gst::DeviceProviderFactory::find("libcameraprovider").and_then(|factory| factory.get()) else {
         return Vec::new();
     };
-    MANAGER.take(|| provider.devices().iter().map(device).collect())
+    OPENING.pass_within(WAIT, || provider.devices().iter().map(device).collect()).unwrap_or_else(|| {
+        tracing::warn!(
+            seconds = WAIT.as_secs(),
+            "a camera neither opens nor closes; libcamera's cameras are not listed"
+        );
+        Vec::new()
+    })
 }
 
 /// Whether a camera is the board's own; libcamera lists USB cameras as well.

@@ -11,6 +11,7 @@
 use gst::prelude::*;
 
 use super::{End, Setup, Source, picture_tail};
+use crate::bridge::DISCARD;
 use crate::config::{Auto, Camera};
 use crate::devices::{self, Class, Driver};
 use crate::outbound::encoder::Format;
@@ -31,6 +32,7 @@ pub fn camera(name: Option<&str>, setup: &Setup) -> Result<Source, Error> {
         }
         _ => {
             let source = make("libcamerasrc")?;
+            own_memory(&source);
             source.set_property("camera-name", &device.name);
             set_libcamera(&source, &setup.camera);
             (source, device.offers.as_ref().map_or_else(|| preferred(format), |offers| chosen(format, offers)))
@@ -38,7 +40,7 @@ pub fn camera(name: Option<&str>, setup: &Setup) -> Result<Source, Error> {
     };
     let mut pipeline = Pipeline::new("source-camera");
     if device.driver == Driver::Libcamera {
-        pipeline.in_turn(&devices::libcamera::MANAGER);
+        pipeline.go_through(&devices::libcamera::OPENING);
     }
     let caps = make("capsfilter")?;
     caps.set_property("caps", wanted);
@@ -58,6 +60,24 @@ pub fn camera(name: Option<&str>, setup: &Setup) -> Result<Source, Error> {
         }
     });
     Ok(Source::new(pipeline, Some(outlet), None, End::Never).of(device))
+}
+
+/// Copies each picture out of libcamera's memory, which keeps libcamera's manager alive wherever a picture still is: the pipeline's
+/// end would not be the manager's. The camera has its few buffers back at once.
+fn own_memory(source: &gst::Element) {
+    let Some(pad) = source.static_pad("src") else { return };
+    pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+        if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data {
+            match buffer.copy_deep() {
+                Ok(copy) => *buffer = copy,
+                Err(error) => {
+                    tracing::debug!(%error, "a picture of the camera was not copied");
+                    return DISCARD;
+                }
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// What to ask a camera for, best first: the size and rate wanted raw, then as MJPEG (USB 2 cannot carry 720p30
