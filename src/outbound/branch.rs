@@ -162,10 +162,7 @@ const REST: std::time::Duration = std::time::Duration::from_secs(1);
 /// A thread of its own, so that one rung's encoder does not hold up another's, and the rung's size.
 fn scaler(format: &Format) -> Result<Vec<gst::Element>, Error> {
     let queue = make("queue")?;
-    queue.set_property("max-size-buffers", 2u32);
-    queue.set_property("max-size-bytes", 0u32);
-    queue.set_property("max-size-time", 0u64);
-    queue.set_property_from_str("leaky", "downstream");
+    super::source::latest(&queue);
     let size = make("capsfilter")?;
     size.set_property("caps", format.raw_video());
     Ok(vec![queue, make("videoscale")?, size])

@@ -201,8 +201,13 @@ impl Wanted {
 }
 
 /// `convert ! scale (keeping the shape) ! rate ! outlet`; returns the first element and the outlet.
+///
+/// Of a source that waits for nobody (`sync` is false) a processor that is too slow sees the latest pictures, not each one ever later.
 fn picture_tail(pipeline: &Pipeline, format: &Format, sync: bool) -> Result<(gst::Element, gst_app::AppSink), Error> {
     let queue = make("queue")?;
+    if !sync {
+        latest(&queue);
+    }
     let convert = make("videoconvert")?;
     convert.set_property("n-threads", 2u32);
     let scale = make("videoscale")?;
@@ -215,6 +220,14 @@ fn picture_tail(pipeline: &Pipeline, format: &Format, sync: bool) -> Result<(gst
     let outlet = bridge::outlet(&format.raw_video(), sync)?;
     pipeline.add_chain("picture", &[&queue, &convert, &scale, &rate, &caps, outlet.upcast_ref()])?;
     Ok((queue, outlet))
+}
+
+/// Lets a queue hold two pictures, and lose the older one for the next.
+pub fn latest(queue: &gst::Element) {
+    queue.set_property("max-size-buffers", 2u32);
+    queue.set_property("max-size-bytes", 0u32);
+    queue.set_property("max-size-time", 0u64);
+    queue.set_property_from_str("leaky", "downstream");
 }
 
 /// `convert ! resample ! outlet`; returns the first element and the outlet.
@@ -241,4 +254,56 @@ fn head(
         last.link(tail).map_err(|source| Error::Link { stage, source })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::config::VideoCodec;
+
+    pub fn small() -> Format {
+        let codec = VideoCodec::Vp8;
+        Format { width: 320, height: 240, framerate: 30, codec, video_bitrate: 300, audio_bitrate: 32 }
+    }
+
+    #[test]
+    fn a_processor_that_is_too_slow_gets_the_latest_pictures_of_a_camera() {
+        gst::init().unwrap();
+        let pipeline = Pipeline::new("slow");
+        let format = small();
+        let (tail, _outlet) = picture_tail(&pipeline, &format, false).unwrap();
+        let camera = bridge::inlet(&format.raw_video(), 0, gst::ClockTime::ZERO).unwrap();
+        head(&pipeline, "slow", &[camera.upcast_ref()], &tail).unwrap();
+        let (taken, takes) = channel();
+        let (go_on, goes_on) = channel::<()>();
+        let goes_on = Mutex::new(goes_on);
+        tail.static_pad("src").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            taken.send(info.buffer().and_then(|buffer| buffer.pts()).map(gst::ClockTime::seconds)).unwrap();
+            goes_on.lock().unwrap().recv().ok();
+            gst::PadProbeReturn::Ok
+        });
+        pipeline.inner().set_state(gst::State::Playing).unwrap();
+        let size = gst_video::VideoInfo::from_caps(&format.raw_video()).unwrap().size();
+        let push = |second| {
+            let mut buffer = gst::Buffer::with_size(size).unwrap();
+            buffer.get_mut().unwrap().set_pts(gst::ClockTime::from_seconds(second));
+            camera.push_buffer(buffer).unwrap();
+        };
+        push(0);
+        assert_eq!(takes.recv().unwrap(), Some(0));
+        (1..10).for_each(push);
+        crate::gate::tests::until("all are in the queue", || camera.current_level_buffers() == 0);
+        // The last may be on its way from the one to the other.
+        crate::gate::tests::until("the queue has the latest", || {
+            tail.property::<u32>("current-level-buffers") == 2 && takes.try_recv().is_err()
+        });
+        go_on.send(()).unwrap();
+        let next = takes.recv().unwrap();
+        assert!(next >= Some(7), "{next:?}");
+        drop(go_on);
+        pipeline.inner().set_state(gst::State::Null).unwrap();
+    }
 }

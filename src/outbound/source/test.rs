@@ -4,9 +4,11 @@
 //! [`MARKER`] strip; a 440 Hz tone. Never: a file or a device.
 //!
 //! ```text
-//! videotestsrc (live) ─> textoverlay (text and strip set per frame) ─> outlet
+//! videotestsrc (live) ─> of now ─> textoverlay (text and strip set per frame) ─> outlet
 //! audiotestsrc (live) ─> outlet
 //! ```
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gst::prelude::*;
 
@@ -55,6 +57,7 @@ pub fn picture(format: &Format) -> Result<Source, Error> {
     text.set_property("font-desc", "Monospace 16");
     text.set_property("shaded-background", true);
     text.set_property("auto-resize", true);
+    of_now(&caps, format.framerate);
     write_text(&caps, &text);
     let outlet = bridge::outlet(&format.raw_video(), false)?;
     pipeline.add_chain("test picture", &[&source, &caps, &text, outlet.upcast_ref()])?;
@@ -85,6 +88,34 @@ fn sound(name: &str, wave: &str) -> Result<Source, Error> {
     let (tail, outlet) = sound_tail(&pipeline, false)?;
     super::head(&pipeline, "test tone", &[&source], &tail)?;
     Ok(Source::new(pipeline, None, Some(outlet), End::Never))
+}
+
+/// How much later than its time a test picture may come.
+const LATE: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+
+/// Keeps the picture in the present where the processor is too slow for it. videotestsrc counts its pictures for the time: a slow one would
+/// show an ever older past, and draw as fast as it can to make up for it. Late ones get the time that it is, and those that come
+/// too close upon each other are dropped, as a camera drops them.
+fn of_now(after: &gst::Element, framerate: u32) {
+    let Some(pad) = after.static_pad("src") else { return };
+    let element = after.downgrade();
+    let length = gst::ClockTime::SECOND / u64::from(framerate.max(1));
+    // Half a picture's length after the one before: what jitters is not dropped.
+    let earliest = AtomicU64::new(0);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let now = element.upgrade().and_then(|element| element.current_running_time());
+        let Some(gst::PadProbeData::Buffer(buffer)) = info.data.as_mut() else { return gst::PadProbeReturn::Ok };
+        let (Some(now), Some(due)) = (now, buffer.pts()) else { return gst::PadProbeReturn::Ok };
+        let shown = if now > due + LATE { now } else { due };
+        if shown.nseconds() < earliest.load(Ordering::Relaxed) {
+            return bridge::DISCARD;
+        }
+        earliest.store((shown + length / 2).nseconds(), Ordering::Relaxed);
+        if shown != due {
+            buffer.make_mut().set_pts(shown);
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// Sets the text before each frame passes: date, time of day, frame number.
@@ -125,4 +156,37 @@ fn write_strip(pad: &gst::Pad, format: &Format) {
         }
         gst::PadProbeReturn::Ok
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::outbound::source::tests::small;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_processor_that_is_too_slow_shows_the_present() {
+        gst::init().unwrap();
+        let mut source = picture(&small()).unwrap();
+        let outlet = source.video.take().unwrap();
+        // Each takes longer than the time from one to the next.
+        outlet.static_pad("sink").unwrap().add_probe(gst::PadProbeType::BUFFER, |_, _| {
+            std::thread::sleep(Duration::from_millis(70));
+            gst::PadProbeReturn::Ok
+        });
+        source.pipeline.play().await.unwrap();
+        let mut late = Vec::new();
+        let mut before = None;
+        for _ in 0..40 {
+            let sample = outlet.try_pull_sample(gst::ClockTime::from_seconds(10)).expect("a picture");
+            let shown = sample.buffer().and_then(|buffer| buffer.pts()).unwrap();
+            assert!(before < Some(shown), "time runs backwards");
+            before = Some(shown);
+            late.push(source.pipeline.inner().current_running_time().unwrap().saturating_sub(shown).mseconds());
+        }
+        // Unmended the last one is 40 times 37 ms late.
+        assert!(late[39] < 700, "{late:?}");
+        source.pipeline.stop().await;
+    }
 }
