@@ -318,3 +318,30 @@ def test_without_being_asked_there_is_no_plain_listener(device: Start) -> None:
     assert "over plain HTTP" not in one.log()
     status = json.loads(call(one, "GET", "/api/v1/status")[2])
     assert status["access"]["open"] is True
+
+
+def test_a_closed_terminal_stops_it_as_ctrl_c_does_but_not_under_nohup(device: Start) -> None:
+    one = device()
+    assert one.process
+    one.process.send_signal(signal.SIGHUP)
+    assert one.process.wait(20) == 0
+    assert "stopping" in one.log() and not (one.state / "control.sock").exists()
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        one.start()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    one.process.send_signal(signal.SIGHUP)
+    # It takes signals in order: had it taken that one, it would have stopped before it answers.
+    assert one.command("status").returncode in (0, 1)
+    time.sleep(0.5)
+    assert one.process.poll() is None
+
+
+def test_the_terminal_tells_who_can_connect_and_that_nobody_is_heard(device: Start) -> None:
+    one = device("--sound", "speaker:auto")
+    assert "No speaker is connected: who talks is not heard. (`--sound file:heard.wav`" in one.log()
+    assert one.command("passwd", text="a good password\n").returncode == 0
+    one.restart()
+    one.wait_for_log(r"^Only this computer can connect\. \(`--listen", 5)

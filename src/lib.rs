@@ -85,7 +85,8 @@ pub enum Error {
     Certificate(#[from] certificate::Error),
     /// An address cannot be listened on.
     #[error(
-        "cannot listen on {address}: {source}; is another service on that port? `--listen ADDRESS:PORT` takes another one"
+        "cannot listen on {address}: {source}; {}`--listen ADDRESS:PORT` takes another one",
+        if source.kind() == std::io::ErrorKind::AddrInUse { "is another service on that port? " } else { "" }
     )]
     Listen {
         /// The address.
@@ -139,6 +140,10 @@ pub struct Ready {
     pub setup_code: Option<String>,
     /// Loopback without a password.
     pub open: bool,
+    /// Loopback alone.
+    pub loopback: bool,
+    /// Who talks is to be heard from any speaker, and there is none.
+    pub mute: bool,
     /// Where the plain help pages are.
     pub help_url: Option<String>,
 }
@@ -291,6 +296,8 @@ pub async fn run(
         ca_file: ca.map(|(file, _)| file),
         setup_code: if is_open(&config, &auth) { None } else { auth.setup_code() },
         open: is_open(&config, &auth),
+        loopback: is_loopback(&config),
+        mute: is_mute(&config),
         help_url: help_address.map(|address| format!("http://{address}/trust")),
     };
     ready(&told, &check);
@@ -351,9 +358,19 @@ async fn check_files(settings: &outbound::Settings) -> Result<(), Error> {
     Ok(())
 }
 
+/// Nobody on the network can connect.
+fn is_loopback(config: &Config) -> bool {
+    config.listen.iter().all(|address| address.ip().is_loopback())
+}
+
+/// The talker's sound is for any speaker, and there is none.
+fn is_mute(config: &Config) -> bool {
+    config.sound == config::SoundSink::Speaker(None) && devices::find(devices::Class::Speaker, None).is_err()
+}
+
 /// Loopback only, and no password: everybody on this machine is the owner.
 fn is_open(config: &Config, auth: &Auth) -> bool {
-    config.listen.iter().all(|address| address.ip().is_loopback()) && !auth.has_owner()
+    is_loopback(config) && !auth.has_owner()
 }
 
 fn state_folder(config: &Config) -> Result<(), Error> {

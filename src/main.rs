@@ -316,10 +316,16 @@ fn run(flags: &Flags) -> anyhow::Result<()> {
             tokio::spawn(keep_alive(notifier.clone(), beat, well.clone()));
         }
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        // The terminal was closed: as Ctrl-C, so that a recording gets its end. Not under nohup.
+        let hang_up = match is_ignored(HANG_UP) {
+            true => None,
+            false => Some(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(HANG_UP))?),
+        };
         let shutdown = async move {
             tokio::select! {
                 _ = tokio::signal::ctrl_c() => {}
                 _ = terminate.recv() => {}
+                () = hung_up(hang_up) => {}
             }
         };
         let ready = |ready: &duplex::Ready, check: &health::Check| {
@@ -339,6 +345,23 @@ fn run(flags: &Flags) -> anyhow::Result<()> {
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     result
+}
+
+/// SIGHUP.
+const HANG_UP: i32 = 1;
+
+/// Whether who started the program had it ignore a signal.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+async fn hung_up(signal: Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(mut signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
 }
 
 /// Tells the supervisor that the service is alive, for as long as it does what it is there for: a service that hangs is
@@ -376,7 +399,13 @@ fn announce(ready: &duplex::Ready) {
         text += &format!("  over plain HTTP: {help}\n");
     }
     if ready.open {
-        text += "No password is set: everybody on this computer is the owner. Only this computer can connect. (`duplex passwd` sets one.)\n";
+        text += "No password is set: everybody on this computer is the owner. Only this computer can connect. (`duplex passwd` sets a password.)\n";
+    } else if ready.loopback {
+        text += "Only this computer can connect. (`--listen 0.0.0.0:8443` lets others on the network do so.)\n";
+    }
+    if ready.mute {
+        text += "No speaker is connected: who talks is not heard.";
+        text += if ready.loopback { " (`--sound file:heard.wav` writes what he says into a file.)\n" } else { "\n" };
     }
     if let Some(code) = &ready.setup_code {
         text += &format!("No owner password is set yet. Open the page and enter this setup code: {code}\n");
