@@ -1,7 +1,7 @@
-"""The initramfs: busybox, a few tools with their libraries, the modules of the card, and the script `init`.
+"""The initramfs: busybox, a few tools with their libraries, the modules of the card, and the scripts `init` and `erase`.
 
 In (environment): `root_tar` (the root file system), `SOURCE_DATE_EPOCH`, `out` (folder).
-Out: initramfs.zst. Never: a file that is not also in the root file system, but for `init`; an inode number, owner or time of the
+Out: initramfs.zst. Never: a file that is not also in the root file system, but for those scripts; an inode number, owner or time of the
 machine that builds.
 """
 
@@ -23,7 +23,8 @@ from tree import Entry, Tree  # noqa: E402
 
 TOOLS = ("usr/sbin/dmsetup", "usr/sbin/e2fsck", "usr/sbin/resize2fs", "usr/sbin/mke2fs", "usr/sbin/sfdisk")
 APPLETS = ("sh", "mount", "umount", "modprobe", "cat", "echo", "find", "sort", "grep", "sed", "head", "tail", "od", "tr", "ls", "rm", "mv", "mkdir", "chown",
-           "chmod", "sync", "sleep", "reboot", "basename", "blockdev", "switch_root", "printf", "[")
+           "chmod", "sync", "sleep", "reboot", "basename", "blockdev", "blkdiscard", "dd", "switch_root",
+           "printf", "[")
 
 
 def main() -> None:
@@ -33,6 +34,7 @@ def main() -> None:
     for path in ("dev", "proc", "sys", "run", "root", "tmp", "etc"):
         tree.put(path, Entry("d", 0o755))
     tree.put("init", Entry("f", 0o755, (HERE / "init").read_bytes()))
+    tree.put("erase", Entry("f", 0o644, (HERE / "erase").read_bytes()))
     tree.put("etc/mke2fs.conf", root["etc/mke2fs.conf"])
     tree.put("lib", Entry("l", 0o777, target="usr/lib"))
     tree.entries["bin"] = Entry("d", 0o755)
