@@ -3,7 +3,7 @@
 //! In: a path and a text. Out: the file with the new text or still with the old one. Never: half of a file.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -30,6 +30,33 @@ pub fn replace(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     write().map_err(failed)
 }
 
+/// As [`replace`], and writes blanks over all that the old file had: on FAT its clusters would be free and go on to have it, for
+/// everybody who reads the card. The old file is held open meanwhile, which keeps its clusters its own although no name leads to them.
+///
+/// What other programs left in free clusters, such as an editor's copy, stays; and what a card keeps aside of overwritten blocks; and
+/// the old text, if power is cut between the two steps: the other way round that would cost the file.
+///
+/// Returns whether the old text is gone: `Some` is a sentence why it is not, though the new file is in its place.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_secret(path: &Path, text: &str, mode: u32) -> Result<Option<String>, Error> {
+    let old = match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        opened => Some(opened),
+    };
+    replace(path, text, mode)?;
+    let overwrite = |mut old: fs::File| -> std::io::Result<()> {
+        let length = usize::try_from(old.metadata()?.len()).map_err(|_| ErrorKind::FileTooLarge)?;
+        old.write_all(&vec![b' '; length])?;
+        old.sync_all()
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(old.and_then(|old| old.and_then(overwrite).err()).map(|error| {
+        format!("What {name} had before could not be overwritten and may still be read on the card: {}.", plain(error))
+    }))
+}
+
 /// As [`replace`], but leaves a file alone that has this text already: cards wear out.
 ///
 /// # Errors
@@ -50,7 +77,7 @@ pub fn read(path: &Path) -> Option<String> {
 /// What keeps it from being read, for that person.
 pub fn text(path: &Path) -> Result<Option<String>, String> {
     match fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("cannot be read: {}", plain(error))),
         Ok(metadata) if metadata.len() > LARGEST => return Err(format!("is larger than {} KiB", LARGEST / 1024)),
         Ok(_) => {}
@@ -70,7 +97,7 @@ pub fn is_card(folder: &Path) -> bool {
 /// It is there and cannot be removed.
 pub fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(Error::File { doing: "remove", path: path.to_owned(), source: error })
         }
         _ => Ok(()),
@@ -78,3 +105,36 @@ pub fn remove(path: &Path) -> Result<(), Error> {
 }
 
 const LARGEST: u64 = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_secret_is_overwritten_where_it_stood() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, old) = (folder.path().join("duplex.toml"), folder.path().join("old"));
+        let secret = "password = \"a good password\"\n".repeat(500);
+        fs::write(&path, &secret).unwrap();
+        // Another name of the old file stands for its clusters.
+        fs::hard_link(&path, &old).unwrap();
+        assert_eq!(replace_secret(&path, "password = \"\"\n", 0o644).unwrap(), None);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "password = \"\"\n");
+        assert_eq!(fs::read_to_string(&old).unwrap(), " ".repeat(secret.len()));
+        // There was none.
+        let other = folder.path().join("other");
+        assert_eq!(replace_secret(&other, "text", 0o600).unwrap(), None);
+        assert_eq!(fs::read_to_string(other).unwrap(), "text");
+    }
+
+    #[test]
+    fn what_cannot_be_overwritten_is_told_and_the_new_file_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("duplex.toml");
+        // A link that leads in circles can be replaced and cannot be opened.
+        std::os::unix::fs::symlink("duplex.toml", &path).unwrap();
+        let sentence = replace_secret(&path, "text", 0o644).unwrap().unwrap();
+        assert!(sentence.starts_with("What duplex.toml had before could not be overwritten"), "{sentence}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "text");
+    }
+}

@@ -37,8 +37,9 @@ pub fn run(places: &Places) -> Result<(), Error> {
     };
     match files::text(&places.card.join(FILE)) {
         Ok(Some(text)) => match checked(places, &text).and_then(|found| take_in(places, &text, found)) {
-            Ok(found) => {
+            Ok((found, left)) => {
                 report.push(format!("{FILE} was taken in.{}", taken(places, &found)));
+                report.extend(left);
                 settings = found;
             }
             Err(problems) => refused(problems, &mut report)?,
@@ -118,7 +119,8 @@ fn remembered(places: &Places) -> Settings {
 }
 
 /// Checks what needs the device, then changes what outlives a start: passwords, networks, the remembered file; last the card's.
-fn take_in(places: &Places, text: &str, found: Settings) -> Result<Settings, Vec<String>> {
+/// Beside the settings a sentence, if secrets in the card's could not be erased.
+fn take_in(places: &Places, text: &str, found: Settings) -> Result<(Settings, Option<String>), Vec<String>> {
     let mut problems: Vec<String> = found.timezone.iter().filter_map(|zone| unknown_zone(places, zone)).collect();
     if let Err(error) = service_file(places, &found.service) {
         problems.push(error);
@@ -141,10 +143,13 @@ fn take_in(places: &Places, text: &str, found: Settings) -> Result<Settings, Vec
     let kept = blanked.as_deref().unwrap_or(text);
     files::update(&places.system.join(FILE), kept, 0o600).map_err(|error| failed(&error))?;
     // Last: a power cut before this only means that the same is taken in again.
-    if let Some(blanked) = blanked {
-        files::replace(&places.card.join(FILE), &blanked, 0o644).map_err(|error| failed(&error))?;
-    }
-    Ok(found)
+    let left = match blanked {
+        Some(blanked) => {
+            files::replace_secret(&places.card.join(FILE), &blanked, 0o644).map_err(|error| failed(&error))?
+        }
+        None => None,
+    };
+    Ok((found, left))
 }
 
 /// Whether the way into this network is known.

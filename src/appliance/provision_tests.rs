@@ -50,10 +50,16 @@ impl Device {
 #[test]
 fn a_good_file_is_taken_in_and_its_secrets_are_blanked() {
     let device = Device::new();
-    let status = device.start(
+    let file = device.places.card.join(FILE);
+    fs::write(
+        &file,
         "hostname = \"door\"\npassword = \"a good password\"\ntimezone = \"Europe/Berlin\"\n\
          [wifi]\nssid = \"home\"\npassphrase = \"back\\\\slash 1\"\ncountry = \"DE\"\n[service]\nname = \"Front\"\n",
-    );
+    )
+    .unwrap();
+    // Another name of it stands for the clusters that it leaves on the card.
+    fs::hard_link(&file, device.places.run.join("old")).unwrap();
+    let status = device.start_again();
     assert!(status.starts_with("duplex.toml was taken in.") && !status.contains("good password"), "{status}");
     assert_eq!(device.text("proc/sys/kernel/hostname"), "door\n");
     assert!(device.text("run/duplex/service.toml").contains("name = \"Front\""));
@@ -63,7 +69,7 @@ fn a_good_file_is_taken_in_and_its_secrets_are_blanked() {
     assert!(fs::read_link(device.places.run.join("localtime")).unwrap().ends_with("Europe/Berlin"));
     let auth = Auth::open(&device.places.state).unwrap();
     assert_eq!(auth.sign_in("a good password").unwrap().0, Role::Owner);
-    for file in ["run/duplex/card/duplex.toml", "data/system/duplex.toml"] {
+    for file in ["run/duplex/card/duplex.toml", "data/system/duplex.toml", "run/duplex/old"] {
         let text = device.text(file);
         assert!(!text.contains("good password") && !text.contains("slash"), "{file}: {text}");
     }
