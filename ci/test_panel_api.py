@@ -161,6 +161,25 @@ def test_a_source_that_fails_is_told_to_the_owner_until_it_works(device: Start, 
     assert one.command("status").returncode == 0
 
 
+def test_what_the_configurations_maker_has_to_tell_stands_among_the_faults(device: Start, tmp_path: Path) -> None:
+    """As `duplex appliance provision` leaves it beside the service's configuration."""
+    (tmp_path / "service.toml").write_text('name = "Front door"\n')
+    notes = ['duplex.toml was not taken in: width = 7 (and 7 more)', 'The Wi-Fi network "home" is not used.']
+    (tmp_path / "service.notes").write_text("".join(f"{note}\n" for note in notes))
+    one = device("--config", str(tmp_path / "service.toml"))
+    shown = get(one, "device")
+    assert (shown["faults"], shown["problems"]) == (notes, [])
+    assert call(one, "GET", "/healthz")[0] == 200
+    status = one.command("status")
+    assert status.returncode == 1 and all(f"fault          {note}" in status.stdout for note in notes), status
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url)
+        page.click("#owner-toggle")
+        page.wait("the sentences", "document.getElementById('device-problems').children.length === 2")
+    (tmp_path / "service.notes").unlink()
+    assert get(one, "device")["faults"] == [] and one.command("status").returncode == 0
+
+
 def test_a_body_that_is_no_object_is_refused(device: Start) -> None:
     one = device()
     headers = {"Origin": one.url.rstrip("/")}

@@ -155,6 +155,8 @@ pub struct Start {
     pub settings: Vec<config::Setting>,
     /// The end of the log.
     pub log: log_tail::LogTail,
+    /// What made the configuration may leave sentences for the owner here, one a line; they stand among what does not work.
+    pub notes: Option<PathBuf>,
 }
 
 /// Registers the WebRTC and RTP elements that are linked in.

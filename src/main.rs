@@ -306,7 +306,8 @@ fn explain(flags: &Flags) -> Result<(Config, Vec<config::Setting>), config::Erro
 
 fn run(flags: &Flags) -> anyhow::Result<()> {
     let (config, settings) = explain(flags)?;
-    let start = duplex::Start { settings, log: log_to_stderr(&config)? };
+    let notes = flags.config.as_ref().map(|path| path.with_extension(appliance::provision::NOTES));
+    let start = duplex::Start { settings, log: log_to_stderr(&config)?, notes };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the async runtime")?;
     let notifier = Arc::new(appliance::notify::Notifier::new(|name| std::env::var(name).ok()));

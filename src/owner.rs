@@ -1,7 +1,10 @@
 //! Joins what the owner gets to see: health, the panel's parts, the devices that can be chosen.
 //!
-//! In: handles of the other parts. Out: what [`crate::http`] answers with. Never: a decision of its own.
+//! In: handles of the other parts, and what made the configuration has to tell. Out: what [`crate::http`] answers with. Never: a decision of its own.
 
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -10,6 +13,7 @@ use crate::api::panel::{ConfiguredKey, DeviceChoice, Devices};
 use crate::http::{Panel, TlsCert};
 use crate::metrics::Metrics;
 use crate::steering::Steering;
+use crate::words::plain;
 use crate::{Start, config, desk, devices, health};
 
 /// Looks at the desk and at the encoder.
@@ -49,9 +53,23 @@ pub fn panel(
         published,
         steering: Some(steering),
         devices: Arc::new(known_devices),
+        notes: Arc::new(move || start.notes.as_deref().map(notes).unwrap_or_default()),
         ..Panel::bare(metrics)
     }
 }
+
+/// The sentences in a file that may be missing.
+fn notes(path: &Path) -> Vec<String> {
+    let mut text = String::new();
+    match File::open(path).and_then(|file| file.take(MOST_NOTES).read_to_string(&mut text)) {
+        Ok(_) => text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => vec![format!("{} cannot be read: {}", path.display(), plain(error))],
+    }
+}
+
+/// Bytes.
+const MOST_NOTES: u64 = 64 * 1024;
 
 fn known_devices() -> Devices {
     let of = |class| {
@@ -62,5 +80,20 @@ fn known_devices() -> Devices {
         cameras: of(devices::Class::Camera),
         microphones: of(devices::Class::Microphone),
         speakers: of(devices::Class::Speaker),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_a_sentence_a_line_and_may_be_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("service.notes");
+        assert!(notes(&path).is_empty());
+        std::fs::write(&path, "One.\n\nTwo.\n").unwrap();
+        assert_eq!(notes(&path), ["One.", "Two."]);
+        assert!(notes(folder.path())[0].contains(" cannot be read: "), "a folder");
     }
 }

@@ -1,7 +1,7 @@
 //! The service as an appliance: what the owner writes onto the card comes in, what the owner has to know goes out.
 //!
 //! ```text
-//! card: duplex.toml --> settings (checked) --> provision --> /run/duplex: service.toml, Wi-Fi, SSH keys, clock's zone
+//! card: duplex.toml --> settings (checked) --> provision --> /run/duplex: service.toml and .notes, Wi-Fi, SSH keys, zone
 //!                                                       \--> card: status/provision.txt, secrets blanked
 //! service's announcement --> report --> console, card: status/device.txt
 //! ```

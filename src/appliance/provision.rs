@@ -1,7 +1,8 @@
 //! Takes in `duplex.toml` from the card, and writes what follows from it.
 //!
 //! In: the card, if there is one, and what was taken in before. Out: files under `/run/duplex` for the service, iwd, dropbear and the
-//! clock; the host name; passwords in the service's state; `status/provision.txt`, and blanked secrets, on the card.
+//! clock; the host name; passwords in the service's state; what the owner has to know, for the service to tell; `status/provision.txt`, and
+//! blanked secrets, on the card.
 //! Never: takes in a part of a file that has something wrong in it; then all that held before goes on to hold.
 
 use std::fs;
@@ -21,8 +22,12 @@ use crate::http::auth::{self, Auth};
 /// # Errors
 /// What the appliance itself needs cannot be written.
 pub fn run(places: &Places) -> Result<(), Error> {
-    let mut report = Vec::new();
-    if let Some(sentence) = forget_passwords(places) {
+    let (mut report, mut notes) = (Vec::new(), Vec::new());
+    if let Some(forgotten) = forget_passwords(places) {
+        let sentence = forgotten.unwrap_or_else(|failed| {
+            notes.push(failed.clone());
+            failed
+        });
         report.push(sentence);
     }
     let card = files::is_card(&places.card);
@@ -30,7 +35,8 @@ pub fn run(places: &Places) -> Result<(), Error> {
         files::remove(&places.run.join(NOT_TAKEN))?;
     }
     let mut settings = remembered(places);
-    let refused = |problems: Vec<String>, report: &mut Vec<String>| {
+    let mut refused = |problems: Vec<String>, report: &mut Vec<String>| {
+        notes.push(refusal(&problems));
         report.push(format!("{FILE} was NOT taken in; what held before goes on to hold. Wrong with it:"));
         report.extend(problems.into_iter().map(|problem| format!("  {}", problem.replace('\n', "\n  "))));
         files::replace(&places.run.join(NOT_TAKEN), "", 0o644)
@@ -39,25 +45,41 @@ pub fn run(places: &Places) -> Result<(), Error> {
         Ok(Some(text)) => match checked(places, &text).and_then(|found| take_in(places, &text, found)) {
             Ok((found, left)) => {
                 report.push(format!("{FILE} was taken in.{}", taken(places, &found)));
-                report.extend(left);
+                report.extend(left.clone());
+                notes.extend(left);
                 settings = found;
             }
             Err(problems) => refused(problems, &mut report)?,
         },
         Ok(None) if !card => report.push("The card is not there; what was taken in before holds.".to_owned()),
-        Ok(None) => report.push(format!(
-            "There is no {FILE} on the card; what was taken in before holds.{}",
-            misnamed(places).map(|name| format!(" Is {name} meant to be it?")).unwrap_or_default()
-        )),
+        Ok(None) => {
+            let sentence = format!("There is no {FILE} on the card; what was taken in before holds.");
+            report.push(match misnamed(places) {
+                Some(name) => {
+                    let sentence = format!("{sentence} Is {name} meant to be it?");
+                    notes.push(sentence.clone());
+                    sentence
+                }
+                None => sentence,
+            });
+        }
         Err(problem) => refused(vec![format!("it {problem}")], &mut report)?,
     }
+    notes.extend(unused(places, &settings));
     let publishing = publish::lay_out(places, settings.publish.as_ref()).unwrap_or_else(|sentence| {
-        report.push(sentence);
+        report.push(sentence.clone());
+        notes.push(sentence);
         toml::Table::new()
     });
     let text = report.join("\n") + "\n";
     print!("{text}");
-    write_all(places, &settings, publishing)?;
+    notes.extend(write_all(places, &settings, publishing)?);
+    // Without a card nothing new is known of its file.
+    let told = places.run.join("service.toml").with_extension(NOTES);
+    if card || !told.exists() {
+        let lines: String = notes.iter().map(|note| one_line(note) + "\n").collect();
+        files::replace(&told, &lines, 0o644)?;
+    }
     // The card may be write-protected; the start goes on.
     if card
         && let Err(error) = files::update(&places.card.join("status/provision.txt"), &text.replace('\n', "\r\n"), 0o644)
@@ -65,6 +87,38 @@ pub fn run(places: &Places) -> Result<(), Error> {
         eprintln!("{error}");
     }
     Ok(())
+}
+
+/// For the page: the first thing that is wrong, and how many more there are.
+fn refusal(problems: &[String]) -> String {
+    let first = problems.first().map(|problem| one_line(problem)).unwrap_or_default();
+    let more = match problems.len() {
+        0 | 1 => String::new(),
+        many => format!("and {} more; ", many - 1),
+    };
+    format!(
+        "{FILE} was not taken in, and what held before goes on to hold: {first} ({more}status/provision.txt on the card has all)"
+    )
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What is in force and cannot be used, a sentence each.
+fn unused(places: &Places, settings: &Settings) -> Vec<String> {
+    let wifi = settings.wifi.as_ref().filter(|wifi| !is_open_to_us(places, wifi)).map(|wifi| {
+        format!(
+            "The Wi-Fi network {:?} is not used, for its passphrase is blank in {FILE} and not known here; write it in again.",
+            wifi.ssid
+        )
+    });
+    let token = settings
+        .publish
+        .as_ref()
+        .filter(|publish| publish::lacks_token(places, publish))
+        .map(|publish| format!("{} Its place is {FILE} on the card.", publish::sentence(places, publish)));
+    wifi.into_iter().chain(token).collect()
 }
 
 /// The settings of this text, or all that is wrong with it, together.
@@ -105,6 +159,8 @@ pub fn default_host(machine_id: &str) -> String {
 pub const FILE: &str = "duplex.toml";
 /// Is there while that file was not taken in.
 pub const NOT_TAKEN: &str = "not-taken-in";
+/// Ending of the file beside the service's configuration that has what the owner has to know, a sentence a line, no secrets.
+pub const NOTES: &str = "notes";
 /// Name of the Wi-Fi network that is to be used.
 pub const NETWORK: &str = "wifi-name";
 
@@ -157,8 +213,8 @@ fn is_open_to_us(places: &Places, wifi: &Wifi) -> bool {
     wifi.passphrase != Secret::Known || places.iwd.join(network_file(&wifi.ssid, "psk")).exists()
 }
 
-/// Removes all passwords if a file on the card asks for it.
-fn forget_passwords(places: &Places) -> Option<String> {
+/// Removes all passwords if a file on the card asks for it. The error is what did not go as asked.
+fn forget_passwords(places: &Places) -> Option<Result<String, String>> {
     let asked = fs::read_dir(&places.card).ok()?.flatten().find(|entry| {
         let name = entry.file_name().to_string_lossy().to_ascii_lowercase();
         name.starts_with("forget-password")
@@ -176,10 +232,10 @@ fn forget_passwords(places: &Places) -> Option<String> {
     };
     Some(match forget() {
         Ok(()) => match files::remove(&asked.path()) {
-            Ok(()) => "All passwords were removed; status/device.txt has a new setup code.".to_owned(),
-            Err(error) => format!("All passwords were removed, and will be at every start: {error}"),
+            Ok(()) => Ok("All passwords were removed; status/device.txt has a new setup code.".to_owned()),
+            Err(error) => Err(format!("All passwords were removed, and will be at every start: {error}")),
         },
-        Err(error) => format!("The passwords could not be removed: {error}"),
+        Err(error) => Err(format!("The passwords could not be removed: {error}")),
     })
 }
 
@@ -236,13 +292,15 @@ fn service_file(places: &Places, owner: &toml::Table) -> Result<String, String> 
     }
 }
 
-/// What holds until the next start.
-fn write_all(places: &Places, settings: &Settings, publishing: toml::Table) -> Result<(), Error> {
+/// What holds until the next start; a sentence, if something was left out.
+fn write_all(places: &Places, settings: &Settings, publishing: toml::Table) -> Result<Option<String>, Error> {
     let mut keys = settings.service.clone();
     keys.extend(publishing);
+    let mut left_out = None;
     let service = service_file(places, &keys)
         .or_else(|error| {
             eprintln!("nothing is published: {error}");
+            left_out = Some(format!("Nothing is published: {error}"));
             service_file(places, &settings.service)
         })
         .or_else(|_| service_file(places, &toml::Table::new()))
@@ -277,7 +335,8 @@ fn write_all(places: &Places, settings: &Settings, publishing: toml::Table) -> R
         source,
     })?;
     let host_key = places.system.with_file_name("ssh");
-    fs::create_dir_all(&host_key).map_err(|source| Error::File { doing: "make", path: host_key, source })
+    fs::create_dir_all(&host_key).map_err(|source| Error::File { doing: "make", path: host_key, source })?;
+    Ok(left_out)
 }
 
 /// What was in the file, without values that are secret.

@@ -42,6 +42,11 @@ impl Device {
         fs::read_to_string(self.places.card.join("status/provision.txt")).unwrap()
     }
 
+    /// What the service is to tell the owner.
+    fn notes(&self) -> String {
+        self.text("run/duplex/service.notes")
+    }
+
     fn text(&self, path: &str) -> String {
         fs::read_to_string(self.folder.path().join(path)).unwrap()
     }
@@ -61,6 +66,7 @@ fn a_good_file_is_taken_in_and_its_secrets_are_blanked() {
     fs::hard_link(&file, device.places.run.join("old")).unwrap();
     let status = device.start_again();
     assert!(status.starts_with("duplex.toml was taken in.") && !status.contains("good password"), "{status}");
+    assert_eq!(device.notes(), "");
     assert_eq!(device.text("proc/sys/kernel/hostname"), "door\n");
     assert!(device.text("run/duplex/service.toml").contains("name = \"Front\""));
     assert!(device.text("run/duplex/service.toml").contains("0.0.0.0:8443"));
@@ -84,11 +90,25 @@ fn a_good_file_is_taken_in_and_its_secrets_are_blanked() {
 fn a_bad_file_changes_nothing_and_is_told() {
     let device = Device::new();
     device.start("hostname = \"door\"\n[service]\nname = \"Front\"\n");
+    assert_eq!(device.notes(), "");
     let status = device.start(
         "hostname = \"gate\"\npassword = \"a good password\"\ntimezone = \"Europe/Nowhere\"\n[service]\nwidth = 7\n",
     );
     assert!(status.starts_with("duplex.toml was NOT taken in"), "{status}");
     assert!(status.contains("timezone = \"Europe/Nowhere\"") && status.contains("width = 7"), "{status}");
+    let notes = device.notes();
+    let begin =
+        "duplex.toml was not taken in, and what held before goes on to hold: timezone = \"Europe/Nowhere\": is no zone";
+    let end = " (and 1 more; status/provision.txt on the card has all)\n";
+    assert!(notes.starts_with(begin) && notes.ends_with(end) && notes.lines().count() == 1, "{notes}");
+    let mode = fs::metadata(device.places.run.join("service.notes")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644, "the service reads it");
+    // Provisioning that runs once more, without the card, knows nothing better.
+    let card = device.folder.path().join("pulled");
+    fs::rename(&device.places.card, &card).unwrap();
+    run(&device.places).unwrap();
+    assert_eq!(device.notes(), notes);
+    fs::rename(&card, &device.places.card).unwrap();
     assert_eq!(device.text("proc/sys/kernel/hostname"), "door\n");
     assert!(device.text("run/duplex/service.toml").contains("name = \"Front\""));
     assert!(!Auth::open(&device.places.state).unwrap().has_owner());
@@ -96,6 +116,10 @@ fn a_bad_file_changes_nothing_and_is_told() {
     assert!(status.contains("Not A Name") && status.contains("width = 7"), "{status}");
     let status = device.start("what is this");
     assert!(status.contains("line 1"), "{status}");
+    assert!(device.notes().contains(": line 1: is not TOML"), "{}", device.notes());
+    device.start("# nothing\n[service]\n");
+    assert_eq!(device.notes(), "");
+    device.start("hostname = \"door\"\n");
     assert_eq!(device.text("proc/sys/kernel/hostname"), "door\n");
 }
 
@@ -132,8 +156,10 @@ fn a_blank_passphrase_needs_a_known_network_and_keeps_nothing_else_out() {
     let status = device.start(&format!("{wifi}\"\"\n"));
     assert!(status.contains("was taken in") && status.contains("NOT used, for its passphrase is blank"), "{status}");
     assert_eq!(device.text("proc/sys/kernel/hostname"), "door\n");
+    assert!(device.notes().starts_with("The Wi-Fi network \"caf\u{e9}\" is not used, for"), "{}", device.notes());
     let status = device.start(&format!("{wifi}\"long enough\"\n"));
     assert!(device.places.iwd.join("=636166c3a9.psk").exists() && !status.contains("NOT used"), "{status}");
+    assert_eq!(device.notes(), "");
     assert!(!device.start_again().contains("NOT used"), "blank now, and known");
     assert_eq!(device.text("run/duplex/wifi-name"), "caf\u{e9}");
     let status = device.start("[wifi]\nssid = \"free\"\ncountry = \"FR\"\n");
@@ -158,6 +184,7 @@ fn a_file_that_cannot_be_read_or_has_nearly_the_name_is_told() {
     assert!(
         status.contains("no duplex.toml")
             && status.contains("Is duplex.toml.txt meant to be it?")
+            && device.notes().contains("Is duplex.toml.txt meant to be it?")
             && !not_taken.exists(),
         "{status}"
     );
@@ -207,6 +234,7 @@ fn where_to_publish_is_taken_in_with_its_token_and_authority() {
     fs::remove_file(&token).unwrap();
     let status = device.start_again();
     assert!(status.contains("WITHOUT a token"), "{status}");
+    assert!(device.notes().contains("published to sfu.example.org, WITHOUT a token"), "{}", device.notes());
     assert!(!device.text("run/duplex/service.toml").contains("publish-token-file"));
     // Another server does not get the token of the first.
     device.start(table);
@@ -219,6 +247,7 @@ fn where_to_publish_is_taken_in_with_its_token_and_authority() {
     fs::remove_file(device.places.system.join("publish-ca.pem")).unwrap();
     let status = device.start_again();
     assert!(status.contains("Nothing is published: the authority in sfu.pem"), "{status}");
+    assert!(device.notes().contains("Nothing is published: the authority in sfu.pem"), "{}", device.notes());
     assert!(!device.text("run/duplex/service.toml").contains("publish"));
     // Not wanted any longer.
     device.start("");
@@ -248,7 +277,7 @@ fn what_is_wrong_with_publishing_is_told_without_the_address_or_the_token() {
     ] {
         let status = device.start(&format!("[publish]\n{table}\n"));
         assert!(status.contains("was NOT taken in") && status.contains(wanted), "{wanted} in {status}");
-        assert!(!status.contains("secret"), "{status}");
+        assert!(!status.contains("secret") && !device.notes().contains("secret"), "{status}");
     }
     let status = device.start("[service]\npublish-url = \"https://a.example.org/\"\n");
     assert!(status.contains("service.publish-url: is written under [publish]"), "{status}");

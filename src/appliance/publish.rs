@@ -134,12 +134,17 @@ fn origin(publish: &Publish) -> String {
     address(&publish.url).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
 }
 
+/// Whether its token is blank and none is known.
+pub fn lacks_token(places: &Places, publish: &Publish) -> bool {
+    publish.token == Secret::Known && known_token(places, publish).is_none()
+}
+
 /// What was taken in, for the status.
 pub fn sentence(places: &Places, publish: &Publish) -> String {
     let host = address(&publish.url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
     let token = match publish.token {
         Secret::None => ", without a token",
-        Secret::Known if known_token(places, publish).is_none() => {
+        _ if lacks_token(places, publish) => {
             ", WITHOUT a token, for it is blank and none is known for this server (a new card, a factory reset or another server's \
              address forgets it); write it in again"
         }

@@ -42,6 +42,8 @@ pub struct Panel {
     pub steering: Option<Steering>,
     /// Lists the devices that are there; blocks.
     pub devices: Arc<dyn Fn() -> Devices + Send + Sync>,
+    /// What the owner has to know of the settings, a sentence each; reads a file.
+    pub notes: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// Where the kernel's files are: `/`, but for tests.
     pub root: PathBuf,
 }
@@ -58,6 +60,7 @@ impl Panel {
             published: watch::channel(None).1,
             steering: None,
             devices: Arc::new(Devices::default),
+            notes: Arc::new(Vec::new),
             root: PathBuf::from("/"),
         }
     }
@@ -83,14 +86,14 @@ pub(super) async fn device(State(state): State<AppState>, caller: Caller) -> Res
 pub(super) async fn look(state: &AppState, access: Access) -> Result<DeviceHealth, Denied> {
     let panel = state.panel.clone();
     let folders = vec![("state", state.config.state_dir.clone()), ("recordings", state.config.recordings())];
-    let look = tokio::task::spawn_blocking(move || machine::look(&panel.root, &folders));
+    let look = tokio::task::spawn_blocking(move || (machine::look(&panel.root, &folders), (panel.notes)()));
     let verdict = (state.panel.health)().await;
-    let machine = look.await.map_err(|error| {
+    let (machine, notes) = look.await.map_err(|error| {
         error!(%error, "the device could not be looked at");
         Denied::failed()
     })?;
     let version = state.desk.status(access).version;
-    let faults = state.desk.faults();
+    let faults = state.desk.faults().into_iter().chain(notes).collect();
     let published_to = state.panel.published.borrow().clone();
     let health = shown(machine, &verdict, version, &state.panel.metrics);
     Ok(DeviceHealth { faults, published_to, ..health })
