@@ -83,7 +83,11 @@ pub fn text(path: &Path) -> Result<Option<String>, String> {
         Ok(_) => {}
     }
     let bytes = fs::read(path).map_err(|error| format!("cannot be read: {}", plain(error)))?;
-    String::from_utf8(bytes).map(Some).map_err(|_| "is not UTF-8; save it with the encoding UTF-8".to_owned())
+    String::from_utf8(bytes).map(Some).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        format!("is not UTF-8, first in line {line}; save it with the encoding UTF-8")
+    })
 }
 
 /// Whether the card's first partition is there: a folder without it is where it would be.
@@ -136,5 +140,16 @@ mod tests {
         let sentence = replace_secret(&path, "text", 0o644).unwrap().unwrap();
         assert!(sentence.starts_with("What duplex.toml had before could not be overwritten"), "{sentence}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "text");
+    }
+
+    #[test]
+    fn the_line_that_is_not_utf_8_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("duplex.toml");
+        fs::write(&path, b"# \xc3\xa4\n\nhostname = \"T\xfcr\"\n").unwrap();
+        let problem = text(&path).unwrap_err();
+        assert_eq!(problem, "is not UTF-8, first in line 3; save it with the encoding UTF-8");
+        fs::write(&path, b"\xfft").unwrap();
+        assert!(text(&path).unwrap_err().contains("line 1;"));
     }
 }

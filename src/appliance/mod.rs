@@ -11,6 +11,7 @@
 
 pub mod files;
 pub mod notify;
+pub mod origins;
 pub mod provision;
 mod publish;
 pub mod report;

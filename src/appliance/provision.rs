@@ -44,7 +44,10 @@ pub fn run(places: &Places) -> Result<(), Error> {
     match files::text(&places.card.join(FILE)) {
         Ok(Some(text)) => match checked(places, &text).and_then(|found| take_in(places, &text, found)) {
             Ok((found, left)) => {
-                report.push(format!("{FILE} was taken in.{}", taken(places, &found)));
+                report.push(match taken(places, &found).as_str() {
+                    "" => format!("{FILE} was read; nothing is set in it."),
+                    parts => format!("{FILE} was taken in.{parts}"),
+                });
                 report.extend(left.clone());
                 notes.extend(left);
                 settings = found;
@@ -357,7 +360,8 @@ fn taken(places: &Places, settings: &Settings) -> String {
                 ": NOT used, for its passphrase is blank and not known here (a new card or a factory reset forgets it); write it in again"
             }
             Secret::None => ", open to everybody, without a passphrase",
-            Secret::Known | Secret::New(_) => "",
+            Secret::Known => "",
+            Secret::New(_) => "; its passphrase is blanked in the file",
         };
         parts.push(format!("Wi-Fi: {:?}, country {}{how}.", wifi.ssid, wifi.country));
     }

@@ -66,6 +66,7 @@ fn a_good_file_is_taken_in_and_its_secrets_are_blanked() {
     fs::hard_link(&file, device.places.run.join("old")).unwrap();
     let status = device.start_again();
     assert!(status.starts_with("duplex.toml was taken in.") && !status.contains("good password"), "{status}");
+    assert!(status.contains("country DE; its passphrase is blanked in the file. "), "{status}");
     assert_eq!(device.notes(), "");
     assert_eq!(device.text("proc/sys/kernel/hostname"), "door\n");
     assert!(device.text("run/duplex/service.toml").contains("name = \"Front\""));
@@ -82,6 +83,7 @@ fn a_good_file_is_taken_in_and_its_secrets_are_blanked() {
     // The blanked file is good at every later start, and changes nothing.
     let status = device.start_again();
     assert!(status.starts_with("duplex.toml was taken in."), "{status}");
+    assert!(status.contains("country DE. "), "{status}");
     assert!(device.text("var/lib/iwd/home.psk").contains("slash"));
     assert!(auth.has_owner());
 }
@@ -117,7 +119,8 @@ fn a_bad_file_changes_nothing_and_is_told() {
     let status = device.start("what is this");
     assert!(status.contains("line 1"), "{status}");
     assert!(device.notes().contains(": line 1: is not TOML"), "{}", device.notes());
-    device.start("# nothing\n[service]\n");
+    let status = device.start("# nothing\n[service]\n");
+    assert_eq!(status, "duplex.toml was read; nothing is set in it.\r\n");
     assert_eq!(device.notes(), "");
     device.start("hostname = \"door\"\n");
     assert_eq!(device.text("proc/sys/kernel/hostname"), "door\n");
