@@ -107,14 +107,27 @@ def test_a_missing_camera_is_told_in_words(device: Start, tmp_path: Path) -> Non
 
 
 def test_who_is_muted_is_told_and_told_again_when_he_is_heard(device: Start, tmp_path: Path) -> None:
-    one = device("--sound", f"file:{tmp_path / 'talk.wav'}")
+    one = device("--sound", f"file:{tmp_path / 'talk.wav'}", "--picture", "overlay")
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.live(one.url)
+        page = chromium.live(one.url, color_scheme="dark")  # bar and stage have the same colours in it
+        # What stands on the button, and the colours of the button and of the frame around the picture.
+        signs = lambda: page.evaluate("""(() => {
+          const colour = (id, part) => getComputedStyle(document.getElementById(id), part).borderTopColor;
+          return [document.getElementById('talk-label').textContent, colour('talk'), colour('stage', '::after')];
+        })()""")  # noqa: E731
         page.start_talk()
+        wait_for("the word", lambda: "hears you" in page.state_line())
+        on_air = wait_for("the button in its colour", lambda: (now := signs())[1] == now[2] and now)
+        assert on_air[0] == "Talking"
         for command, words in ((("mute", "talk"), "muted talkers"), (("unmute", "talk"), "hears you"), (("volume", "talk", "0"), "muted talkers"),
                                (("sound", "set", "discard"), "plays no sound")):
             assert one.command(*command).returncode == 0
             wait_for(words, lambda words=words: words in page.state_line())
+            told = wait_for("button and frame in one colour", lambda: (now := signs())[1] == now[2] and now)
+            assert told == on_air if words == "hears you" else (told[0] == "Not heard" and told[1] != on_air[1]), told
+            assert page.page.title() == ("On air · Duplex" if words == "hears you" else "Not heard · Duplex")
+        page.click("#camera")
+        wait_for("that he is seen", lambda: page.state_line() == "You are seen, but not heard This device plays no sound.")
 
 
 def test_viewers_are_told_that_the_devices_own_sound_is_muted(device: Start, tmp_path: Path) -> None:

@@ -215,9 +215,10 @@ function change(some: Partial<Facts>): void {
   if (shown.state === "live") facts.wasLive = true;
   app.dataset["state"] = shown.state;
   app.dataset["talk"] = shown.talk;
+  app.toggleAttribute("data-unheard", shown.unheard);
   app.toggleAttribute("data-called", shown.called);
   // In the tab's name, too: who waits looks elsewhere.
-  if (facts.status) document.title = (shown.talk === "talking" ? "On air · " : "") + facts.status.name;
+  if (facts.status) document.title = (shown.talk !== "talking" ? "" : shown.unheard ? "Not heard · " : "On air · ") + facts.status.name;
   viewer.show(shown);
   talkback.show(shown, turn.wanted);
 }

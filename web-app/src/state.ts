@@ -56,6 +56,8 @@ export interface Shown {
   label: string;
   /** What a press on it does now; empty where that depends on how it is pressed. */
   press: string;
+  /** This person talks, and the device plays none of it. */
+  unheard: boolean;
   headline: string;
   /** Empty when the headline says it all. */
   detail: string;
@@ -78,12 +80,14 @@ export function show(facts: Facts): Shown {
   const state = callState(facts);
   const talk = talkShown(facts);
   const told = line(facts, state);
+  const unheard = talk === "talking" && whyUnheard(facts) !== "";
   const role = facts.status?.access.role ?? null;
   const mayTalk = role === "talker" || role === "owner";
   return {
     state,
     talk,
-    ...control(facts, talk),
+    ...control(facts, talk, unheard),
+    unheard,
     ...told,
     called: talk === "talking" && state === "live" && facts.called && !told.warn,
     watchOnly: role === "viewer",
@@ -110,7 +114,7 @@ function talkShown({ turn, talk }: Facts): TalkShown {
 }
 
 /** Only who stands in line waits; whoever has the turn and is not heard yet starts. */
-function control({ turn }: Facts, talk: TalkShown): { label: string; press: string } {
+function control({ turn }: Facts, talk: TalkShown, unheard: boolean): { label: string; press: string } {
   switch (talk) {
     case "idle":
       return { label: "Talk", press: "" };
@@ -119,7 +123,7 @@ function control({ turn }: Facts, talk: TalkShown): { label: string; press: stri
     case "waiting":
       return turn === "waiting" ? { label: "Waiting", press: "Press to leave the line" } : { label: "Starting", press: "Press to cancel" };
     case "talking":
-      return { label: "Talking", press: "Press to stop" };
+      return { label: unheard ? "Not heard" : "Talking", press: "Press to stop" };
   }
 }
 
@@ -152,10 +156,10 @@ function liveLine(facts: Facts): { headline: string; detail: string; warn: boole
   const { turn, talk, notice } = facts;
   const fault = faultLine(facts);
   if (turn === "sending") {
-    // In the headline: the detail is what narrow windows leave out.
-    const unheard = /^You are not heard: (.*)$/s.exec(fault)?.[1] ?? UNHEARD[facts.status?.talkSound ?? "played"];
+    const unheard = whyUnheard(facts);
     const others = waiters(talk.waiting);
-    if (unheard) return warning("You are not heard", sentences(sentence(unheard), facts.camera ? "It sees you." : "", others));
+    // In the headline: the detail is what narrow windows leave out.
+    if (unheard) return warning(facts.camera ? "You are seen, but not heard" : "You are not heard", sentences(sentence(unheard), others));
     const told = fault || (facts.camera ? "The device hears and sees you." : "The device hears you.");
     return calm(facts.called ? "You are on air" : "Talking", sentences(others, told, muted(facts)));
   }
@@ -186,6 +190,11 @@ function sentences(...parts: string[]): string {
 function waiters(count: number): string {
   if (count === 0) return "";
   return count === 1 ? "One person waits for the turn." : `${count} people wait for the turn.`;
+}
+
+/** Why the device plays nothing of this person's talk; empty: it does. */
+function whyUnheard(facts: Facts): string {
+  return /^You are not heard: (.*)$/s.exec(faultLine(facts))?.[1] ?? UNHEARD[facts.status?.talkSound ?? "played"];
 }
 
 /** By the owner's will. */

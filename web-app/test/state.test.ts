@@ -81,8 +81,19 @@ test("the talker reads that it is about him, the others that it is about the tal
 test("who is muted by the owner, or played nowhere, is not told that he is heard", () => {
   const talking = (talkSound: Status["talkSound"], camera = false) => show(facts({ turn: "sending", camera, status: status("talker", { talkSound }) }));
   assert.deepEqual([talking("muted").headline, talking("muted").detail, talking("muted").warn], ["You are not heard", "The device's owner has muted talkers.", true]);
-  assert.equal(talking("discarded", true).detail, "This device plays no sound. It sees you.");
+  const seen = talking("discarded", true);
+  assert.deepEqual([seen.headline, seen.detail], ["You are seen, but not heard", "This device plays no sound."]);
   assert.equal(talking("played").detail, "The device hears you.");
+});
+
+test("nothing says that he talks while nobody hears him", () => {
+  const faults = { talk: "the talker is not heard: no speaker is connected" };
+  const told = (some: Partial<Facts>) => (({ talk, label, press, unheard }) => [talk, label, press, unheard])(show(facts({ turn: "sending", ...some })));
+  assert.deepEqual(told({}), ["talking", "Talking", "Press to stop", false]);
+  assert.deepEqual(told({ faults }), ["talking", "Not heard", "Press to stop", true]);
+  assert.deepEqual(told({ status: status("talker", { talkSound: "muted" }) }), ["talking", "Not heard", "Press to stop", true]);
+  assert.equal(show(facts({ faults })).unheard, false); // nobody talks
+  assert.equal(show(facts({ faults: { video: "no camera is there" }, turn: "sending" })).unheard, false);
 });
 
 test("everybody is told that the device's own sound is muted, whatever else goes on", () => {
