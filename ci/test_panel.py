@@ -148,7 +148,7 @@ def test_another_browsers_session_is_ended_and_says_so(device: Start, tmp_path: 
 def test_the_panel_with_the_keyboard_and_on_a_phone(device: Start, tmp_path: Path) -> None:
     one = device()
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.live(one.url, viewport={"width": 360, "height": 740})
+        page = chromium.live(one.url, viewport={"width": 360, "height": 740}, locale="en-US", timezone_id="America/New_York")
         page.page.focus("#owner-toggle")
         page.page.keyboard.press("Enter")
         page.wait("the panel with sources", "document.querySelectorAll('#steer-video option').length > 1")
@@ -168,6 +168,10 @@ def test_the_panel_with_the_keyboard_and_on_a_phone(device: Start, tmp_path: Pat
         assert small == [], "too small for a finger"
         nameless = page.evaluate("[...document.querySelectorAll('#owner :is(input, select)')].filter((one) => one.checkVisibility() && !one.labels.length && !one.ariaLabel).map((one) => one.id)")
         assert nameless == [], "no name for a screen reader"
+        # One form of time, in a language that counts to twelve as well.
+        times = page.evaluate("[...document.querySelectorAll('#people small:not(:empty), #device-facts div, #log time')].map((one) => one.textContent.replaceAll('\u00a0', ' ')).filter((text) => /since|^Clock|^\\d/.test(text))")
+        assert len(times) > 3 and not any(re.search(r"\b[AP]M\b", text) for text in times), times
+        assert any(re.search(r"since \d\d:\d\d\b", text) for text in times) and any(re.match(r"Clock[A-Z][a-z]{2} \d+, \d{4}, \d\d:\d\d:\d\d", text) for text in times), times
         before = page.evaluate("document.querySelectorAll('#log li').length")
         call(one, "POST", "/api/v1/sign-in", {"password": "wrong"}, headers={"Origin": one.url.rstrip("/")})
         page.wait("a new line of the log", f"document.querySelectorAll('#log li').length > {before}")

@@ -1,5 +1,6 @@
 /** The certificate. Enters: what it says of itself. Leaves: nothing. */
 import type { Certificate as Shown } from "../generated/Certificate";
+import { day } from "../time";
 import { element, facts } from "./elements";
 
 export class Certificate {
@@ -10,15 +11,11 @@ export class Certificate {
     const { authority } = certificate;
     facts(this.#facts, [
       { name: "For", text: certificate.names.join(", ") },
-      { name: "Valid until", text: day(certificate.notAfter), warn: certificate.notAfter * 1000 < Date.now() + SOON_MS },
+      { name: "Valid until", text: day(certificate.notAfter * 1000), warn: certificate.notAfter * 1000 < Date.now() + SOON_MS },
       { name: "Issued by", text: authority ? authority.name : "somebody else’s authority" },
-      ...(authority ? [{ name: "Authority until", text: day(authority.notAfter) }, { name: "Authority’s fingerprint", text: authority.fingerprint, code: true }] : []),
+      ...(authority ? [{ name: "Authority until", text: day(authority.notAfter * 1000) }, { name: "Authority’s fingerprint", text: authority.fingerprint, code: true }] : []),
     ]);
   }
-}
-
-function day(seconds: number): string {
-  return new Date(seconds * 1000).toLocaleDateString([], { year: "numeric", month: "long", day: "numeric" });
 }
 
 const SOON_MS = 7 * 24 * 3600 * 1000;

@@ -3,6 +3,7 @@
  * that reads "not told by this device".
  */
 import type { DeviceHealth } from "../generated/DeviceHealth";
+import { dated } from "../time";
 import { element, facts, type Fact } from "./elements";
 
 export class Device {
@@ -54,7 +55,7 @@ function rows(health: DeviceHealth): Fact[] {
     ...(health.publishedTo === null ? [] : [{ name: "Published to", text: health.publishedTo }]),
     {
       name: "Clock",
-      text: `${new Date(health.time).toLocaleTimeString()}${SYNCHRONISED[String(health.clockSynchronised) as keyof typeof SYNCHRONISED]}`,
+      text: `${dated(health.time)}${SYNCHRONISED[String(health.clockSynchronised) as keyof typeof SYNCHRONISED]}`,
       warn: health.clockSynchronised === false,
     },
     { name: "Running", text: `service ${span(health.serviceUptime)}${health.uptime === null ? "" : `, device ${span(health.uptime)}`}` },

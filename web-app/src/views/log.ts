@@ -1,5 +1,6 @@
 /** The log. Enters: lines. Leaves: nothing. Keeps the end in sight unless the person has scrolled away from it. */
 import type { LogLine } from "../generated/LogLine";
+import { clock } from "../time";
 import { element } from "./elements";
 
 export class LogView {
@@ -21,7 +22,7 @@ export class LogView {
     const time = document.createElement("time");
     const when = new Date(line.time);
     time.dateTime = when.toISOString();
-    time.textContent = when.toLocaleTimeString([], { hour12: false });
+    time.textContent = clock(line.time);
     item.append(time, ` ${LEVELS[line.level]}${line.text}`);
     list.append(item);
     while (list.childElementCount > KEPT) list.firstElementChild?.remove();

@@ -3,6 +3,7 @@
  */
 import type { SessionInfo } from "../generated/SessionInfo";
 import { shortName } from "../names";
+import { since } from "../time";
 import { element } from "./elements";
 
 export interface PeopleEvents {
@@ -81,8 +82,8 @@ class Row {
     this.#what.className = here ? "chip" : "";
     const does = doing(session);
     this.item.dataset["does"] = does;
-    const since = new Date(session.since * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }).replaceAll(" ", "\u00a0");
-    const parts = [open ? "" : ROLES[session.role ?? "none"], does, session.address ?? "", `since\u00a0${since}`, session.sentBytes > 0 ? megabytes(session.sentBytes) : ""];
+    const began = since(session.since * 1000, Date.now()).replaceAll(" ", "\u00a0");
+    const parts = [open ? "" : ROLES[session.role ?? "none"], does, session.address ?? "", `since\u00a0${began}`, session.sentBytes > 0 ? megabytes(session.sentBytes) : ""];
     this.#detail.textContent = parts.filter((part) => part !== "").join(" · ");
     this.#link.textContent = link(session).join(" · ");
     this.#end.hidden = here;

@@ -4,6 +4,7 @@
  */
 import type { RecordingEntry } from "../generated/RecordingEntry";
 import { shortName } from "../names";
+import { dated } from "../time";
 import { element } from "./elements";
 
 export interface RecordingsEvents {
@@ -62,7 +63,7 @@ export class Recordings {
 
   #item(entry: RecordingEntry): HTMLLIElement {
     const item = document.createElement("li");
-    const when = made("p", "when", entry.began === null ? "At an unknown time" : WHEN.format(new Date(entry.began)));
+    const when = made("p", "when", entry.began === null ? "At an unknown time" : dated(Date.parse(entry.began)));
     when.title = `File ${entry.name}; the time in its name is UTC`;
     const what = made("p", "what", summary(entry, entry.peer !== null && this.on.isHere(entry.peer)));
     if (entry.recording) what.prepend(made("span", "live", "Recording now"), " · ");
@@ -183,4 +184,3 @@ function size(bytes: number): string {
 
 /** A question that nobody answers is taken back. */
 const SURE_MS = 6000;
-const WHEN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
