@@ -66,30 +66,30 @@ def test_source_and_volume_are_changed_while_the_call_goes_on(device: Start, tmp
         page.wait("the change from elsewhere", "document.getElementById('steer-device-volume').value === '100'")
 
         page.page.select_option("#steer-video", label="Other…")
-        page.page.fill("[data-steers=video] form input", "image:/nowhere.png")
+        field = "[data-steers=video] form input"
+        # Told beside the field, and read with it; what was typed stays, to be mended.
+        told = f"(field => [field.value, field.getAttribute('aria-invalid'), document.activeElement === field, document.getElementById(field.getAttribute('aria-describedby').split(' ')[0]).textContent])(document.querySelector('{field}'))"
+        page.page.fill(field, "image:/nowhere.png")
         page.click("[data-steers=video] form button")
-        page.wait("a refusal", "document.getElementById('steering-error').textContent.includes('nowhere')")
-        assert get(one, "steering")["video"]["value"] == "test"
-        # The field goes with the choice; what was refused is there again to be mended.
-        assert page.evaluate("document.querySelector('[data-steers=video] form') === null && document.getElementById('steer-video').value === 'test'")
-        page.page.select_option("#steer-video", label="Other…")
-        assert page.evaluate("document.querySelector('[data-steers=video] form input').value") == "image:/nowhere.png"
+        said = page.wait("a refusal", f"(told => told[1] === 'true' && told)({told})")
+        assert said[0] == "image:/nowhere.png" and said[2] and "nowhere" in said[3], said
+        assert page.evaluate("document.getElementById('steer-video').selectedOptions[0].text") == "Other…"
+        assert get(one, "steering")["video"]["value"] == "test" and page.page.text_content("#steer-video-now") == "Now: Test picture"
         # An empty field is told what belongs there, and asks nothing of the device.
         asked: list[str] = []
         page.page.on("request", lambda request: asked.append(request.method) if request.url.endswith("/steering") else None)
-        page.page.fill("[data-steers=video] form input", "  ")
+        page.page.fill(field, "  ")
+        assert page.evaluate(told)[1] is None, "of what is no longer there"
         page.click("[data-steers=video] form button")
-        page.wait("what is wanted", "document.querySelector('[data-steers=video] form .error').textContent === 'Write first where the picture is to come from, such as camera:NAME.'")
-        assert page.evaluate("document.activeElement.matches('[data-steers=video] form input[aria-invalid=true]')") and asked == []
-        page.page.fill("[data-steers=video] form input", "nothing")
+        wait_for("what is wanted", lambda: page.evaluate(told) == ["  ", "true", True, "Write first where the picture is to come from, such as camera:NAME."])
+        assert asked == []
+        page.page.fill(field, "nothing")
         page.page.keyboard.press("Enter")
-        page.wait("a plain sentence", "document.getElementById('steering-error').textContent.startsWith('“nothing” cannot be used: it must be ')")
-        said = page.evaluate("document.getElementById('steering-error').textContent")
+        said = page.wait("a plain sentence", f"(told => told[3].startsWith('“nothing” cannot be used: it must be ') && told[3])({told})")
         assert "column" not in said and "body" not in said, said
-        page.page.select_option("#steer-video", label="Other…")
         page.page.keyboard.press("Escape")
         assert page.evaluate("document.querySelector('[data-steers=video] form') === null && document.getElementById('steer-video').value === 'test'")
-        assert not page.evaluate("document.getElementById('owner').hidden")
+        assert not page.evaluate("document.getElementById('owner').hidden") and page.evaluate("document.activeElement.id") == "steer-video"
         page.click("[data-steers=video] small button")
         wait_for("blue again", lambda: page.colour(0.3, 0.3, 0.2, 0.2)[2] > 150 and page.frame() == -1)
 
@@ -97,6 +97,33 @@ def test_source_and_volume_are_changed_while_the_call_goes_on(device: Start, tmp
         assert begun(one) == 1 and page.evaluate("document.getElementById('app').dataset.state") == "live"
         # The refused changes are the only errors, and the browser itself writes them.
         assert [fault for fault in page.faults if "422" not in fault and "400" not in fault] == []
+
+
+def test_a_source_changed_elsewhere_is_shown_beside_an_open_field(device: Start, tmp_path: Path) -> None:
+    """An empty field gives way to it; one with words in it stays, and says what is in force."""
+    blue = picture(tmp_path / "blue.png", "blue")
+    one = device("--video", f"image:{blue}")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url)
+        open_panel(page)
+        page.page.select_option("#steer-video", label="Other…")
+        page.page.select_option("#steer-audio", label="Other…")
+        page.page.fill("[data-steers=audio] form input", "speech:half a sent")
+        page.page.focus("[data-steers=video] form input")
+        assert one.command("source", "set", "video", "test").returncode == 0
+        page.wait("what is in force", "document.getElementById('steer-video').value === 'test' && document.querySelector('[data-steers=video] form') === null")
+        assert page.evaluate("document.activeElement.id") == "steer-video"
+        assert "Changed while running" in page.page.text_content("[data-steers=video] small")
+        assert one.command("source", "set", "audio", "silence").returncode == 0
+        page.wait("what is in force", "document.getElementById('steer-audio-now').textContent === 'Now: Silence'")
+        assert page.page.input_value("[data-steers=audio] form input") == "speech:half a sent"
+        page.page.select_option("#steer-audio", "test")
+        page.wait("the other choice", "document.querySelector('[data-steers=audio] form') === null && document.getElementById('steer-audio').value === 'test'")
+        page.page.select_option("#steer-audio", label="Other…")
+        page.page.fill("[data-steers=audio] form input", "silence")
+        page.page.keyboard.press("Enter")
+        page.wait("what was typed", "document.querySelector('[data-steers=audio] form') === null && document.getElementById('steer-audio').value === 'silence'")
+        assert page.evaluate("document.activeElement.id") == "steer-audio"
 
 
 def test_a_service_started_with_other_settings_is_shown_as_it_is(device: Start, tmp_path: Path) -> None:
@@ -159,7 +186,7 @@ def test_the_panel_with_the_keyboard_and_on_a_phone(device: Start, tmp_path: Pat
         page.wait("the log", "document.querySelectorAll('#log li').length > 1")
         page.wait("the configuration", "[...document.querySelectorAll('#configuration dt')].some((key) => key.textContent === 'state-dir')")
         assert one.command("mute", "talk").returncode == 0
-        page.wait("what was changed", "[...document.querySelectorAll('#configuration div')].some((key) => /^sound-mutetruechanged here, kept in .*changes.toml; the configuration says false$/.test(key.textContent))")
+        page.wait("what was changed", "[...document.querySelectorAll('#configuration div')].some((key) => /^sound-mutetruechanged while running, kept in .*changes.toml; the configuration says false$/.test(key.textContent))")
         assert one.command("unmute", "talk").returncode == 0
         page.wait("as configured", "![...document.querySelectorAll('#configuration dt')].some((key) => key.textContent === 'sound-mute')")
         page.wait("the certificate", "document.getElementById('certificate').textContent.includes('localhost')")

@@ -21,7 +21,7 @@ export class Configured {
 
 /** Where a value comes from, in words. */
 export function place({ origin, configured }: Pick<ConfiguredKey, "origin" | "configured">): string {
-  if (configured !== null) return `changed here, kept in ${origin}; the configuration says ${configured === "" ? "nothing" : configured}`;
+  if (configured !== null) return `changed while running, kept in ${origin}; the configuration says ${configured === "" ? "nothing" : configured}`;
   return origin === "default" ? "default" : `from ${origin}`;
 }
 

@@ -18,6 +18,17 @@ type Place = "video" | "audio" | "sound";
 type Volume = "deviceVolume" | "talkVolume";
 type Mute = "deviceMuted" | "talkMuted";
 
+interface Field {
+  form: HTMLFormElement;
+  input: HTMLInputElement;
+  /** Why what is typed was refused. */
+  wrong: HTMLElement;
+  /** What is in force: the list cannot say it while it says "Other…". */
+  now: HTMLElement;
+  /** What was in force when it was opened. */
+  beside: string;
+}
+
 export class SteeringView {
   readonly #root = element("owner-steering", HTMLElement);
   readonly #error = element("steering-error", HTMLElement);
@@ -25,15 +36,15 @@ export class SteeringView {
   #present: Present | null = null;
   // The volume that is being moved: what the device says of it meanwhile is older than the hand.
   #moved: HTMLInputElement | null = null;
-  // What was refused of each place, to be mended.
-  readonly #typed = new Map<Place, string>();
+  // The open fields for a source that no list has.
+  readonly #fields = new Map<Place, Field>();
 
   constructor(private readonly on: SteeringEvents) {
-    for (const { place, select, row } of this.#choices()) {
+    for (const { place, select } of this.#choices()) {
       select.addEventListener("change", () => {
-        row.querySelector("form")?.remove();
-        if (select.value === OTHER) this.#ask(place, select);
-        else void this.#steer({ [place]: select.value });
+        if (select.value === OTHER) return this.#ask(place, select);
+        this.#leave(place);
+        void this.#steer({ [place]: select.value });
       });
     }
     for (const { volume, mute, range, button, output } of this.#levels()) {
@@ -69,7 +80,11 @@ export class SteeringView {
     this.#present = present;
     for (const { place, select, row } of this.#choices()) {
       const setting = present[place];
-      fill(select, options(place, this.#devices), [setting.value, setting.configured], row.querySelector("form") ? OTHER : setting.value);
+      const field = this.#fields.get(place);
+      // Nothing is typed, and what it was opened beside is past.
+      if (field && field.input.value.trim() === "" && field.beside !== setting.value) this.#leave(place);
+      fill(select, options(place, this.#devices), [setting.value, setting.configured], this.#fields.has(place) ? OTHER : setting.value);
+      if (field) field.now.textContent = `Now: ${[...select.options].find(({ value }) => value === setting.value)?.text ?? setting.value}`;
       select.title = setting.value;
       this.#note(row, setting.changed ? setting.configured : null, () => this.#steer({ [place]: setting.configured }));
     }
@@ -84,16 +99,18 @@ export class SteeringView {
     }
   }
 
-  /** @returns whether it was done */
-  async #steer(changes: Changes): Promise<boolean> {
+  /**
+   * @param refused gets the reason
+   * @returns whether it was done
+   */
+  async #steer(changes: Changes, refused = (reason: string) => this.#say(reason)): Promise<boolean> {
     this.#error.textContent = "";
     this.#root.setAttribute("aria-busy", "true");
     try {
       this.show(await this.on.steer(changes));
       return true;
     } catch (error) {
-      this.#error.textContent = plain(error instanceof Error ? error.message : String(error));
-      this.#error.scrollIntoView({ block: "nearest" });
+      refused(plain(error instanceof Error ? error.message : String(error)));
       if (this.#present) this.#draw(this.#present);
       return false;
     } finally {
@@ -101,58 +118,77 @@ export class SteeringView {
     }
   }
 
-  /** A source that no list has. It is there as long as the list says "Other…"; a refused text comes back with the next one. */
+  #say(reason: string): void {
+    this.#error.textContent = reason;
+    this.#error.scrollIntoView({ block: "nearest" });
+  }
+
+  /** A source that no list has: typed in a field that is there as long as the list says "Other…", and stays with what is refused. */
   #ask(place: Place, select: HTMLSelectElement): void {
-    const form = document.createElement("form");
+    const field = this.#fields.get(place) ?? this.#open(place, select);
+    field.input.focus();
+    field.input.select();
+  }
+
+  #open(place: Place, select: HTMLSelectElement): Field {
+    const { hint, example } = OTHERS[place];
     const input = document.createElement("input");
     input.type = "text";
-    input.value = this.#typed.get(place) ?? "";
-    input.placeholder = OTHERS[place].example;
+    input.placeholder = example;
     input.setAttribute("aria-label", `Other ${place}`);
+    input.setAttribute("aria-describedby", ["error", "now", "hint"].map((part) => `steer-${place}-${part}`).join(" "));
     const button = document.createElement("button");
     button.className = "quiet";
     button.textContent = "Set";
-    const hint = document.createElement("p");
-    hint.id = `steer-${place}-hint`;
-    hint.textContent = OTHERS[place].hint;
-    input.setAttribute("aria-describedby", hint.id);
-    const missing = document.createElement("p");
-    missing.className = "error";
-    missing.setAttribute("role", "alert");
+    const [wrong, now, help] = [line(place, "error", ""), line(place, "now", ""), line(place, "hint", hint)];
+    wrong.className = "error";
+    wrong.setAttribute("role", "alert");
+    const form = document.createElement("form");
     form.noValidate = true; // the browser's own word says only that something is missing
-    form.append(input, button, missing, hint);
+    form.append(input, button, wrong, now, help);
+    const field = { form, input, wrong, now, beside: this.#present?.[place].value ?? "" };
+    this.#fields.set(place, field);
     input.addEventListener("input", () => {
-      missing.textContent = "";
+      wrong.textContent = "";
       input.removeAttribute("aria-invalid");
     });
-    const leave = () => {
-      form.remove();
-      select.focus();
-    };
     form.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
       event.stopPropagation(); // closes the field, not the panel
-      leave();
+      this.#leave(place);
       if (this.#present) this.#draw(this.#present);
     });
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const wanted = input.value.trim();
-      if (wanted === "") {
-        missing.textContent = `Write first ${OTHERS[place].wanted}, such as ${OTHERS[place].example}.`;
-        input.setAttribute("aria-invalid", "true");
-        input.focus();
-        return;
-      }
-      this.#typed.set(place, wanted);
-      leave();
-      void this.#steer({ [place]: wanted }).then((done) => {
-        if (done) this.#typed.delete(place);
-      });
+      void this.#submit(place, field);
     });
     select.after(form);
-    input.focus();
-    input.select();
+    if (this.#present) this.#draw(this.#present);
+    return field;
+  }
+
+  async #submit(place: Place, field: Field): Promise<void> {
+    const { form, input } = field;
+    const refuse = (reason: string) => {
+      if (!form.isConnected) return this.#say(reason);
+      field.wrong.textContent = reason;
+      input.setAttribute("aria-invalid", "true");
+      input.focus();
+    };
+    const wanted = input.value.trim();
+    if (wanted === "") return refuse(`Write first ${OTHERS[place].wanted}, such as ${OTHERS[place].example}.`);
+    if (!(await this.#steer({ [place]: wanted }, refuse)) || !form.isConnected) return;
+    this.#leave(place);
+    if (this.#present) this.#draw(this.#present);
+  }
+
+  /** The list gets the focus if the field had it. */
+  #leave(place: Place): void {
+    const form = this.#fields.get(place)?.form;
+    if (!form) return;
+    if (form.contains(document.activeElement)) element(`steer-${place}`, HTMLSelectElement).focus();
+    form.remove();
+    this.#fields.delete(place);
   }
 
   /** What the configuration says, and the way back to it. */
@@ -165,7 +201,7 @@ export class SteeringView {
     back.className = "link";
     back.textContent = "Undo";
     back.addEventListener("click", () => void undo());
-    note.append(`Changed here; the configuration says ${configured}. `, back);
+    note.append(`Changed while running; the configuration says ${configured}. `, back);
     row.append(note);
   }
 
@@ -186,6 +222,13 @@ export class SteeringView {
     };
     return [level("deviceVolume", "deviceMuted", "steer-device-volume"), level("talkVolume", "talkMuted", "steer-talk-volume")];
   }
+}
+
+function line(place: Place, part: string, text: string): HTMLElement {
+  const one = document.createElement("p");
+  one.id = `steer-${place}-${part}`;
+  one.textContent = text;
+  return one;
 }
 
 function options(place: Place, devices: Devices): [string, string][] {
