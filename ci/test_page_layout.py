@@ -189,7 +189,7 @@ def test_the_tap_for_sound_leaves_a_card_readable(device: Start, tmp_path: Path)
 
 
 def test_figures_leave_the_middle_of_the_picture_free(device: Start, tmp_path: Path) -> None:
-    """Alone, and beside the sign of a recording."""
+    """And can be read over any picture; alone, and beside the sign of a recording."""
     one = device()
     with Chromium(tmp_path / "home", one.ca) as chromium:
         page = chromium.live(one.url)
@@ -207,6 +207,9 @@ def test_figures_leave_the_middle_of_the_picture_free(device: Start, tmp_path: P
               if (meets(figures, sign.left, sign.top, sign.right, sign.bottom)) wrong.push('over the sign');
               if (figures.left < stage.left || figures.right > stage.right || figures.bottom > stage.bottom) wrong.push('outside');
               if (figures.width * figures.height > stage.width * stage.height / 6) wrong.push('large');
+              const { backgroundColor, fontSize } = getComputedStyle(document.getElementById('stats'));
+              if (!/^rgb\\(/.test(backgroundColor)) wrong.push(`the picture shines through ${backgroundColor}`);
+              if (parseFloat(fontSize) < 12) wrong.push(`letters of ${fontSize}`);
               return wrong;
             })()"""))
 
