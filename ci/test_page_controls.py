@@ -355,7 +355,7 @@ def test_escape_closes_what_was_opened_last(device: Start, tmp_path: Path) -> No
     one = device()
     opened = "['stats', 'owner', 'settings'].filter((id) => document.getElementById(id)?.hidden === false)"
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.live(one.url)
+        page = chromium.live(one.url, viewport={"width": 1440, "height": 900})  # room for all of them
         escape = lambda: page.page.keyboard.press("Escape")  # noqa: E731
         page.click("#stats-toggle")
         page.click("#owner-toggle")

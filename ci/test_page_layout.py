@@ -103,6 +103,36 @@ def test_the_bar_beside_the_panel_is_one_row(device: Start, tmp_path: Path) -> N
         page.wait("the volume in the bar again", f"{home} === 'volume-home'")
 
 
+def test_panel_and_settings_stand_beside_each_other_only_where_there_is_room(device: Start, tmp_path: Path) -> None:
+    """By mouse and by key; what is opened keeps the focus, and Escape still closes it."""
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url)
+        shown = lambda: page.evaluate("['owner', 'settings'].filter((id) => document.getElementById(id)?.hidden === false)")  # noqa: E731
+        focused = lambda: page.evaluate("document.activeElement.id")  # noqa: E731
+        page.click("#owner-toggle")
+        page.wait("the panel", "document.getElementById('app').dataset.panel !== undefined")
+        page.click("#settings-toggle")
+        assert shown() == ["settings"] and focused() == "settings-toggle"
+        page.click("#owner-toggle")
+        wait_for("the panel in its place", lambda: shown() == ["owner"] and focused() == "owner")
+        for opener, opened in (("settings-toggle", "settings"), ("owner-toggle", "owner")):
+            page.page.focus(f"#{opener}")
+            page.page.keyboard.press("Enter")
+            wait_for(f"only {opened}", lambda opened=opened: shown() == [opened])
+        page.page.keyboard.press("Escape")
+        assert shown() == [] and focused() == "owner-toggle"
+        # Room for both, and no longer.
+        page.page.set_viewport_size({"width": 1440, "height": 900})
+        page.click("#owner-toggle")
+        page.click("#settings-toggle")
+        assert shown() == ["owner", "settings"]
+        free = page.evaluate("document.getElementById('settings').getBoundingClientRect().left - document.getElementById('stage').clientWidth / 2")
+        assert free > 110, "over the words in the middle"
+        page.page.set_viewport_size({"width": 1280, "height": 800})
+        wait_for("the panel alone", lambda: shown() == ["owner"])
+
+
 def test_all_of_the_settings_can_be_reached(device: Start, tmp_path: Path) -> None:
     """The sheet stays in the window; what does not fit is scrolled to."""
     clips = tmp_path / "clips"

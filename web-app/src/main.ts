@@ -29,6 +29,8 @@ const NOBODY: TalkState = { you: "idle", busy: false, place: 0, waiting: 0, vers
 const NOTICE_MS = 15_000;
 // So long the page says that somebody out of the line is on air.
 const CALLED_MS = 8000;
+// Beside the owner's panel the call has less than 900 pixels then, or nothing: the settings would cover what is in its middle.
+const CROWDED = matchMedia("(width < 1340px)");
 
 const app = element("app", HTMLElement);
 const facts: Facts = {
@@ -123,6 +125,7 @@ const talkback = new Talkback({
 const panel = new Panel({
   figures: () => client.stats(),
   settingsOpened() {
+    if (CROWDED.matches && !document.fullscreenElement) owner?.close();
     announce.opened();
     void showChoices();
     void showClips();
@@ -170,13 +173,17 @@ const announce = new Announce({
 const ownerToggle = element("owner-toggle", HTMLButtonElement);
 let owner: Owner | null = null;
 ownerToggle.addEventListener("click", () => void toggleOwner());
+CROWDED.addEventListener("change", () => {
+  if (CROWDED.matches && owner?.isOpen) panel.hideSettings();
+});
 
 /** Most who open this page never see the panel: its code comes when it is opened. */
 async function toggleOwner(): Promise<void> {
   try {
     owner ??= new (await import("./owner")).Owner(ownerToggle, () => turn.peer, () => facts.status?.access.open ?? false);
-    if (owner.isOpen) owner.close();
-    else owner.open();
+    if (owner.isOpen) return owner.close();
+    if (CROWDED.matches) panel.hideSettings();
+    owner.open();
   } catch {
     change({ notice: { headline: "The panel did not open", detail: "The device does not answer; try again in a moment." } });
   }

@@ -44,6 +44,11 @@ export class Panel {
     this.#signOut.hidden = !possible;
   }
 
+  /** Without a word to the focus: what opens in their place takes it. */
+  hideSettings(): void {
+    if (!this.#settings.hidden) this.#showSettings(false);
+  }
+
   readonly #closeSettings = () => {
     this.#showSettings(false);
     this.#settingsToggle.focus();

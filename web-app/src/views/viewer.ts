@@ -200,4 +200,4 @@ const MUTED_KEY = "duplex.muted";
 const VOLUME_KEY = "duplex.volume";
 const IDLE_MS = 3000;
 /** Pixels of the call below which style.css has no room for the volume in the bar. */
-const NARROW = 1200;
+const NARROW = 900;
