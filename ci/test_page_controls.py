@@ -149,6 +149,20 @@ def test_hold_to_talk_with_the_space_bar(device: Start, tmp_path: Path) -> None:
         assert page.evaluate("app.dataset.talk") == "idle"
 
 
+#: A phone with a pen: its screen is for fingers first, and points finely all the same.
+PEN = """
+const asked = window.matchMedia.bind(window);
+window.matchMedia = (query) => asked(query.replaceAll("(any-pointer: fine)", "(width > 0px)").replaceAll("(hover: none) and (pointer: coarse)", "(width > 0px)"));
+"""
+
+
+def test_a_device_without_a_keyboard_is_told_of_none(device: Start, tmp_path: Path) -> None:
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url, PEN, viewport={"width": 390, "height": 844})
+        wait_for("what a finger does", lambda: page.page.text_content("#talk-hint") == "Tap to talk, or hold.")
+
+
 # --- which microphone, which loudspeaker, how loud ---
 
 

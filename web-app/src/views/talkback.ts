@@ -127,7 +127,8 @@ export class Talkback {
     if (shown.watchOnly) return "You may watch and listen";
     if (this.#talk.disabled) return "";
     if (this.#press.holding(performance.now())) return "Let go to stop";
-    if (shown.press !== "" || !FINE) return shown.press || "Tap to talk, or hold.";
+    if (shown.press !== "") return shown.press;
+    if (TOUCH.matches) return "Tap to talk, or hold.";
     return this.#spaceTalks(document.activeElement) ? "Click to talk, or hold. Space works too." : "Click to talk, or hold.";
   }
 
@@ -147,5 +148,6 @@ function fill(select: HTMLSelectElement, devices: readonly MediaDeviceInfo[]): v
   select.value = options.some((option) => option.value === chosen) ? chosen : "";
 }
 
-const FINE = matchMedia("(any-pointer: fine)").matches;
+// A pen makes no keyboard. Asked anew each time: one may be attached.
+const TOUCH = matchMedia("((hover: none) and (pointer: coarse)) or (not (any-pointer: fine))");
 const HINT_DELAY_MS = 400;
