@@ -25,7 +25,6 @@ export class Device {
 function rows(health: DeviceHealth): Fact[] {
   const { throttling, load, memory } = health;
   const hottest = health.temperatures[0];
-  const busy = load?.[0];
   return [
     {
       name: "Temperature",
@@ -36,8 +35,9 @@ function rows(health: DeviceHealth): Fact[] {
     { name: "Throttling", text: throttling ? throttled(throttling) : ABSENT, absent: !throttling, warn: throttling !== null && (throttling.now || throttling.lowVoltage === true) },
     {
       name: "Load",
-      text: load ? `${load.map((value) => value.toFixed(2)).join("  ")} on ${health.processors} processors` : ABSENT,
-      warn: (busy ?? 0) > health.processors * 1.5,
+      text: load ? working(load, health.processors) : ABSENT,
+      title: "Tasks that want to run, averaged over 1, 5 and 15 minutes. Where there are more than processors, some wait.",
+      absent: !load,
     },
     {
       name: "Memory",
@@ -61,6 +61,12 @@ function rows(health: DeviceHealth): Fact[] {
     { name: "Running", text: `service ${span(health.serviceUptime)}${health.uptime === null ? "" : `, device ${span(health.uptime)}`}` },
     { name: "Version", text: [`Duplex ${health.version}`, health.model, health.kernel && `Linux ${health.kernel}`].filter(Boolean).join(" · ") },
   ];
+}
+
+/** Much to do is no fault: what suffers from it is told by itself. */
+export function working(load: readonly number[], processors: number): string {
+  const busy = (load[0] ?? 0) > processors * 1.5 ? "; some work has to wait" : "";
+  return `${load.map((value) => value.toFixed(2)).join("  ")} on ${processors} ${processors === 1 ? "processor" : "processors"}${busy}`;
 }
 
 function throttled({ now, before, lowVoltage }: NonNullable<DeviceHealth["throttling"]>): string {
