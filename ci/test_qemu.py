@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ DAMAGED = "Kernel panic - not syncing: dm-verity device corrupted\r\n"
 #: What the programs are that ci/qemu calls. The board shows $SAY, once its page was asked for $LATE, and ends with $CODE then, or never.
 PROGRAMS = {
     "dpkg-query": "printf installed",
-    "python3": 'case $1 in ci/boot.py) mkdir "$3"; : > "$3/cmdline"; [ "${4-}" = --try ] && echo 3 || echo 2 ;; *) exec /usr/bin/python3 "$@" ;; esac',
+    "python3": 'case $1 in ci/boot.py) mkdir "$3"; : > "$3/cmdline"; [ "${4-}" = --try ] && echo 3 || echo 2 ;; *) exec ' + sys.executable + ' "$@" ;; esac',
     "qemu-img": 'case $1 in resize) truncate -s "$6" "$5" ;; esac',
     "curl": 'touch "$FOLDER/asked"',
     "sleep": 'echo >> "$FOLDER/looks"; exec /bin/sleep 0.1',

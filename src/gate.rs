@@ -161,7 +161,7 @@ pub(crate) mod tests {
                 until("one waits before", || GATE.waiting() == 1);
                 GATE.pass(|| "passed")
             });
-            assert_eq!(GATE.pass_within(Duration::from_millis(200), || unreachable!()), None::<()>);
+            assert_eq!(GATE.pass_within(Duration::from_secs(2), || unreachable!()), None::<()>);
             until("the patient one waits", || GATE.waiting() == 1);
             end.send(()).unwrap();
             assert_eq!(patient.join().unwrap(), "passed");

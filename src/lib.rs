@@ -193,6 +193,7 @@ pub async fn run(
     state_folder(&config)?;
     control::refuse_a_second(&config.state_dir)?;
     let in_force = steering::load(&config);
+    let mute = is_mute(&in_force);
     let far_end = FarEnd::default();
     let outbound_settings = outbound_settings(&in_force, ice, far_end.clone(), metrics.clone());
     let auth = Arc::new(Auth::open(&config.state_dir)?);
@@ -299,7 +300,7 @@ pub async fn run(
         setup_code: if is_open(&config, &auth) { None } else { auth.setup_code() },
         open: is_open(&config, &auth),
         loopback: is_loopback(&config),
-        mute: is_mute(&config),
+        mute,
         help_url: help_address.map(|address| format!("http://{address}/trust")),
     };
     ready(&told, &check);

@@ -60,9 +60,9 @@ pub fn panel(
 
 /// The sentences in a file that may be missing.
 fn notes(path: &Path) -> Vec<String> {
-    let mut text = String::new();
-    match File::open(path).and_then(|file| file.take(MOST_NOTES).read_to_string(&mut text)) {
-        Ok(_) => text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect(),
+    let mut text = Vec::new();
+    match File::open(path).and_then(|file| file.take(MOST_NOTES).read_to_end(&mut text)) {
+        Ok(_) => String::from_utf8_lossy(&text).lines().filter(|line| !line.is_empty()).map(str::to_owned).collect(),
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         Err(error) => vec![format!("{} cannot be read: {}", path.display(), plain(error))],
     }

@@ -152,7 +152,7 @@ impl Pipeline {
         });
         match passed.await {
             Ok(Some(Ok(_))) => Ok(()),
-            Ok(None) => Err(self.start_error("what was open before is still being closed").await),
+            Ok(None) => Err(self.start_error("a device before it is still being opened, closed or listed").await),
             _ => Err(self.start_error("the state change was refused").await),
         }
     }
@@ -411,6 +411,12 @@ mod tests {
         holder.join().unwrap();
         until("both are through", || GATE.waiting() == 0);
         GATE.pass(|| assert_eq!(inner.current_state(), gst::State::Null));
+        // One that has played keeps the time at which it began.
+        let (mut other, played) = through(&GATE);
+        other.play().await.unwrap();
+        other.stop().await;
+        assert_ne!(played.base_time(), Some(gst::ClockTime::ZERO));
+        assert_eq!(inner.base_time(), Some(gst::ClockTime::ZERO), "it has played");
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -419,7 +425,7 @@ mod tests {
         let (mut pipeline, _) = through(&GATE);
         let (end, holder) = occupied(&GATE);
         let error = pipeline.play().await.unwrap_err().to_string();
-        assert!(error.contains("still being closed"), "{error}");
+        assert!(error.contains("still being opened"), "{error}");
         end.send(()).unwrap();
         holder.join().unwrap();
     }

@@ -104,8 +104,13 @@ fn refusal(problems: &[String]) -> String {
     )
 }
 
+/// As much of it as a page can show.
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(500) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line,
+    }
 }
 
 /// What is in force and cannot be used, a sentence each.
@@ -303,7 +308,8 @@ fn write_all(places: &Places, settings: &Settings, publishing: toml::Table) -> R
     let service = service_file(places, &keys)
         .or_else(|error| {
             eprintln!("nothing is published: {error}");
-            left_out = Some(format!("Nothing is published: {error}"));
+            // The error quotes the server's address, which may hold a secret.
+            left_out = Some(format!("Nothing is published: the service does not take what [publish] of {FILE} says."));
             service_file(places, &settings.service)
         })
         .or_else(|_| service_file(places, &toml::Table::new()))

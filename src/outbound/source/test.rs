@@ -94,7 +94,7 @@ fn sound(name: &str, wave: &str) -> Result<Source, Error> {
 const LATE: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 
 /// Keeps the picture in the present where the processor is too slow for it. videotestsrc counts its pictures for the time: a slow one would
-/// show an ever older past, and draw as fast as it can to make up for it. Late ones get the time that it is, and those that come
+/// show an ever older past. It goes on drawing as fast as it can to make up for it; late ones get the time that it is, and those that come
 /// too close upon each other are dropped, as a camera drops them.
 fn of_now(after: &gst::Element, framerate: u32) {
     let Some(pad) = after.static_pad("src") else { return };
@@ -185,8 +185,8 @@ mod tests {
             before = Some(shown);
             late.push(source.pipeline.inner().current_running_time().unwrap().saturating_sub(shown).mseconds());
         }
-        // Unmended the last one is 40 times 37 ms late.
-        assert!(late[39] < 700, "{late:?}");
+        // Unmended the least of the last ten is 30 times 37 ms late; one of them may be by a busy machine.
+        assert!(late[30..].iter().min() < Some(&700), "{late:?}");
         source.pipeline.stop().await;
     }
 }
