@@ -54,4 +54,4 @@ def test_it_gets_into_the_network_of_its_card(fresh) -> None:  # type: ignore[no
     print(f"{own}: {address} {shown}")
     board.shut_down()
     text, status = board.read("duplex.toml") or "", board.read("status/provision.txt") or ""
-    assert 'passphrase = ""' in text and PASSPHRASE not in text + status and f'Wi-Fi: "{SSID}", country DE.' in status, (text, status)
+    assert 'passphrase = ""' in text and PASSPHRASE not in text + status and f'Wi-Fi: "{SSID}", country DE; its passphrase is blanked in the file.' in status, (text, status)
