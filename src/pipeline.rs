@@ -68,9 +68,8 @@ pub enum Error {
 pub struct Pipeline {
     inner: gst::Pipeline,
     events: mpsc::UnboundedReceiver<Event>,
-    stopped: bool,
     gate: Option<&'static Gate>,
-    /// Whether it stops or has stopped: a start that has waited until then comes too late.
+    /// Whether its end has begun: a start that has waited until then comes too late, and being dropped ends nothing any more.
     over: Arc<AtomicBool>,
 }
 
@@ -90,7 +89,7 @@ impl Pipeline {
                 gst::BusSyncReply::Drop
             });
         }
-        Self { inner, events, stopped: false, gate: None, over: Arc::default() }
+        Self { inner, events, gate: None, over: Arc::default() }
     }
 
     /// A pipeline whose running time is the process's common one, so that buffers bridged
@@ -184,8 +183,7 @@ impl Pipeline {
     }
 
     /// Stops and waits until every element is in Null.
-    pub async fn stop(mut self) {
-        self.stopped = true;
+    pub async fn stop(self) {
         if let Err(error) = tokio::task::spawn_blocking(self.ending()).await {
             tracing::error!(pipeline = %self.inner.name(), %error, "stopping a pipeline panicked");
         }
@@ -204,7 +202,7 @@ impl Pipeline {
 
 impl Drop for Pipeline {
     fn drop(&mut self) {
-        if self.stopped {
+        if self.over.load(Ordering::SeqCst) {
             return;
         }
         // A thread of its own: elements of gst-plugin-webrtc block on their own runtime when
@@ -361,16 +359,22 @@ mod tests {
         (pipeline, inner)
     }
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_pipeline_starts_and_stops_when_it_is_let_through() {
-        static GATE: Gate = Gate::new();
-        let (mut pipeline, inner) = through(&GATE);
-        let (end, holder) = occupied(&GATE);
+    /// One that waits for its start.
+    fn waiting(gate: &'static Gate) -> (tokio::task::JoinHandle<Pipeline>, gst::Pipeline) {
+        let (mut pipeline, inner) = through(gate);
         let playing = tokio::spawn(async move {
             pipeline.play().await.unwrap();
             pipeline
         });
-        until("it waits for its start", || GATE.waiting() == 1);
+        until("it waits for its start", || gate.waiting() == 1);
+        (playing, inner)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_pipeline_starts_and_stops_when_it_is_let_through() {
+        static GATE: Gate = Gate::new();
+        let (end, holder) = occupied(&GATE);
+        let (playing, inner) = waiting(&GATE);
         assert_eq!(inner.current_state(), gst::State::Null);
         end.send(()).unwrap();
         let pipeline = playing.await.unwrap();
@@ -398,13 +402,8 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn one_that_is_dropped_while_it_waits_never_starts() {
         static GATE: Gate = Gate::new();
-        let (mut pipeline, inner) = through(&GATE);
         let (end, holder) = occupied(&GATE);
-        let playing = tokio::spawn(async move {
-            pipeline.play().await.unwrap();
-            pipeline
-        });
-        until("it waits for its start", || GATE.waiting() == 1);
+        let (playing, inner) = waiting(&GATE);
         playing.abort();
         until("it waits for its end", || GATE.waiting() == 2);
         end.send(()).unwrap();
