@@ -1,7 +1,7 @@
 //! Owns GStreamer pipelines: builds elements with a clear error, turns bus messages into async
 //! events, keeps every pipeline on one clock, and sets it to Null when it is dropped.
 //!
-//! In: elements and links from the stages. Out: [`Event`]s over a channel, one pipeline state at a time.
+//! In: elements and links from the stages, and a gate where pipelines must start and stop in turn. Out: [`Event`]s over a channel, one pipeline state at a time.
 //! Never: a domain word, the configuration, or text parsed into a launch line.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,7 @@
 //! Files that are whole after a power cut, whatever the file system.
 //!
-//! In: a path and a text. Out: the file with the new text or still with the old one. Never: half of a file.
+//! In: a path and a text. Out: the file with the new text or still with the old one; where the old one had secrets, blanks over it.
+//! Never: half of a file.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
