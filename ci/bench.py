@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable
 
-from bench_parts import cost, encode, impairment, janus, joins
+from bench_parts import board, cost, encode, impairment, janus, joins
 from bench_parts.processes import say
 from bench_parts.run import BITRATE, Run
 from bench_parts.table import Grid, Section, machine
@@ -38,7 +38,12 @@ def main() -> None:
     parser.add_argument("parts", nargs="*")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path, default=TOP / "ci/out/bench.json")
+    parser.add_argument("--board", metavar="URL")
+    parser.add_argument("--ca", type=Path)
+    parser.add_argument("--password-file", type=Path)
     words = parser.parse_args()
+    if words.board:
+        return elsewhere(parser, words)
     if unknown := [part for part in words.parts if part not in PARTS]:
         parser.error(f"no part {unknown[0]}; there are: {', '.join(PARTS)}")
     parts = words.parts or list(PARTS)
@@ -61,6 +66,21 @@ def main() -> None:
           f"{time.monotonic() - began:.0f} s. Figures: {words.json}")
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}; see above")
+
+
+def elsewhere(parser: argparse.ArgumentParser, words: argparse.Namespace) -> None:
+    """A device that is not of this run: what it costs it to be watched."""
+    if words.parts or not (words.ca and words.password_file):
+        parser.error("--board wants --ca and --password-file, and has no parts")
+    for name, file in (("--ca", words.ca), ("--password-file", words.password_file)):
+        if not file.is_file():
+            parser.error(f"{name} = {file}: must be a file")
+    one = board.Board(words.board, words.ca)
+    one.sign_in(words.password_file.read_text().splitlines()[0])
+    found = board.measure(one, words.quick)
+    words.json.parent.mkdir(parents=True, exist_ok=True)
+    words.json.write_text(json.dumps(found, indent=1))
+    print(f"\n{board.rows(found).markdown()}\n\n{time.strftime('%Y-%m-%d')}, Linux {found['kernel']}, held back: {found['throttling'] or 'not told'}. Figures: {words.json}")
 
 
 def of(key: str) -> Part:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import urllib.request
+from pathlib import Path
 from typing import Callable
 
 import pytest
@@ -11,7 +15,8 @@ import pytest
 from bench_parts.bad_link import QUEUE, Way, Weather
 from bench_parts.receivers import PROGRAM, producers, watching
 from bench_parts.table import Grid, Section
-from device import Device, wait_for
+from device import TOP, Device, wait_for
+from peer import set_password
 
 #: A packet of 1000 bytes every 4 ms: 2 Mbit/s.
 PACKET, EVERY = bytes(1000), 0.004
@@ -81,6 +86,29 @@ def test_the_load_generator_counts_and_its_reports_are_taken(device: Callable[..
             return len(found) == 2 and all(float(value) > 100_000 for value in found)
 
         wait_for("what the links carry, in the device's metrics", delivered, 20)
+
+
+def test_a_device_elsewhere_is_measured_by_its_own_metrics(device: Callable[..., Device], tmp_path: Path) -> None:
+    """As a board is: over TLS, with its own authority and the owner's password."""
+    if not PROGRAM.exists():
+        pytest.skip("the load generator is not built: cargo build --release --examples")
+    one = device()
+    password, file = tmp_path / "password", tmp_path / "figures.json"
+    password.write_text(set_password(one) + "\n")
+    words = ["--board", one.url, "--ca", one.ca, "--password-file", password, "--quick", "--json", file]
+
+    def bench() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, TOP / "ci/bench.py", *map(str, words)], capture_output=True, text=True, timeout=180)
+
+    done = bench()
+    assert done.returncode == 0, done.stdout + done.stderr
+    load = json.loads(file.read_text())["load"]
+    assert list(load) == ["0", "1", "4"] and load["0"]["cpu"] < load["1"]["cpu"] < load["4"]["cpu"], load
+    assert load["4"]["viewers"] == 4 and load["4"]["fps_least"] > 5 and load["4"]["memory"] > 20
+    assert "| processor, each further viewer, % of a core | " in done.stdout
+    password.write_text("another one\n")
+    done = bench()
+    assert done.returncode == 1 and "does not take this password" in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
 def test_the_table_is_markdown_with_ratios() -> None:

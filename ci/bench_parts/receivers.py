@@ -82,9 +82,10 @@ def together(report: Report, seconds: float) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def watch(receivers: Receivers, signalling: str, producer: str) -> Iterator[None]:
-    """One more viewer of a producer, by the signalling protocol of gst-plugins-rs; it watches as long as the connection lasts."""
-    with connect(signalling, compression=None, max_size=None) as socket:
+def watch(receivers: Receivers, signalling: str, producer: str, **way: Any) -> Iterator[None]:
+    """One more viewer of a producer, by the signalling protocol of gst-plugins-rs; it watches as long as the connection lasts. ``way``: trust and
+    headers of the connection."""
+    with connect(signalling, compression=None, max_size=None, **way) as socket:
         socket.send(json.dumps({"type": "startSession", "peerId": producer}))
         while True:
             message = json.loads(socket.recv(timeout=20))
@@ -108,9 +109,9 @@ def watching(signalling: str, producer: str, viewers: int) -> Iterator[Receivers
         yield receivers
 
 
-def producers(signalling: str) -> list[str]:
+def producers(signalling: str, **way: Any) -> list[str]:
     """Peer ids of the producers that a viewer sees."""
-    with connect(signalling) as socket:
+    with connect(signalling, **way) as socket:
         socket.send(json.dumps({"type": "list"}))
         for text in socket:
             message = json.loads(text)
