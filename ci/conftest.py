@@ -20,10 +20,14 @@ from stock import Launch, Program
 OUT = TOP / "ci/out"
 #: Apart for each kind of run, so that one does not hide what another found. Taken out: the program would warn of a key it does not know.
 LOGS = OUT / "tests" / os.environ.pop("DUPLEX_TEST_LOG", "acceptance")
+#: Whether this is one of several processes that share the tests (pytest-xdist); the one that shares them out keeps the logs.
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """What is there is of another run; what was measured stays where this one only tries again what failed."""
+    if WORKER:
+        return
     OUT.mkdir(exist_ok=True)
     shutil.rmtree(LOGS, ignore_errors=True)
     if not session.config.getoption("lf", False):
@@ -32,6 +36,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Keeps what a test printed, passed or not."""
+    if WORKER:
+        return
     file = LOGS / (re.sub(r"[^\w.-]+", "_", report.nodeid.removeprefix("ci/").replace("::", ".")) + ".log")
     LOGS.mkdir(parents=True, exist_ok=True)
     parts = [report.longreprtext, *(f"--- {title}\n{text}" for title, text in report.sections if title.endswith(report.when) or "Captured" not in title)]

@@ -18,6 +18,8 @@ from device import DUPLEX, Device, wait_for
 from peer import Peer
 from stock import Launch, listening_port, signaller, source
 
+pytestmark = pytest.mark.beside
+
 Start = Callable[..., Device]
 Run = Callable[[str], Launch]
 #: Brightest green of the picture, 0 to 255.

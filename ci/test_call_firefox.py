@@ -15,6 +15,8 @@ from foreign import assert_refused, foreign_site
 from peer import set_password
 from test_call_chromium import ffprobe, wait_corner
 
+pytestmark = pytest.mark.beside
+
 Start = Callable[..., Device]
 FAKE_HZ = 1000.0
 OTHER_HZ = 600.0

@@ -21,6 +21,8 @@ from device import DUPLEX, Device, wait_for
 from peer import Peer, call, set_password
 from stock import RATE, Launch, samples, signaller, source, wait_for_tone
 
+pytestmark = pytest.mark.beside
+
 Start = Callable[..., Device]
 Run = Callable[[str], Launch]
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DUPLEX_")}

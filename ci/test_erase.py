@@ -11,6 +11,8 @@ from typing import Iterator
 
 import pytest
 
+pytestmark = pytest.mark.beside
+
 TOP = Path(__file__).resolve().parent.parent
 SECRET = b"-----BEGIN PRIVATE KEY----- of the old owner"
 MIB = 1 << 20

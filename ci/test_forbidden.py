@@ -12,6 +12,8 @@ from websockets.exceptions import InvalidStatus
 from device import Device
 from peer import Peer, bearer, call, code, new_token, set_password, sign_in
 
+pytestmark = pytest.mark.beside
+
 Start = Callable[..., Device]
 NOT_THERE = "there is no producer with this peer id"
 NOT_YOURS = "you have no session with this id"

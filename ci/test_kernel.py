@@ -24,6 +24,8 @@ import slot  # noqa: E402
 import sources  # noqa: E402
 from tree import Tree  # noqa: E402
 
+pytestmark = pytest.mark.beside
+
 
 @dataclass
 class Package:

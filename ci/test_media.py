@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Callable
 
 import numpy as np
+import pytest
 
 from browser import Chromium
 from device import Device, wait_for
 from peer import bearer, call, code, new_token, set_password
 from test_sources import HALVES, write_image
+
+pytestmark = pytest.mark.beside
 
 Start = Callable[..., Device]
 

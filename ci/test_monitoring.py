@@ -18,6 +18,8 @@ from browser import Chromium
 from device import Device, wait_for
 from peer import bearer, call, code, new_token, set_password
 
+pytestmark = pytest.mark.beside
+
 Start = Callable[..., Device]
 
 

@@ -20,6 +20,8 @@ from browser import KEEP_CONNECTIONS, Chromium, ChromiumPage, strongest_hz, writ
 from device import Device, end_processes, wait_for
 from stock import RATE, amplitude
 
+pytestmark = pytest.mark.beside
+
 Start = Callable[..., Device]
 VOICE_HZ = 1000.0
 #: What a person finds in the bar from left to right, with everything that an owner has.

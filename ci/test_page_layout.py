@@ -10,6 +10,8 @@ import pytest
 from browser import Chromium, ChromiumPage
 from device import Device, wait_for
 
+pytestmark = pytest.mark.beside
+
 Start = Callable[..., Device]
 SIZES = [(360, 740), (412, 915), (740, 360), (800, 600), (960, 700), (1000, 700), (1024, 768), (1100, 800), (1199, 800), (1200, 800), (1280, 800),
          (1300, 800), (1366, 768), (1440, 900), (1920, 1080)]

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Callable
 
 import numpy as np
+import pytest
 
 from browser import Chromium, ChromiumPage
 from device import Device, wait_for
 from peer import set_password
 from test_media import pixels
 from test_sources import HALVES, write_image
+
+pytestmark = pytest.mark.beside
 
 Start = Callable[..., Device]
 #: Keeps every text that ever stood in the element, from now on.

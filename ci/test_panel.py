@@ -8,9 +8,13 @@ import subprocess
 from pathlib import Path
 from typing import Any, Callable
 
+import pytest
+
 from browser import Chromium, ChromiumPage
 from device import Device, wait_for
 from peer import call, set_password, sign_in
+
+pytestmark = pytest.mark.beside
 
 Start = Callable[..., Device]
 

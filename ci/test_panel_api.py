@@ -14,6 +14,8 @@ from browser import Chromium
 from device import Device, wait_for
 from peer import Peer, bearer, call, code, new_token, set_password, sign_in
 
+pytestmark = pytest.mark.beside
+
 Start = Callable[..., Device]
 OWNERS = ["device", "devices", "certificate", "configuration", "sessions", "log", "log/events", "steering"]
 

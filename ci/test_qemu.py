@@ -14,6 +14,8 @@ import pytest
 
 from device import TOP, wait_for
 
+pytestmark = pytest.mark.beside
+
 MIB = 1 << 20
 SERVES = "Open the page and enter this setup code: ABCD-EFGH\r\nready https://door.local:8443/\r\n"
 DAMAGED = "Kernel panic - not syncing: dm-verity device corrupted\r\n"

@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Callable
 
+import pytest
+
 from browser import Chromium, Page
 from device import Device, wait_for
+
+pytestmark = pytest.mark.beside
 
 Start = Callable[..., Device]
 

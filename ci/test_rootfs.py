@@ -17,6 +17,8 @@ import build  # noqa: E402
 import scripts  # noqa: E402
 from tree import Entry, Tree  # noqa: E402
 
+pytestmark = pytest.mark.beside
+
 
 @dataclass
 class Package:

@@ -27,6 +27,8 @@ import sbom  # noqa: E402
 import slot  # noqa: E402
 from tree import Entry, Tree  # noqa: E402
 
+pytestmark = pytest.mark.beside
+
 SLOT = {"usr/lib/modules/*/vmlinuz": ["vmlinuz"], "usr/lib/modules/*/dtb/some.dtb": ["some.dtb", "same.dtb"], "usr/lib/raspi-firmware/start4.elf": ["start4.elf"]}
 
 

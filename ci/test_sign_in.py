@@ -9,9 +9,13 @@ import urllib.request
 from pathlib import Path
 from typing import Callable
 
+import pytest
+
 from browser import Chromium, ChromiumPage
 from device import Device, wait_for
 from foreign import assert_refused, foreign_site
+
+pytestmark = pytest.mark.beside
 
 Start = Callable[..., Device]
 PASSWORD = "a horse, a battery"

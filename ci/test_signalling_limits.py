@@ -17,6 +17,8 @@ from device import Device, wait_for
 from peer import Peer, bearer, call, new_token, set_password
 from stock import Launch, signaller, source
 
+pytestmark = pytest.mark.beside
+
 Start = Callable[..., Device]
 CANDIDATE = "candidate:1 1 UDP 2122252543 127.0.0.1 9 typ host"
 

@@ -16,6 +16,8 @@ from firefox import Firefox
 from peer import Peer
 from stock import Launch, samples, signaller, source
 
+pytestmark = pytest.mark.beside
+
 Start = Callable[..., Device]
 #: Left and right half of the picture that is shown, red, green, blue.
 HALVES = ((200, 40, 40), (40, 60, 200))

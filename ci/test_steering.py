@@ -17,6 +17,8 @@ from device import DUPLEX, Device, wait_for
 from peer import new_token, set_password
 from stock import RATE, Launch, amplitude, markers, samples, signaller, sink, source, wait_for_tone
 
+pytestmark = pytest.mark.beside
+
 Start = Callable[..., Device]
 Run = Callable[[str], Launch]
 SIZE = (640, 360)

@@ -22,6 +22,8 @@ from device import DUPLEX, TOP, Device, wait_for
 from peer import Peer, bearer, new_token, set_password
 from stock import PLUGINS, RATE, Launch, Program, markers, samples, signaller, sink, source, tone, wait_for_tone
 
+pytestmark = pytest.mark.beside
+
 Start = Callable[..., Device]
 Run = Callable[[str], Launch]
 

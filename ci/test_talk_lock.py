@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Callable
 
+import pytest
+
 from browser import Chromium, ChromiumPage
 from device import Device, wait_for
 from peer import Peer, bearer, new_token, set_password
+
+pytestmark = pytest.mark.beside
 
 Start = Callable[..., Device]
 
