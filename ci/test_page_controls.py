@@ -25,7 +25,7 @@ pytestmark = pytest.mark.beside
 Start = Callable[..., Device]
 VOICE_HZ = 1000.0
 #: What a person finds in the bar from left to right, with everything that an owner has.
-CONTROLS = ["camera", "talk", "mute", "volume", "record", "stats-toggle", "owner-toggle", "settings-toggle", "fullscreen"]
+CONTROLS = ["camera", "talk", "mute", "volume", "record", "recordings-open", "stats-toggle", "owner-toggle", "settings-toggle", "fullscreen"]
 
 
 class CarefulChromium(Chromium):
@@ -383,7 +383,6 @@ def test_escape_closes_what_was_opened_last(device: Start, tmp_path: Path) -> No
         assert page.evaluate(opened) == ["stats", "owner"] and focused(page) == "settings-toggle"
         escape()
         assert page.evaluate(opened) == ["stats"]
-        page.click("#settings-toggle")
         page.click("#recordings-open")
         page.wait("the list", "document.getElementById('recordings').open")
         escape()

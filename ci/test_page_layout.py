@@ -230,7 +230,7 @@ def test_figures_leave_the_middle_of_the_picture_free(device: Start, tmp_path: P
 
         def over() -> list[str]:
             return list(page.evaluate("""(() => {
-              const [stage, figures, sign] = ['stage', 'stats', 'recording'].map((id) => document.getElementById(id).getBoundingClientRect());
+              const [stage, figures, sign] = ['stage', 'stats', 'recording-sign'].map((id) => document.getElementById(id).getBoundingClientRect());
               const meets = (box, left, top, right, bottom) => box.left < right && box.right > left && box.top < bottom && box.bottom > top;
               const third = (from, length, part) => from + length * part / 3;
               const middle = [third(stage.left, stage.width, 1), third(stage.top, stage.height, 1), third(stage.left, stage.width, 2), third(stage.top, stage.height, 2)];

@@ -315,7 +315,6 @@ def test_a_killed_process_loses_at_most_a_second(device: Start, tmp_path: Path) 
     assert whole and not any(whole), "one that came to its own end"
     with Chromium(tmp_path / "home", one.ca) as chromium:
         page = chromium.live(one.url)
-        page.click("#settings-toggle")
         page.click("#recordings-open")
         page.wait("the list", "document.querySelectorAll('#recordings-list li').length > 1")
         told = page.evaluate("[...document.querySelectorAll('#recordings-list .what')].map((what) => what.textContent.includes('cut off when the device stopped'))")
@@ -425,18 +424,23 @@ def test_nobody_watches_and_nothing_runs_after_a_recording(device: Start) -> Non
 
 
 def test_the_owner_plays_and_deletes_recordings_in_the_page(device: Start, tmp_path: Path) -> None:
-    """The button starts and stops it; the list shows it; the browser plays it, seeks in it, and deletes it after a second press."""
+    """The button starts and stops it, its neighbour counts and opens the list; the browser plays it, seeks in it, and deletes it after a second press."""
     one = device()
+    count = "[document.getElementById('recordings-count').textContent, document.getElementById('recordings-open').title].join()"
     with Chromium(tmp_path / "home", one.ca) as chromium:
         page = chromium.live(one.url)
+        assert page.evaluate("document.getElementById('record').nextElementSibling.id") == "recordings-open" and page.evaluate(count) == ",Recordings"
         page.click("#record")
         page.wait("the sign that the call is recorded", "document.getElementById('recording').textContent === 'Recording'")
         assert page.evaluate("document.getElementById('record').getAttribute('aria-pressed')") == "true"
         wait_seconds(6)
+        assert page.evaluate(count) == "1,Recordings (1)"
         screenshot(page, "recording")
         page.click("#record")
         page.wait("the sign to go", "document.getElementById('recording').textContent === ''")
-        page.click("#settings-toggle")
+        later = chromium.live(one.url)
+        later.wait("the number, to whom comes later too", f"{count} === '1,Recordings (1)'")
+        later.page.context.close()
         page.click("#recordings-open")
         page.wait("the recording in the list", "document.querySelectorAll('#recordings-list li').length === 1")
         assert page.evaluate("/^([6-9]|1\\d)\\ss · [0-9.]+\\s[kM]B$/.test(document.querySelector('#recordings-list .what').textContent)")
@@ -451,7 +455,39 @@ def test_the_owner_plays_and_deletes_recordings_in_the_page(device: Start, tmp_p
         assert len(files(one)) == 1
         page.click("#recordings-list button:has-text('Delete it?')")
         page.wait("an empty list", "document.querySelectorAll('#recordings-list li').length === 0")
-        assert files(one) == [] and page.faults == []
+        assert files(one) == [] and page.faults == [] and page.evaluate(count) == ",Recordings"
+        page.page.keyboard.press("Escape")
+        page.wait("the focus back where it was", "document.activeElement.id === 'recordings-open'")
+
+
+def test_how_long_it_has_been_recorded_is_shown_to_everybody(device: Start, tmp_path: Path) -> None:
+    """To whom comes later, too; by no clock of the browser's, and without a word each second for who hears the page."""
+    one = device()
+    told = "((sign, time) => [sign.textContent, time.textContent, getComputedStyle(time).display !== 'none', sign.contains(time)])(document.getElementById('recording'), document.getElementById('recording-time'))"
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        first = chromium.live(one.url)
+        assert first.evaluate(told) == ["", "", False, False]
+        record(one, "start")
+        began = time.monotonic()
+        first.wait("the sign", "document.getElementById('recording').textContent === 'Recording'")
+        wait_seconds(4)
+        # Years away from the device's time of day.
+        later = chromium.live(one.url, "const now = Date.now; Date.now = () => now() + 1e11;")
+        later.wait("the sign", "document.getElementById('recording').textContent === 'Recording'")
+
+        def seconds(page: ChromiumPage) -> int:
+            sign, text, shown, within = page.evaluate(told)
+            assert sign == "Recording" and shown and not within
+            minutes, rest = text.split(":")
+            return 60 * int(minutes) + int(rest)
+
+        for page in (first, later):
+            before = seconds(page)
+            assert abs(before - (time.monotonic() - began)) < 2.5
+            wait_for("it goes on", lambda: seconds(page) > before + 1, 5)  # noqa: B023 - called within the turn
+        record(one, "stop")
+        for page in (first, later):
+            wait_for("no sign", lambda: page.evaluate(told) == ["", "", False, False])  # noqa: B023
 
 
 def screenshot(page: ChromiumPage, name: str) -> None:

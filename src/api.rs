@@ -164,6 +164,9 @@ pub struct Recording {
     pub on: bool,
     /// Since when, RFC 3339; `None` when it is off.
     pub since: Option<String>,
+    /// How long it had run when this was told, milliseconds: no setting of a clock changes it. `None` when it is off.
+    #[ts(type = "number | null")]
+    pub elapsed_ms: Option<u64>,
 }
 
 /// A viewer's own choice of picture quality.

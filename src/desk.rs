@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::outbound::{self, Outbound};
 use crate::picture_slot::PictureSlot;
 use crate::publish;
-use crate::recording::{self, Recorder};
+use crate::recording::{self, Began, Recorder};
 use crate::session::{Effect, TalkLock, Turns};
 use crate::signalling::hub::Hub;
 use crate::signalling::{Notice, PeerId};
@@ -233,17 +233,22 @@ struct Task {
 /// Who records at present.
 #[derive(Debug, Default)]
 struct Recorded {
-    call: Option<SystemTime>,
-    talker: Option<SystemTime>,
+    call: Option<Began>,
+    talker: Option<Began>,
     /// What is wrong with recording is the talker's own file.
     talker_fault: bool,
 }
 
 impl Recorded {
-    fn state(&self) -> Recording {
-        let since = [self.call, self.talker].into_iter().flatten().min();
-        Recording { on: since.is_some(), since: since.and_then(rfc3339) }
+    fn began(&self) -> Option<Began> {
+        [self.call, self.talker].into_iter().flatten().min_by_key(|began| began.seen)
     }
+}
+
+/// A recording that began then, or none, as the API tells it now.
+pub fn recording_state(began: Option<Began>) -> Recording {
+    let elapsed = |began: Began| u64::try_from(began.seen.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Recording { on: began.is_some(), since: began.and_then(|began| rfc3339(began.at)), elapsed_ms: began.map(elapsed) }
 }
 
 /// A time as the API writes it.
@@ -309,7 +314,7 @@ impl Task {
                     Event::Status { status },
                     Event::Talk { talk: self.lock.state_of(&peer) },
                     Event::Viewers { count: self.viewers },
-                    Event::Recording { recording: self.recorded.state() },
+                    Event::Recording { recording: recording_state(self.recorded.began()) },
                 ];
                 for event in first {
                     tx.try_send(event).ok();
@@ -400,7 +405,7 @@ impl Task {
                 let effects = self.lock.silent(&peer, Instant::now());
                 self.apply(effects).await;
             }
-            inbound::Report::Recorded(on) => self.record(|recorded| recorded.talker = on.then(SystemTime::now)),
+            inbound::Report::Recorded(on) => self.record(|recorded| recorded.talker = on.then(Began::now)),
             inbound::Report::Over(peer, reason) => {
                 // What was wrong with this talk ends with it.
                 self.fault(Part::Talk, None);
@@ -469,14 +474,14 @@ impl Task {
     }
 
     fn record(&mut self, change: impl FnOnce(&mut Recorded)) {
-        let before = self.recorded.state();
+        let before = self.recorded.began();
         change(&mut self.recorded);
-        let recording = self.recorded.state();
-        if recording != before {
-            if recording.on != before.on {
-                self.parts.metrics.recording(recording.on);
+        let began = self.recorded.began();
+        if began != before {
+            if began.is_some() != before.is_some() {
+                self.parts.metrics.recording(began.is_some());
             }
-            self.tell_all(&Event::Recording { recording });
+            self.tell_all(&Event::Recording { recording: recording_state(began) });
         }
     }
 

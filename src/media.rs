@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::api::{Recording, RecordingEntry};
 use crate::clips;
-use crate::desk::rfc3339;
+use crate::desk::{recording_state, rfc3339};
 use crate::outbound::{Outbound, Snapshots, Sound};
 use crate::recording::Recorder;
 
@@ -111,8 +111,7 @@ impl Media {
 
     /// Whether the call is recorded.
     pub fn recording(&self) -> Recording {
-        let since = self.recorder.since();
-        Recording { on: since.is_some(), since: since.and_then(rfc3339) }
+        recording_state(self.recorder.began())
     }
 
     /// All recordings, the newest first; blocks.

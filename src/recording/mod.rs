@@ -61,11 +61,27 @@ pub struct Settings {
     pub bitrate: u32,
 }
 
+/// When a recording began: by the clock, for people, and by what no setting of the clock changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Began {
+    /// By the device's clock.
+    pub at: SystemTime,
+    /// By the monotonic clock.
+    pub seen: std::time::Instant,
+}
+
+impl Began {
+    /// It begins at this moment.
+    pub fn now() -> Self {
+        Self { at: SystemTime::now(), seen: std::time::Instant::now() }
+    }
+}
+
 /// What the recorder tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
     /// A recording runs since then, or none does.
-    On(Option<SystemTime>),
+    On(Option<Began>),
     /// It failed, or works again.
     Fault(Option<String>),
 }
@@ -84,7 +100,7 @@ enum Ask {
 #[derive(Debug, Clone)]
 pub struct Recorder {
     asks: mpsc::UnboundedSender<Ask>,
-    on: watch::Receiver<Option<SystemTime>>,
+    on: watch::Receiver<Option<Began>>,
     open: watch::Receiver<Option<String>>,
     shelf: Shelf,
 }
@@ -142,7 +158,7 @@ impl Recorder {
     }
 
     /// Since when a recording runs.
-    pub fn since(&self) -> Option<SystemTime> {
+    pub fn began(&self) -> Option<Began> {
         *self.on.borrow()
     }
 
@@ -176,7 +192,7 @@ struct Task {
     tap: Tap,
     capture: Capture,
     reports: mpsc::UnboundedSender<Report>,
-    on: watch::Sender<Option<SystemTime>>,
+    on: watch::Sender<Option<Began>>,
     open: watch::Sender<Option<String>>,
     /// The owner asked for it; who waits for its beginning.
     asked: Option<Option<oneshot::Sender<Result<(), String>>>>,
@@ -325,7 +341,7 @@ impl Task {
                 tracing::info!(file = %path.display(), "recording the call");
                 self.open.send_replace(name);
                 if self.on.borrow().is_none() {
-                    self.tell_on(Some(SystemTime::now()));
+                    self.tell_on(Some(Began::now()));
                 }
                 self.report(Report::Fault(None));
                 self.answer(Ok(()));
@@ -385,7 +401,7 @@ impl Task {
         tracing::info!("recording ended");
     }
 
-    fn tell_on(&mut self, since: Option<SystemTime>) {
+    fn tell_on(&mut self, since: Option<Began>) {
         if self.on.send_replace(since) != since {
             self.report(Report::On(since));
         }

@@ -66,7 +66,7 @@ const client = new Client(`${scheme}://${location.host}/signalling`, {
     turn.lostSignalling();
     change({ signalling: false, unanswered: true, turnedAway: null, talk: NOBODY, faults: {} });
     panel.showViewers(0);
-    recorder.show(false); // known no longer; the next connection says it anew
+    recorder.show(null); // known no longer; the next connection says it anew
     void refresh();
   },
   turnedAway: (words) => change({ turnedAway: words }),
@@ -148,7 +148,7 @@ const panel = new Panel({
 const recorder = new Recorder({
   async record(on) {
     try {
-      recorder.show((await api.record(on)).on);
+      recorder.show(await api.record(on));
     } catch (error) {
       const detail = plain(error instanceof Error ? error.message : String(error));
       showNotice({ headline: on ? "Nothing is recorded" : "Still recording", detail });
@@ -359,7 +359,7 @@ function heard(event: api.ServiceEvent): void {
       owner?.peopleChanged();
       return panel.showViewers(event.count);
     case "recording":
-      recorder.show(event.recording.on);
+      recorder.show(event.recording);
       return recordings.changed();
     case "fault": {
       const faults = { ...facts.faults };

@@ -1,5 +1,5 @@
 /**
- * Times and dates as a person reads them. Enters: milliseconds since 1970. Leaves: text, in the order and with the names of the
+ * Times, dates and how long something runs, as a person reads them. Enters: milliseconds, of times since 1970. Leaves: text, in the order and with the names of the
  * month that the browser's language has, in its time zone. Always of 24 hours: that of a log and that of a list shall be compared.
  */
 const HOURS = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
@@ -24,6 +24,14 @@ export function dated(at: number, language?: string): string {
 /** A moment in the past, to the minute; with its day where that is not the one of `now`. */
 export function since(at: number, now: number, language?: string): string {
   return format(at, day(at) === day(now) ? HOURS : { ...DAY, ...HOURS }, language);
+}
+
+/** How long something has run, as a recorder shows it; of milliseconds. */
+export function elapsed(ms: number): string {
+  const whole = Math.max(0, Math.floor(ms / 1000));
+  const [hours, minutes, seconds] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (value: number) => String(value).padStart(2, "0");
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds)}` : `${minutes}:${two(seconds)}`;
 }
 
 function format(at: number, how: Intl.DateTimeFormatOptions, language: string | undefined): string {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clock, dated, day, since } from "../src/time";
+import { clock, dated, day, elapsed, since } from "../src/time";
 
 const at = (hours: number, minutes: number, date = 28) => new Date(2026, 10, date, hours, minutes, 7).getTime();
 
@@ -15,4 +15,9 @@ test("a time is one of 24 hours, also where people count to twelve", () => {
 test("what began on another day has that day", () => {
   assert.equal(since(at(5, 3), at(17, 53), "en-US"), "05:03");
   assert.equal(since(at(17, 53, 27), at(9, 0), "en-US"), "Nov 27, 2026, 17:53");
+});
+
+test("how long it runs is shown in whole seconds that have passed, with hours where there are some", () => {
+  const shown = [0, 999, 1000, 61_000, 599_999, 3_599_999, 3_600_000, 36_061_000, -5].map(elapsed);
+  assert.deepEqual(shown, ["0:00", "0:00", "0:01", "1:01", "9:59", "59:59", "1:00:00", "10:01:01", "0:00"]);
 });

@@ -430,7 +430,7 @@ impl MediaDesk for FakeMedia {
     }
 
     fn recording(&self) -> Recording {
-        Recording { on: *self.on.lock().expect("no panic"), since: None }
+        Recording { on: *self.on.lock().expect("no panic"), since: None, elapsed_ms: None }
     }
 
     fn recordings(&self) -> Vec<RecordingEntry> {

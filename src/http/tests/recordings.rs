@@ -30,7 +30,7 @@ async fn recordings_are_the_owners_alone() {
         start.send(&service).await.denied(403, "notAllowed");
         // That he is recorded everybody may know.
         let state = service.get("/api/v1/recording").header("cookie", cookie).send(&service).await;
-        assert_eq!(state.json(), json!({"on": false, "since": null}));
+        assert_eq!(state.json(), json!({"on": false, "since": null, "elapsedMs": null}));
     }
     for path in ["/api/v1/recordings", &path, "/api/v1/recording", "/api/v1/snapshot.jpg", "/api/v1/clips"] {
         service.get(path).send(&service).await.denied(401, "notSignedIn");

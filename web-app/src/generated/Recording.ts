@@ -11,4 +11,8 @@ on: boolean,
 /**
  * Since when, RFC 3339; `None` when it is off.
  */
-since: string | null, };
+since: string | null, 
+/**
+ * How long it had run when this was told, milliseconds: no setting of a clock changes it. `None` when it is off.
+ */
+elapsedMs: number | null, };

@@ -2,6 +2,8 @@
  * The sign that the call is recorded, for everybody, and the owner's button. Enters: what the service says, the person's
  * role. Leaves: the wish to start or stop. Never shows a recording that the service has not confirmed.
  */
+import type { Recording } from "../generated/Recording";
+import { elapsed } from "../time";
 import { element, setPressed } from "./elements";
 
 export interface RecorderEvents {
@@ -11,20 +13,36 @@ export interface RecorderEvents {
 
 export class Recorder {
   readonly #sign = element("recording", HTMLElement);
+  readonly #time = element("recording-time", HTMLElement);
   readonly #button = element("record", HTMLButtonElement);
   #on = false;
+  /** When it began, as `performance.now()` counts: device and browser need not agree on the time of day. */
+  #began: number | null = null;
+  #tick: ReturnType<typeof setTimeout> | undefined;
 
   constructor(on: RecorderEvents) {
     this.#button.addEventListener("click", () => void this.#ask(on));
   }
 
-  show(on: boolean): void {
+  /** @param recording what the service says; null: it says nothing any more */
+  show(recording: Recording | null): void {
+    const on = recording?.on ?? false;
     this.#on = on;
     // A live region speaks at every write.
     const text = on ? "Recording" : "";
     if (this.#sign.textContent !== text) this.#sign.textContent = text;
+    this.#began = on && recording?.elapsedMs != null ? performance.now() - recording.elapsedMs : null;
+    this.#showTime();
     setPressed(this.#button, on);
     this.#button.title = on ? "Stop recording" : "Record this call";
+  }
+
+  /** Beside the sign and not in it: a screen reader is told that it is recorded, not each second of it. */
+  #showTime(): void {
+    clearTimeout(this.#tick);
+    const passed = this.#began === null ? null : performance.now() - this.#began;
+    this.#time.textContent = passed === null ? "" : elapsed(passed);
+    if (passed !== null) this.#tick = setTimeout(() => this.#showTime(), SECOND_MS - (passed % SECOND_MS));
   }
 
   /** One wish at a time, and a double click is one: its second half would end the recording before its first second. */
@@ -46,3 +64,4 @@ export class Recorder {
 
 /** Longest pause between two clicks that are one, with what slow hands need. */
 const DOUBLE_CLICK_MS = 800;
+const SECOND_MS = 1000;

@@ -1,6 +1,7 @@
 /**
- * The owner's list of recordings: when, how long, how large, who; play, download, delete. Enters: the list. Leaves: the
- * wish to have it, to delete one. Never fetches anything itself but by the addresses it is given.
+ * The owner's list of recordings: how many there are, on the control that opens it; when, how long, how large, who; play,
+ * download, delete. Enters: the list. Leaves: the wish to have it, to delete one. Never fetches anything itself but by the
+ * addresses it is given.
  */
 import type { RecordingEntry } from "../generated/RecordingEntry";
 import { shortName } from "../names";
@@ -23,8 +24,12 @@ export class Recordings {
   readonly #open = element("recordings-open", HTMLButtonElement);
   readonly #player = element("recordings-player", HTMLVideoElement);
   readonly #note = element("recordings-note", HTMLElement);
-  #doubt: ReturnType<typeof setTimeout> | undefined;
   readonly #list = element("recordings-list", HTMLUListElement);
+  readonly #count = element("recordings-count", HTMLElement);
+  #owner = false;
+  #known = false;
+  #soon: ReturnType<typeof setTimeout> | undefined;
+  #doubt: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly on: RecordingsEvents) {
     this.#open.addEventListener("click", () => {
@@ -42,18 +47,37 @@ export class Recordings {
   }
 
   showOwner(owner: boolean): void {
+    if (owner === this.#owner) return;
+    this.#owner = owner;
     this.#open.hidden = !owner;
-    if (!owner) this.#dialog.close();
+    if (owner) return this.changed();
+    this.#dialog.close();
+    this.#known = false;
+    this.#showCount(0);
   }
 
-  /** A recording began or ended. */
+  /** A recording began or ended, or may have. */
   changed(): void {
-    if (this.#dialog.open) void this.#refresh();
+    clearTimeout(this.#soon);
+    if (!this.#owner) return;
+    if (this.#dialog.open) return void this.#refresh();
+    // At first the call comes before the number of what there is besides.
+    this.#soon = setTimeout(() => void this.#refresh(), this.#known ? SOON_MS : FIRST_MS);
+  }
+
+  #showCount(count: number): void {
+    this.#count.textContent = count === 0 ? "" : count > MOST_SHOWN ? `${MOST_SHOWN}+` : String(count);
+    const name = count === 0 ? "Recordings" : `Recordings (${count})`;
+    this.#open.setAttribute("aria-label", name);
+    this.#open.title = name;
   }
 
   async #refresh(): Promise<void> {
     try {
       const entries = await this.on.list();
+      if (!this.#owner) return;
+      this.#known = true;
+      this.#showCount(entries.length);
       this.#list.replaceChildren(...entries.map((entry) => this.#item(entry)));
       this.#say(entries.length === 0 ? "There is none yet. The red button beside the picture's controls makes one." : "", false);
     } catch (error) {
@@ -121,6 +145,7 @@ export class Recordings {
       await this.on.remove(entry.name);
       const next = (item.nextElementSibling ?? item.previousElementSibling)?.querySelector("button");
       item.remove();
+      this.#showCount(this.#list.childElementCount);
       (next ?? element("recordings-close", HTMLButtonElement)).focus();
       this.#say("Deleted.", false);
     } catch (error) {
@@ -184,3 +209,8 @@ function size(bytes: number): string {
 
 /** A question that nobody answers is taken back. */
 const SURE_MS = 6000;
+/** Several signs that something changed come at once. */
+const SOON_MS = 300;
+const FIRST_MS = 1500;
+/** What the corner of an icon has room for. */
+const MOST_SHOWN = 99;
