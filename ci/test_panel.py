@@ -184,7 +184,7 @@ def test_the_panel_with_the_keyboard_and_on_a_phone(device: Start, tmp_path: Pat
         page.page.keyboard.press("Enter")
         page.wait("the panel with sources", "document.querySelectorAll('#steer-video option').length > 1")
         assert page.evaluate("document.activeElement.id") == "owner"
-        for details in ("#log-details", "#configuration-details", "details:has(#certificate)"):
+        for details in ("#passwords-details", "#log-details", "#configuration-details", "details:has(#certificate)"):
             page.page.focus(f"{details} > summary")
             page.page.keyboard.press("Enter")
         page.wait("the log", "document.querySelectorAll('#log li').length > 1")
@@ -194,11 +194,16 @@ def test_the_panel_with_the_keyboard_and_on_a_phone(device: Start, tmp_path: Pat
         assert one.command("unmute", "talk").returncode == 0
         page.wait("as configured", "![...document.querySelectorAll('#configuration dt')].some((key) => key.textContent === 'sound-mute')")
         page.wait("the certificate", "document.getElementById('certificate').textContent.includes('localhost')")
+        page.page.focus("#passwords li[data-role=owner] button")
+        page.page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "passwords-next"
         assert page.evaluate("document.getElementById('owner').scrollWidth <= 360 && document.documentElement.scrollWidth <= 360")
         small = page.evaluate("[...document.querySelectorAll('#owner :is(button, select, summary)')].filter((one) => one.checkVisibility() && !one.matches('.link') && one.getBoundingClientRect().height < 36).map((one) => one.outerHTML)")
         assert small == [], "too small for a finger"
         nameless = page.evaluate("[...document.querySelectorAll('#owner :is(input, select)')].filter((one) => one.checkVisibility() && !one.labels.length && !one.ariaLabel).map((one) => one.id)")
         assert nameless == [], "no name for a screen reader"
+        page.page.keyboard.press("Escape")
+        assert page.evaluate("[document.querySelectorAll('#passwords form').length, document.activeElement.ariaLabel, document.getElementById('owner').hidden]") == [0, "Set the owner’s password", False]
         # One form of time, in a language that counts to twelve as well.
         times = page.evaluate("[...document.querySelectorAll('#people small:not(:empty), #device-facts div, #log time')].map((one) => one.textContent.replaceAll('\u00a0', ' ')).filter((text) => /since|^Clock|^\\d/.test(text))")
         assert len(times) > 3 and not any(re.search(r"\b[AP]M\b", text) for text in times), times
@@ -209,6 +214,62 @@ def test_the_panel_with_the_keyboard_and_on_a_phone(device: Start, tmp_path: Pat
         page.page.keyboard.press("Escape")
         assert page.evaluate("document.getElementById('owner').hidden && document.activeElement.id === 'owner-toggle'")
         page.wait_frame()
+
+
+def test_passwords_are_set_and_removed_in_the_panel(device: Start, tmp_path: Path) -> None:
+    """From none at all on, each with the owner's own typed again; whom it puts out is put out, and the owner's page goes on."""
+    one = device()
+    owner, talker, wrong = "a horse, a battery", "also to talk with", "never was one of them"
+    told = "((field, error) => [field.getAttribute('aria-invalid'), document.activeElement === field, error.textContent, field.getAttribute('aria-describedby').split(' ').includes(error.id)])"
+    said = "document.getElementById('passwords-note').textContent"
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page, other = chromium.live(one.url), chromium.live(one.url)
+        asked: list[str] = []
+        page.page.on("request", lambda request: asked.append(f"{request.method} {request.url}"))
+        open_panel(page)
+        page.click("#passwords-details > summary")
+        page.wait("that there is none", "document.getElementById('passwords-summary').textContent === 'none is set'")
+        assert page.page.is_disabled("#passwords li[data-role=talker] button")
+        page.click("#passwords li[data-role=owner] button")
+        page.page.fill("#passwords-next", "short")
+        page.page.keyboard.press("Enter")
+        refused = page.evaluate(f"{told}(document.getElementById('passwords-next'), document.getElementById('passwords-error'))")
+        assert refused == ["true", True, "The new password needs at least 10 characters.", True] and not any("POST" in one and "passwords" in one for one in asked)
+        page.page.fill("#passwords-next", owner)
+        page.page.keyboard.press("Enter")
+        page.wait("that it is set", f"{said} === 'The owner’s password is set.'")
+        other.wait_data(view="sign-in")
+        assert "has a password from now on" in (other.page.text_content("#sign-in-error") or "")
+        (cookie,) = page.page.context.cookies()
+        assert cookie["name"].startswith("__Host-") and cookie["httpOnly"]
+
+        page.click("#passwords li[data-role=talker] button")
+        page.page.fill("#passwords-next", talker)
+        page.page.keyboard.press("Enter")
+        assert page.evaluate(f"{told}(document.getElementById('passwords-own'), document.getElementById('passwords-error'))")[:3] == ["true", True, "Type the owner’s present password as well, to set this one."]
+        page.page.fill("#passwords-own", wrong)
+        page.page.keyboard.press("Enter")
+        page.wait("the refusal", f"{told}(document.getElementById('passwords-own'), document.getElementById('passwords-error'))[2] === 'The password is wrong.'")
+        assert page.page.input_value("#passwords-next") == talker and page.evaluate("document.activeElement.id") == "passwords-own"
+        page.page.fill("#passwords-own", owner)
+        page.page.keyboard.press("Enter")
+        page.wait("that it is set", f"{said} === 'The talker’s password is set.'")
+        assert page.page.text_content("#passwords-summary") == "owner, talker" and page.evaluate("document.querySelectorAll('#owner input[type=password]').length") == 0
+        other.page.fill("#password", talker)
+        other.click("#sign-in")
+        other.wait_data(view="call", state="live")
+        page.click("#passwords li[data-role=talker] button:has-text('Remove')")
+        page.page.fill("#passwords-own", owner)
+        page.click("#passwords form button:has-text('Remove')")
+        page.wait("that it is removed", f"{said} === 'The talker’s password is removed.'")
+        other.wait_data(view="sign-in")
+        assert "sign-in has ended" in (other.page.text_content("#sign-in-error") or "")
+        page.wait_data(view="call", state="live")
+        page.wait_frame()
+        assert page.evaluate("fetch('/api/v1/status').then((answer) => answer.json())")["access"] == {"role": "owner", "open": False, "needsSetup": False}
+        assert not page.evaluate("document.getElementById('owner').hidden")
+        lines = "\n".join([one.log(), *asked, json.dumps(page.evaluate("fetch('/api/v1/log?lines=500').then((answer) => answer.json())"))])
+        assert "set a password in the page" in lines and not any(word in lines for word in (owner, talker, wrong, cookie["value"]))
 
 
 def test_only_owners_see_the_panel(device: Start, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from peer import Peer, bearer, call, code, new_token, set_password, sign_in
 pytestmark = pytest.mark.beside
 
 Start = Callable[..., Device]
-OWNERS = ["device", "devices", "certificate", "configuration", "sessions", "log", "log/events", "steering"]
+OWNERS = ["device", "devices", "certificate", "configuration", "sessions", "passwords", "log", "log/events", "steering"]
 
 
 def get(device: Device, path: str, headers: dict[str, str] | None = None) -> Any:
@@ -34,7 +34,11 @@ def test_every_role_but_the_owners_is_refused(device: Start) -> None:
         "talker": sign_in(one, set_password(one, "talker", "also to talk with")),
         "token": bearer(new_token(one, "watch", "talk", "produce", "consume-peer", "metrics")),
     }
-    calls = [("GET", path, None) for path in OWNERS] + [("DELETE", "sessions/x", None), ("PATCH", "steering", {"deviceMuted": True})]
+    calls = [("GET", path, None) for path in OWNERS] + [
+        ("DELETE", "sessions/x", None), ("PATCH", "steering", {"deviceMuted": True}),
+        ("POST", "passwords", {"role": "owner", "password": "mine from now on", "ownerPassword": "correct horse battery"}),
+        ("POST", "passwords/remove", {"role": "viewer", "ownerPassword": "correct horse battery"}),
+    ]
     for method, path, body in calls:
         origin = {"Origin": one.url.rstrip("/")}
         assert code(call(one, method, f"/api/v1/{path}", body, headers=origin)) == (401, "notSignedIn"), path

@@ -1,6 +1,7 @@
-//! The owner's part of the vocabulary: sessions, log, certificate, device, configuration.
+//! The owner's part of the vocabulary: sessions, passwords, log, certificate, device, configuration.
 //!
-//! In: nothing. Out: types that `ts-rs` also writes as TypeScript. Never: a secret; secrets are paths everywhere.
+//! In: nothing. Out: types that `ts-rs` also writes as TypeScript. Never: a secret in an answer; secrets are paths everywhere, but for
+//! passwords on their way in, which no type here prints.
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -62,6 +63,50 @@ pub struct SessionInfo {
 pub struct Sessions {
     /// The longest here first.
     pub sessions: Vec<SessionInfo>,
+}
+
+/// A role and its password, of which nobody is told more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS, ToSchema)]
+#[ts(export)]
+pub struct PasswordState {
+    /// Whose.
+    pub role: Role,
+    /// It has one.
+    pub set: bool,
+    /// It may be removed now: that of the owner only as the last one, by somebody at a device that serves nobody else.
+    pub removable: bool,
+}
+
+/// Who can sign in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, ToSchema)]
+#[ts(export)]
+pub struct Passwords {
+    /// The owner, the talker, the viewer.
+    pub roles: Vec<PasswordState>,
+}
+
+/// Sets or changes the password of a role.
+#[derive(Clone, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[ts(export)]
+pub struct PasswordRequest {
+    /// Whose.
+    pub role: Role,
+    /// The new one, 10 to 200 characters.
+    pub password: String,
+    /// The owner's present one; `None` where there is none.
+    pub owner_password: Option<String>,
+}
+
+/// Removes the password of a role.
+#[derive(Clone, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[ts(export)]
+pub struct PasswordRemoval {
+    /// Whose.
+    pub role: Role,
+    /// The owner's present one.
+    pub owner_password: Option<String>,
 }
 
 /// One line of the service's log.

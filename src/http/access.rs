@@ -39,6 +39,8 @@ pub struct Caller {
     pub credential: Credential,
     /// Whether he may read the metrics.
     pub metrics: bool,
+    /// Whether he would be the owner if there were no password: he is at this computer, and nobody else is served.
+    pub at_home: bool,
 }
 
 /// What somebody's rights follow from.
@@ -118,7 +120,7 @@ impl FromRequestParts<AppState> for Caller {
             } else {
                 Credential::None
             };
-            Ok(by_credential(credential, !auth.has_owner(), browser, link))
+            Ok(Caller { at_home: may_be_open, ..by_credential(credential, !auth.has_owner(), browser, link) })
         };
         match tokio::task::spawn_blocking(lookup).await {
             Ok(caller) => caller,
@@ -196,7 +198,8 @@ fn by_credential(credential: Credential, no_owner: bool, browser: bool, link: Li
         principal,
     };
     let metrics = grants.owner;
-    Caller { access: Access { role, open, needs_setup: no_owner && !open }, grants, link, credential, metrics }
+    let access = Access { role, open, needs_setup: no_owner && !open };
+    Caller { access, grants, link, credential, metrics, at_home: false }
 }
 
 fn by_token(id: String, name: &str, scopes: &[Scope], browser: bool, link: Link) -> Caller {
@@ -216,7 +219,7 @@ fn by_token(id: String, name: &str, scopes: &[Scope], browser: bool, link: Link)
     };
     let access = Access { role, open: false, needs_setup: false };
     let metrics = scopes.contains(&Scope::Metrics);
-    Caller { access, grants, link, credential: Credential::Token { id }, metrics }
+    Caller { access, grants, link, credential: Credential::Token { id }, metrics, at_home: false }
 }
 
 fn bearer(headers: &HeaderMap) -> Result<Option<String>, Denied> {

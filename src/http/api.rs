@@ -6,7 +6,9 @@
 use super::access::{Caller, OPEN, cookie_name, session_cookies, session_principal};
 use super::auth::{Auth, Refused, SessionToken};
 use super::denied::Denied;
-use super::{AppState, Link, events, latency, log, media, openapi, panel, quality, recordings, sessions, steering};
+use super::{
+    AppState, Link, events, latency, log, media, openapi, panel, passwords, quality, recordings, sessions, steering,
+};
 use crate::api::{Access, ApiError, Role, SetupRequest, SignInRequest, Status, TalkRequest, TalkState};
 use crate::desk::DeskClosed;
 use axum::extract::{FromRequest, Request, State};
@@ -37,6 +39,7 @@ pub fn routes() -> Router<AppState> {
         .merge(panel::routes())
         .merge(sessions::routes())
         .merge(log::routes())
+        .merge(passwords::routes())
         .merge(steering::routes())
         .merge(quality::routes())
         .merge(latency::routes())
@@ -229,7 +232,7 @@ pub fn closing(error: DeskClosed) -> Denied {
 }
 
 /// Takes one of the caller's attempts at a password or a code.
-fn attempt(state: &AppState, link: Link) -> Result<(), Denied> {
+pub(super) fn attempt(state: &AppState, link: Link) -> Result<(), Denied> {
     let mut attempts = state.attempts.lock().unwrap_or_else(PoisonError::into_inner);
     attempts.check(link.address.ip(), Instant::now()).map_err(|wait| Denied {
         retry_after: Some(wait.seconds()),
@@ -238,7 +241,7 @@ fn attempt(state: &AppState, link: Link) -> Result<(), Denied> {
 }
 
 /// Runs what hashes passwords where it holds nobody up.
-async fn hashed<T: Send + 'static>(
+pub(super) async fn hashed<T: Send + 'static>(
     state: &AppState,
     work: impl FnOnce(&Auth) -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Denied> {
@@ -259,6 +262,10 @@ fn refused(refused: Refused) -> Denied {
         Refused::TooManyTries => (StatusCode::TOO_MANY_REQUESTS, "tooManyAttempts"),
         Refused::AlreadySetUp => (StatusCode::CONFLICT, "alreadySetUp"),
         Refused::WeakPassword(_) => (StatusCode::UNPROCESSABLE_ENTITY, "weakPassword"),
+        Refused::SamePassword => (StatusCode::UNPROCESSABLE_ENTITY, "samePassword"),
+        Refused::OwnerFirst => (StatusCode::CONFLICT, "ownerFirst"),
+        Refused::OwnerLast => (StatusCode::CONFLICT, "ownerLast"),
+        Refused::NoPassword(_) => (StatusCode::CONFLICT, "noPassword"),
         Refused::Failed(error) => {
             error!(%error, "credentials could not be stored");
             (StatusCode::INTERNAL_SERVER_ERROR, "failed")
@@ -302,8 +309,12 @@ async fn end_sessions(state: &AppState, headers: &HeaderMap, link: Link) -> Resu
 
 fn signed_in(role: Role, token: &SessionToken, link: Link) -> Result<Response, Denied> {
     let access = Access { role: Some(role), open: false, needs_setup: false };
-    let cookie = cookie(token.as_str(), MONTH, link)?;
-    Ok(([(header::SET_COOKIE, cookie)], Json(access)).into_response())
+    Ok(([(header::SET_COOKIE, session_cookie(token, link)?)], Json(access)).into_response())
+}
+
+/// What makes a browser show this session from now on.
+pub(super) fn session_cookie(token: &SessionToken, link: Link) -> Result<HeaderValue, Denied> {
+    cookie(token.as_str(), MONTH, link)
 }
 
 fn cookie(value: &str, seconds: u64, link: Link) -> Result<HeaderValue, Denied> {

@@ -6,7 +6,7 @@
 //! ```text
 //! serve: TCP > TLS > HTTP/1.1 > guard --+-- /             page, or signalling when it asks for a WebSocket
 //!                                       +-- /signalling   WebSocket > hub
-//!                                       +-- /api/v1/...   api, events, media; the owner's: panel, recordings, sessions, log, steering
+//!                                       +-- /api/v1/...   api, events, media; the owner's: panel, recordings, sessions, passwords, log, steering
 //!                                       +-- /healthz, /metrics  monitoring
 //!                                       +-- /trust, /ca.* trust
 //!                                       +-- anything else assets
@@ -29,6 +29,7 @@ pub mod media_desk;
 pub mod monitoring;
 pub mod openapi;
 pub mod panel;
+pub mod passwords;
 pub mod quality;
 pub mod recordings;
 pub mod serve;

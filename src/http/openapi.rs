@@ -4,7 +4,7 @@
 //! compares it with the routers.
 
 use super::AppState;
-use super::{api, events, latency, log, media, monitoring, panel, quality, recordings, sessions, steering};
+use super::{api, events, latency, log, media, monitoring, panel, passwords, quality, recordings, sessions, steering};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -65,6 +65,9 @@ pub(super) async fn document() -> Response {
         panel::configuration,
         sessions::list,
         sessions::end,
+        passwords::passwords,
+        passwords::set_password,
+        passwords::remove_password,
         steering::present,
         steering::change,
         media::snapshot,

@@ -180,7 +180,7 @@ CROWDED.addEventListener("change", () => {
 /** Most who open this page never see the panel: its code comes when it is opened. */
 async function toggleOwner(): Promise<void> {
   try {
-    owner ??= new (await import("./owner")).Owner(ownerToggle, () => turn.peer, () => facts.status?.access.open ?? false);
+    owner ??= new (await import("./owner")).Owner(ownerToggle, () => turn.peer, () => facts.status?.access.open ?? false, () => void refresh());
     if (owner.isOpen) return owner.close();
     if (CROWDED.matches) panel.hideSettings();
     owner.open();

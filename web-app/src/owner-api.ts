@@ -9,11 +9,17 @@ import type { Configuration } from "./generated/Configuration";
 import type { DeviceHealth } from "./generated/DeviceHealth";
 import type { Devices } from "./generated/Devices";
 import type { LogLine } from "./generated/LogLine";
+import type { PasswordRemoval } from "./generated/PasswordRemoval";
+import type { PasswordRequest } from "./generated/PasswordRequest";
+import type { Passwords } from "./generated/Passwords";
 import type { Present } from "./generated/Present";
 import type { Sessions } from "./generated/Sessions";
 
 export const sessions = () => call<Sessions>("GET", "sessions");
 export const endSession = (id: string) => call<void>("DELETE", `sessions/${encodeURIComponent(id)}`);
+export const passwords = () => call<Passwords>("GET", "passwords");
+export const setPassword = (request: PasswordRequest) => call<Passwords>("POST", "passwords", request);
+export const removePassword = (request: PasswordRemoval) => call<Passwords>("POST", "passwords/remove", request);
 export const device = () => call<DeviceHealth>("GET", "device");
 export const devices = () => call<Devices>("GET", "devices");
 export const certificate = () => call<Certificate | null>("GET", "certificate");

@@ -5,12 +5,16 @@
 import markup from "./owner.html?raw";
 import "./owner.css";
 import { closesByEscape } from "./escape";
+import { ApiFailure } from "./api";
+import type { Passwords as Known } from "./generated/Passwords";
+import type { Role } from "./generated/Role";
 import * as api from "./owner-api";
 import { element } from "./views/elements";
 import { Certificate } from "./views/certificate";
 import { Configured } from "./views/configured";
 import { Device } from "./views/device";
 import { LogView } from "./views/log";
+import { Passwords, type About } from "./views/passwords";
 import { People } from "./views/people";
 import { SteeringView } from "./views/steering";
 
@@ -19,6 +23,7 @@ export class Owner {
   readonly #verdict: HTMLElement;
   readonly #steering: SteeringView;
   readonly #people: People;
+  readonly #passwords: Passwords;
   readonly #device: Device;
   readonly #certificate: Certificate;
   readonly #log: LogView;
@@ -32,11 +37,13 @@ export class Owner {
    * @param opener gets the focus back
    * @param ownPeer the signalling peer of this page, if it has one
    * @param signInLess nobody signs in on this device
+   * @param signInChanged this browser's own sign-in is another one now
    */
   constructor(
     private readonly opener: HTMLElement,
     private readonly ownPeer: () => string | null,
     private readonly signInLess: () => boolean,
+    private readonly signInChanged: () => void,
   ) {
     element("app", HTMLElement).insertAdjacentHTML("beforeend", markup);
     this.#panel = element("owner", HTMLElement);
@@ -47,6 +54,11 @@ export class Owner {
         await api.endSession(id);
         await this.#refreshPeople();
       },
+    });
+    this.#passwords = new Passwords({
+      set: (request) => this.#change(request.role, api.setPassword(request)),
+      remove: (request) => this.#change(request.role, api.removePassword(request)),
+      about: (refused) => (refused instanceof ApiFailure ? ABOUT[refused.code] ?? null : null),
     });
     this.#device = new Device();
     this.#certificate = new Certificate();
@@ -123,11 +135,22 @@ export class Owner {
 
   #refresh(): void {
     this.#attempt(this.#refreshPeople());
+    this.#attempt(this.#refreshPasswords());
     this.#attempt(this.#refreshDevice());
   }
 
   async #refreshPeople(): Promise<void> {
     this.#people.show((await api.sessions()).sessions, this.ownPeer(), this.signInLess());
+  }
+
+  async #refreshPasswords(): Promise<void> {
+    this.#passwords.show((await api.passwords()).roles);
+  }
+
+  async #change(role: Role, asked: Promise<Known>): Promise<Known["roles"]> {
+    const { roles } = await asked;
+    if (role === "owner") this.signInChanged();
+    return roles;
   }
 
   async #refreshDevice(): Promise<void> {
@@ -179,5 +202,7 @@ export class Owner {
   }
 }
 
+/** Which field the service's refusals are about. */
+const ABOUT: Readonly<Record<string, About>> = { wrongPassword: "own", weakPassword: "next", samePassword: "next" };
 const PERIOD_MS = 5000;
 const SOON_MS = 300;

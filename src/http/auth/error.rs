@@ -121,9 +121,34 @@ pub enum Refused {
     /// The new password breaks the rule.
     #[error("{0}")]
     WeakPassword(&'static str),
+    /// Another role has the same password.
+    #[error("Another role has this password already. Take another one, because the password tells the role.")]
+    SamePassword,
+    /// A role other than the owner would have the only password.
+    #[error("The owner has no password yet. Set that first.")]
+    OwnerFirst,
+    /// Other roles' passwords would remain without the owner's.
+    #[error("The owner's password can only be removed last. Remove those of the other roles first.")]
+    OwnerLast,
+    /// There is nothing to remove.
+    #[error("There is no password for the role {}.", role_name(*.0))]
+    NoPassword(Role),
     /// It was right, but the service could not go through with it; the reason is for the log, not for the caller.
     #[error("The service could not store it; its log says why.")]
-    Failed(#[from] Error),
+    Failed(#[source] Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::WeakPassword(rule) => Self::WeakPassword(rule),
+            Error::SamePassword => Self::SamePassword,
+            Error::OwnerFirst => Self::OwnerFirst,
+            Error::OwnerLast => Self::OwnerLast,
+            Error::NoPassword(role) => Self::NoPassword(role),
+            error => Self::Failed(error),
+        }
+    }
 }
 
 /// The name of a role as the commands take it.

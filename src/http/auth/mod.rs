@@ -101,6 +101,35 @@ impl Auth {
         self.passwords.get().of(Role::Owner).is_some()
     }
 
+    /// The roles that have a password, the owner first.
+    pub fn roles_with_password(&self) -> Vec<Role> {
+        let passwords = self.passwords.get();
+        passwords::ROLES.into_iter().filter(|role| passwords.of(*role).is_some()).collect()
+    }
+
+    /// Whether this is the owner's present password; where there is none yet, nothing need be shown. Blocks while hashing:
+    /// limit attempts before, as with [`Self::sign_in`].
+    ///
+    /// # Errors
+    /// [`Refused::WrongPassword`], also for none where there is one.
+    pub fn confirm_owner(&self, password: Option<&str>) -> Result<(), Refused> {
+        let known = self.passwords.get();
+        if known.of(Role::Owner).is_none() {
+            return Ok(());
+        }
+        let password = password.filter(|password| password.chars().count() <= passwords::LONGEST);
+        let _one_at_a_time = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
+        password.is_some_and(|password| known.verify(Role::Owner, password)).then_some(()).ok_or(Refused::WrongPassword)
+    }
+
+    /// A new session for somebody who has just set this role's password.
+    ///
+    /// # Errors
+    /// [`Refused::Failed`] if it cannot be stored.
+    pub fn session_for(&self, role: Role) -> Result<SessionToken, Refused> {
+        Ok(self.new_session(role, &self.passwords.get())?)
+    }
+
     /// Sets or changes the password of a role; whoever is signed in with that role is signed out.
     ///
     /// Blocks for as long as some hashes take (Argon2id, version 19, 19 MiB, 2 passes, 1 lane: the defaults of argon2
@@ -193,7 +222,7 @@ impl Auth {
         })?;
         *setup = Setup::none();
         self.forget_setup_code()?;
-        Ok(self.new_session(Role::Owner, &self.passwords.get())?)
+        self.session_for(Role::Owner)
     }
 
     /// The code with which the owner's password can be set, as `XXXX-XXXX`; for the device's own terminal only.

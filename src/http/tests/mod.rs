@@ -7,6 +7,7 @@ mod listeners;
 mod openapi;
 mod origin;
 mod panel;
+mod passwords;
 mod recordings;
 mod sign_in;
 mod signalling;

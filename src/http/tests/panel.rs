@@ -5,7 +5,8 @@ use super::*;
 use crate::http::auth::Scope;
 use serde_json::json;
 
-const OWNERS: &[&str] = &["device", "devices", "certificate", "configuration", "sessions", "log", "log/events"];
+const OWNERS: &[&str] =
+    &["device", "devices", "certificate", "configuration", "sessions", "passwords", "log", "log/events"];
 
 #[tokio::test]
 async fn the_panel_is_the_owners() {

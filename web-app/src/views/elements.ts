@@ -20,6 +20,17 @@ export function setPressed(button: HTMLElement, pressed: boolean): void {
   button.setAttribute("aria-pressed", String(pressed));
 }
 
+/** The password in letters for as long as its person wants to see it; sent or saved it is a password again. */
+export function canBeShown(input: HTMLInputElement, button: HTMLButtonElement): void {
+  const show = (shown: boolean) => {
+    input.type = shown ? "text" : "password";
+    setPressed(button, shown);
+    button.textContent = shown ? "Hide" : "Show";
+  };
+  button.addEventListener("click", () => show(input.type === "password"));
+  input.form?.addEventListener("submit", () => show(false), { capture: true });
+}
+
 /** One line of a list of facts; `share` is drawn as a bar, 0 to 1. */
 export interface Fact {
   name: string;

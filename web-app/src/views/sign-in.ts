@@ -2,7 +2,7 @@
  * The two forms before a call: sign-in and first setup. Enters: which one to show, refusals. Leaves:
  * what was typed, once, at submit. Never keeps a password.
  */
-import { element, setPressed } from "./elements";
+import { canBeShown, element } from "./elements";
 
 export interface SignInEvents {
   /** Both resolve when the door is open, and throw an Error with a sentence to show when it is not. */
@@ -24,7 +24,9 @@ export class SignIn {
     const wait = (refused: unknown) => on.waitAfter(refused);
     submit(this.#signInForm, "sign-in", "sign-in-error", this.#password, () => on.signIn(this.#password.value), wait);
     submit(this.#setupForm, "set-up", "setup-error", this.#code, () => on.setUp(this.#code.value.trim(), this.#newPassword.value), wait);
-    for (const button of this.#door.querySelectorAll<HTMLButtonElement>(".secret button")) canBeShown(button);
+    for (const button of this.#door.querySelectorAll<HTMLButtonElement>(".secret button")) {
+      canBeShown(element(button.getAttribute("aria-controls") ?? "", HTMLInputElement), button);
+    }
   }
 
   /** @param reason why the person is here, if there is something to say about it */
@@ -37,18 +39,6 @@ export class SignIn {
     if (view === "sign-in") this.#password.focus();
     if (view === "setup") this.#code.focus();
   }
-}
-
-/** The password in letters for as long as its person wants to see it; sent or saved it is a password again. */
-function canBeShown(button: HTMLButtonElement): void {
-  const input = element(button.getAttribute("aria-controls") ?? "", HTMLInputElement);
-  const show = (shown: boolean) => {
-    input.type = shown ? "text" : "password";
-    setPressed(button, shown);
-    button.textContent = shown ? "Hide" : "Show";
-  };
-  button.addEventListener("click", () => show(input.type === "password"));
-  input.form?.addEventListener("submit", () => show(false), { capture: true });
 }
 
 function submit(

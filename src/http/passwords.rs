@@ -1,0 +1,137 @@
+//! Who can sign in, for the owner, and how to change it: `duplex passwd` by the page.
+//!
+//! In: requests of the owner, who shows his present password again for a change. Out: which roles have a password; a changed one, by
+//! which whoever was signed in with the role is signed out. Never: an answer to anybody else; a password in a log or an answer; a
+//! device that nobody can sign in to from where it is served.
+
+use super::AppState;
+use super::access::Caller;
+use super::api::{Body, attempt, hashed, session_cookie};
+use super::auth::{Auth, SessionToken};
+use super::denied::Denied;
+use crate::api::panel::{PasswordRemoval, PasswordRequest, PasswordState, Passwords};
+use crate::api::{ApiError, Role};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use std::time::Duration;
+use tracing::info;
+
+/// The routes under `/api/v1`.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/passwords", get(passwords).post(set_password))
+        .route("/passwords/remove", post(remove_password))
+}
+
+/// Which roles have a password.
+#[utoipa::path(get, path = "/api/v1/passwords", tag = "owner", responses((status = 200, body = Passwords)))]
+pub(super) async fn passwords(State(state): State<AppState>, caller: Caller) -> Result<Json<Passwords>, Denied> {
+    caller.must_own()?;
+    let at_home = caller.at_home;
+    hashed(&state, move |auth| Ok(known(auth, at_home))).await.map(Json)
+}
+
+/// Sets or changes the password of a role, with the owner's present password. Whoever is signed in with that role is signed out;
+/// an owner who changes his own gets a new session in its place.
+#[utoipa::path(
+    post,
+    path = "/api/v1/passwords",
+    tag = "owner",
+    request_body = PasswordRequest,
+    responses(
+        (status = 200, body = Passwords),
+        (status = 409, body = ApiError),
+        (status = 422, body = ApiError),
+        (status = 429, body = ApiError)
+    )
+)]
+pub(super) async fn set_password(
+    State(state): State<AppState>,
+    caller: Caller,
+    body: Result<Body<PasswordRequest>, Denied>,
+) -> Result<Response, Denied> {
+    caller.must_own()?;
+    let Body(request) = body?;
+    attempt(&state, caller.link)?;
+    let (role, at_home) = (request.role, caller.at_home);
+    let changed = hashed(&state, move |auth| {
+        auth.confirm_owner(request.owner_password.as_deref())?;
+        auth.set_password(role, &request.password)?;
+        let session = if role == Role::Owner { Some(auth.session_for(role)?) } else { None };
+        Ok((known(auth, at_home), session))
+    });
+    let (known, session) = changed.await?;
+    info!(address = %caller.link.address, ?role, "the owner set a password in the page");
+    answer(&state, &caller, role, known, session.as_ref())
+}
+
+/// Removes the password of a role, with the owner's present password: nobody can sign in with that role then. The owner's goes last,
+/// and only where he is at the device itself and it serves nobody else.
+#[utoipa::path(
+    post,
+    path = "/api/v1/passwords/remove",
+    tag = "owner",
+    request_body = PasswordRemoval,
+    responses((status = 200, body = Passwords), (status = 409, body = ApiError), (status = 429, body = ApiError))
+)]
+pub(super) async fn remove_password(
+    State(state): State<AppState>,
+    caller: Caller,
+    body: Result<Body<PasswordRemoval>, Denied>,
+) -> Result<Response, Denied> {
+    caller.must_own()?;
+    let Body(request) = body?;
+    let (role, at_home) = (request.role, caller.at_home);
+    if role == Role::Owner && !at_home {
+        let message =
+            "Without the owner's password nobody could sign in to a device that serves a network. Change it instead.";
+        return Err(Denied::new(StatusCode::CONFLICT, "ownerNeeded", message));
+    }
+    attempt(&state, caller.link)?;
+    let changed = hashed(&state, move |auth| {
+        auth.confirm_owner(request.owner_password.as_deref())?;
+        auth.remove_password(role)?;
+        Ok(known(auth, at_home))
+    });
+    let known = changed.await?;
+    info!(address = %caller.link.address, ?role, "the owner removed a password in the page");
+    answer(&state, &caller, role, known, None)
+}
+
+fn known(auth: &Auth, at_home: bool) -> Passwords {
+    let set = auth.roles_with_password();
+    let state = |role| {
+        let removable = role != Role::Owner || (at_home && set == [Role::Owner]);
+        PasswordState { role, set: set.contains(&role), removable: set.contains(&role) && removable }
+    };
+    Passwords { roles: [Role::Owner, Role::Talker, Role::Viewer].map(state).into() }
+}
+
+/// The new state. Sessions and connections of the role end by themselves, as with `duplex passwd`; those of an owner who changed his
+/// own begin anew with what he gets here.
+fn answer(
+    state: &AppState,
+    caller: &Caller,
+    role: Role,
+    known: Passwords,
+    session: Option<&SessionToken>,
+) -> Result<Response, Denied> {
+    if role == Role::Owner {
+        let (hub, principal) = (state.hub.clone(), caller.grants.principal.clone());
+        tokio::spawn(async move {
+            // The answer travels another way than the end of the connection, and shall be first.
+            tokio::time::sleep(HEAD_START).await;
+            hub.disconnect(&principal);
+        });
+    }
+    let mut response = Json(known).into_response();
+    if let Some(session) = session {
+        response.headers_mut().insert(header::SET_COOKIE, session_cookie(session, caller.link)?);
+    }
+    Ok(response)
+}
+
+const HEAD_START: Duration = Duration::from_millis(250);
