@@ -322,6 +322,47 @@ def test_a_killed_process_loses_at_most_a_second(device: Start, tmp_path: Path) 
         screenshot(page, "recordings-cut-off")
 
 
+def test_all_who_talked_are_named_also_after_a_kill(device: Start) -> None:
+    """Two turns in one recording: in the list and in the file's metadata, while it runs, cut off and finished; whole as well."""
+    one = device()
+    one.wait_for_log("the device can be called")
+
+    def named(file: Path) -> str:
+        words = ["ffprobe", "-v", "error", "-show_entries", "format_tags=TALKERS", "-of", "default=nw=1:nk=1", str(file)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and not done.stderr, done
+        return done.stdout.strip()
+
+    def two_turns() -> list[str]:
+        record(one, "start")
+        site = one.url.rstrip("/")  # as pages come, not as programs that may do all
+        with Peer(one, origin=site) as first, Peer(one, origin=site) as second:
+            for peer in (first, second):
+                assert json.loads(call(one, "POST", "/api/v1/talk", {"peer": peer.id, "take": False})[2])["you"] == "talking"
+                peer.send(type="setPeerStatus", roles=["producer"], meta=None)  # only then does it talk
+                wait_seconds(1.5)
+                assert call(one, "POST", "/api/v1/talk/release", {"peer": peer.id})[0] == 200
+            return [first.id[:8], second.id[:8]]
+
+    cut = two_turns()
+    (file,) = files(one)
+    assert [(entry["recording"], entry["talkers"]) for entry in listed(one)] == [(True, cut)]
+    one.kill()
+    assert named(file) == ", ".join(cut), "before it is finished"
+    one.start()
+    one.wait_for_log("finished a recording that was cut off")
+    assert [(entry["cutOff"], entry["talkers"]) for entry in listed(one)] == [(True, cut)]
+    assert named(file) == ", ".join(cut)
+    whole = two_turns()
+    record(one, "stop")
+    wait_seconds(1)  # a name of its own
+    record(one, "start")
+    wait_seconds(1)
+    record(one, "stop")
+    assert [(entry["cutOff"], entry["talkers"]) for entry in listed(one)] == [(False, []), (False, whole), (True, cut)]
+    assert [named(each) for each in files(one)] == [", ".join(cut), ", ".join(whole), ""]
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 12 MiB."""

@@ -361,8 +361,8 @@ pub struct RecordingEntry {
     /// How large it is.
     #[ts(type = "number")]
     pub bytes: u64,
-    /// Who talked when it began: the start of the peer id; `None`: nobody.
-    pub peer: Option<String>,
+    /// All who talked while it ran, in the order in which they came, at most 64: the start of each peer id.
+    pub talkers: Vec<String>,
     /// It is being written.
     pub recording: bool,
     /// The service or its power was cut off while it was written; what had been written by then is whole.

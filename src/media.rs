@@ -12,6 +12,7 @@ use crate::clips;
 use crate::desk::{recording_state, rfc3339};
 use crate::outbound::{Outbound, Snapshots, Sound};
 use crate::recording::Recorder;
+use crate::recording::shelf::NOBODY;
 
 /// Least time between two announcements.
 const SPACING: Duration = Duration::from_secs(1);
@@ -125,15 +126,20 @@ impl Media {
             .map(|entry| {
                 let recording = open.as_deref() == Some(&*entry.name);
                 let facts = entry.facts();
-                let so_far = || SystemTime::now().duration_since(facts?.began).ok();
-                let length = facts.and_then(|facts| facts.length);
+                let began = facts.as_ref().map(|facts| facts.began);
+                let so_far = || SystemTime::now().duration_since(began?).ok();
+                let length = facts.as_ref().and_then(|facts| facts.length);
                 let length = length.or_else(|| if recording { so_far() } else { None });
+                let cut_off = facts.as_ref().is_some_and(|facts| facts.cut_off);
+                // Where the file does not tell, its name tells of the first.
+                let first = Some(entry.peer).filter(|peer| peer != NOBODY);
+                let talkers = facts.and_then(|facts| facts.talkers).unwrap_or_else(|| first.into_iter().collect());
                 RecordingEntry {
-                    began: facts.and_then(|facts| rfc3339(facts.began)),
-                    cut_off: facts.is_some_and(|facts| facts.cut_off),
+                    began: began.and_then(rfc3339),
+                    cut_off,
                     seconds: length.map(|length| length.as_secs_f64()),
                     bytes: entry.size,
-                    peer: Some(entry.peer).filter(|peer| peer != "device"),
+                    talkers,
                     name: entry.name,
                     recording,
                 }

@@ -32,7 +32,7 @@ pub async fn recorder(sound: &gst::Element, picture: &gst::Element, shelf: Shelf
     let tap = Tap::default();
     listen(&tap, Lane::TalkerSound, sound, Duration::ZERO);
     listen(&tap, Lane::TalkerPicture, picture, Duration::ZERO);
-    Ok(Roll::start(&tap, shelf, Kind::Matroska, peer, None))
+    Ok(Roll::start(&tap, shelf, Kind::Matroska, Some(peer), None))
 }
 
 /// Lets a recording listen to what comes into a tee.

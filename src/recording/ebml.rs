@@ -28,6 +28,12 @@ pub mod id {
     pub const SIMPLE_BLOCK: u32 = 0xA3;
     pub const CUES: u32 = 0x1C53_BB6B;
     pub const VOID: u32 = 0xEC;
+    pub const TAGS: u32 = 0x1254_C367;
+    pub const TAG: u32 = 0x7373;
+    pub const TARGETS: u32 = 0x63C0;
+    pub const SIMPLE_TAG: u32 = 0x67C8;
+    pub const TAG_NAME: u32 = 0x45A3;
+    pub const TAG_STRING: u32 = 0x4487;
 }
 
 /// An element with its content.

@@ -1,11 +1,11 @@
 //! Head, clusters and index of a recording.
 //!
 //! In: tracks, packets, the places of key frames. Out: bytes. Never: a file; a head of another length than [`HEAD`], so
-//! that it can be written anew over itself (a track that comes later, the length at the end).
+//! that it can be written anew over itself (a track or a talker that comes later, the length at the end).
 //!
 //! ```text
-//! EBML head | Segment { SeekHead  Info  Tracks  Void } | Cluster  Cluster ...  Cues
-//! `------------------- HEAD bytes -------------------' `- at most half a second each
+//! EBML head | Segment { SeekHead  Info  Tracks  Tags  Void } | Cluster  Cluster ...  Cues
+//! `---------------------- HEAD bytes ----------------------' `- at most half a second each
 //! ```
 
 use super::ebml::{self, element, float, id, master, number, text};
@@ -40,7 +40,7 @@ pub struct Track {
 }
 
 /// What the head says besides the tracks.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     /// Nanoseconds since 1970 at the file's time zero.
     pub began: i64,
@@ -52,6 +52,8 @@ pub struct Facts {
     pub cues: Option<u64>,
     /// The recording did not come to its own end: what there was of it was finished later.
     pub cut_off: bool,
+    /// All who talked in it, in short, at most [`super::talkers::MOST`]; `None`: a file of an earlier version, which does not tell.
+    pub talkers: Option<Vec<String>>,
 }
 
 /// A key frame of the first picture, for seeking.
@@ -95,6 +97,7 @@ pub fn head(kind: Kind, tracks: &[u8], facts: &Facts) -> Vec<u8> {
     bytes.extend(seek_head(info_at, info_at + info.len() as u64));
     bytes.extend(info);
     bytes.extend_from_slice(tracks);
+    bytes.extend(facts.talkers.iter().flat_map(|talkers| tags(talkers)));
     bytes.extend(ebml::void(HEAD.saturating_sub(bytes.len())));
     bytes
 }
@@ -141,7 +144,26 @@ pub fn read(head: &[u8]) -> Option<(Kind, Facts, Vec<u8>)> {
     let began = i64::from_be_bytes(eight(id::DATE)?).checked_add(MILLENNIUM)?;
     let duration = eight(id::DURATION).map(|bytes| f64::from_be_bytes(bytes).max(0.0) as u64);
     let cut_off = children(info).any(|(id, text)| id == id::WRITING_APP && text.ends_with(CUT_OFF.as_bytes()));
-    Some((kind, Facts { began, duration, cut_off, ..Facts::default() }, element(id::TRACKS, tracks)))
+    let talkers = children(segment).find(|(id, _)| *id == id::TAGS).and_then(|(_, tags)| talkers_of(tags));
+    Some((kind, Facts { began, duration, cut_off, talkers, ..Facts::default() }, element(id::TRACKS, tracks)))
+}
+
+/// One tag of the whole file, under a name of our own: Matroska's list has none for who takes part in a conversation.
+fn tags(talkers: &[String]) -> Vec<u8> {
+    let tag = [text(id::TAG_NAME, TALKERS), text(id::TAG_STRING, &talkers.join(SEPARATOR))];
+    master(id::TAGS, &[master(id::TAG, &[master(id::TARGETS, &[]), master(id::SIMPLE_TAG, &tag)])])
+}
+
+fn talkers_of(tags: &[u8]) -> Option<Vec<String>> {
+    let within = |wanted| move |(id, content)| (id == wanted).then_some(content);
+    let tag = children(tags)
+        .filter_map(within(id::TAG))
+        .flat_map(children)
+        .filter_map(within(id::SIMPLE_TAG))
+        .find(|tag| children(tag).any(|(id, name)| id == id::TAG_NAME && name == TALKERS.as_bytes()))?;
+    let names = std::str::from_utf8(children(tag).find_map(within(id::TAG_STRING))?).ok()?;
+    let plain = |name: &&str| !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric());
+    Some(names.split(SEPARATOR).filter(plain).map(str::to_owned).collect())
 }
 
 /// The elements that lie whole in these bytes, one after the other.
@@ -198,6 +220,9 @@ fn seek(element_id: u32, at: u64) -> Vec<u8> {
 const WRITER: &str = concat!("Duplex ", env!("CARGO_PKG_VERSION"));
 /// Stands after it in a file that was cut off: the one place for a remark that no player shows over the picture.
 const CUT_OFF: &str = " (cut off)";
+/// The tag that names all who talked.
+const TALKERS: &str = "TALKERS";
+const SEPARATOR: &str = ", ";
 
 /// 2001-01-01, from which Matroska counts, in nanoseconds since 1970.
 const MILLENNIUM: i64 = 978_307_200_000_000_000;
@@ -264,16 +289,23 @@ mod tests {
             let open = Facts { began: 1_795_000_000_000_000_000, ..Facts::default() };
             let bytes = head(Kind::WebM, &tracks, &open);
             assert_eq!(bytes.len(), HEAD);
-            assert_eq!(read(&bytes), Some((Kind::WebM, open, tracks.clone())));
+            assert_eq!(read(&bytes), Some((Kind::WebM, open.clone(), tracks.clone())));
             let closed = Facts { duration: Some(61_500), length: Some(100_000), cues: Some(90_000), ..open };
             let bytes = head(Kind::Matroska, &tracks, &closed);
             assert_eq!(bytes.len(), HEAD);
-            let known = Facts { length: None, cues: None, ..closed };
-            assert_eq!(read(&bytes), Some((Kind::Matroska, known, tracks.clone())));
+            let known = Facts { length: None, cues: None, ..closed.clone() };
+            assert_eq!(read(&bytes), Some((Kind::Matroska, known.clone(), tracks.clone())));
             let cut = Facts { cut_off: true, ..closed };
             let bytes = head(Kind::Matroska, &tracks, &cut);
             assert_eq!(bytes.len(), HEAD);
-            assert_eq!(read(&bytes), Some((Kind::Matroska, Facts { cut_off: true, ..known }, tracks)));
+            assert_eq!(read(&bytes), Some((Kind::Matroska, Facts { cut_off: true, ..known.clone() }, tracks.clone())));
+            for count in [0, 1, 2, super::super::talkers::MOST] {
+                let talkers = Some((0..count).map(|number| format!("{number:08x}")).collect());
+                let bytes = head(Kind::WebM, &tracks, &Facts { talkers: talkers.clone(), ..cut.clone() });
+                assert_eq!(bytes.len(), HEAD, "{count} talkers");
+                let (_, told, same) = read(&bytes).unwrap();
+                assert_eq!((told.talkers, same, told.cut_off), (talkers, tracks.clone(), true), "{count} talkers");
+            }
         }
         assert_eq!(read(&[0; HEAD]), None);
         assert_eq!(read(b"short"), None);

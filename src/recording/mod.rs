@@ -19,6 +19,8 @@
 //! | 3, 4 | the device's and the talker's sound alone | for a transcript, or where one drowns the other; cost nothing |
 //! | 5 | the talker's picture | in its own size, as it came |
 //!
+//! A file's name has who talked when the recording began, its metadata (the tag `TALKERS`) all who talked in it.
+//!
 //! The file is WebM where the device sends VP8: browsers play that. With H.264 it is Matroska, to be downloaded.
 //! All tracks are on the process's clock. The talker's are placed where the device plays them: later than they came by
 //! the time that packets wait in the jitter buffer.
@@ -31,6 +33,7 @@ pub mod mix;
 pub mod packet;
 pub mod roll;
 pub mod shelf;
+pub mod talkers;
 pub mod tap;
 pub mod writer;
 
@@ -286,6 +289,9 @@ impl Task {
                 } else if self.talker.is_some() {
                     self.linger = Some(Instant::now() + LINGER);
                 }
+                if let Some(running) = &self.running {
+                    running.roll.talker(talker.as_deref());
+                }
                 self.talker = talker;
             }
             Ask::Stop(_) => {}
@@ -327,8 +333,8 @@ impl Task {
         let (mut mix, inlets) = mix::mix(&self.tap, self.settings.bitrate).map_err(words)?;
         mix.play().await.map_err(words)?;
         let capture = (self.capture)();
-        let peer = self.talker.as_deref().unwrap_or("device");
-        let roll = Roll::start(&self.tap, self.settings.shelf.clone(), self.settings.kind, peer, Some(inlets));
+        let talker = self.talker.as_deref();
+        let roll = Roll::start(&self.tap, self.settings.shelf.clone(), self.settings.kind, talker, Some(inlets));
         self.lost = 0;
         self.running = Some(Running { roll, mix, began: Instant::now(), _capture: capture });
         Ok(())

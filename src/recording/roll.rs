@@ -10,7 +10,8 @@ use gst::prelude::*;
 use tokio::sync::mpsc;
 
 use super::layout::Kind;
-use super::shelf::Shelf;
+use super::shelf::{NOBODY, Shelf};
+use super::talkers::Talkers;
 use super::tap::{Outlet, Tap};
 use super::writer::{self, Job, Note, SETTLE};
 use crate::pipeline::{clock, common_base_time};
@@ -24,20 +25,23 @@ const CLOSE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Roll {
     tap: Tap,
+    talkers: Talkers,
     notes: mpsc::UnboundedReceiver<Note>,
     written: tokio::task::JoinHandle<()>,
 }
 
 impl Roll {
-    /// Opens the tap and starts to write; files begin with the first packet.
-    pub fn start(tap: &Tap, shelf: Shelf, kind: Kind, peer: &str, mix: Option<[gst_app::AppSrc; 2]>) -> Self {
+    /// Opens the tap and starts to write; files begin with the first packet. `talker` has the turn.
+    pub fn start(tap: &Tap, shelf: Shelf, kind: Kind, talker: Option<&str>, mix: Option<[gst_app::AppSrc; 2]>) -> Self {
         let (packets, received) = sync_channel(QUEUE);
         let (sender, notes) = mpsc::unbounded_channel();
         let asking = tap.clone();
+        let talkers = Talkers::new(talker);
         let job = Job {
             shelf,
             kind,
-            peer: peer.to_owned(),
+            peer: talker.unwrap_or(NOBODY).to_owned(),
+            talkers: talkers.clone(),
             now: Box::new(|| clock().time().saturating_sub(common_base_time()).into()),
             ask_for_key_frame: Box::new(move |lane| asking.ask_for_key_frame(lane)),
             note: Box::new(move |note| {
@@ -47,12 +51,17 @@ impl Roll {
         };
         let written = tokio::task::spawn_blocking(move || writer::write(job, &received));
         tap.open(Outlet { packets, mix });
-        Self { tap: tap.clone(), notes, written }
+        Self { tap: tap.clone(), talkers, notes, written }
     }
 
     /// The next note; `None` once nothing is written any more.
     pub async fn note(&mut self) -> Option<Note> {
         self.notes.recv().await
+    }
+
+    /// This peer has the turn from now on, or nobody.
+    pub fn talker(&self, peer: Option<&str>) {
+        self.talkers.turn(peer);
     }
 
     /// Packets that the disk was too slow for.

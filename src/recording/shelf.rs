@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::layout;
+use super::{layout, talkers};
 
 /// A folder and what is kept in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct Entry {
     pub size: u64,
     /// When it was last written.
     pub modified: SystemTime,
-    /// Who talked when it began, in short; `device`: nobody.
+    /// Who talked when the recording began, in short; [`NOBODY`]: nobody.
     pub peer: String,
 }
 
@@ -46,12 +46,13 @@ impl Entry {
         File::open(&self.path).and_then(|mut file| file.read_exact(&mut head)).ok()?;
         let (_, facts, _) = layout::read(&head)?;
         let began = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(facts.began).ok()?);
-        Some(Facts { began, length: facts.duration.map(Duration::from_millis), cut_off: facts.cut_off })
+        let length = facts.duration.map(Duration::from_millis);
+        Some(Facts { began, length, cut_off: facts.cut_off, talkers: facts.talkers })
     }
 }
 
 /// What a recording says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// When it began.
     pub began: SystemTime,
@@ -59,7 +60,12 @@ pub struct Facts {
     pub length: Option<Duration>,
     /// A killed service or a power cut ended it; it was finished at the next start.
     pub cut_off: bool,
+    /// All who talked in it, in short; `None`: it does not tell.
+    pub talkers: Option<Vec<String>>,
 }
+
+/// What stands in a file's name for a peer where nobody talked when the recording began.
+pub const NOBODY: &str = "device";
 
 impl Shelf {
     /// Makes the folder, for the service's own user alone: faces and voices are in it.
@@ -147,8 +153,7 @@ fn free_path(folder: &Path, peer: &str, extension: &str, now: SystemTime) -> Pat
     let stamp = time::OffsetDateTime::from(now);
     let format = time::macros::format_description!("[year]-[month]-[day]T[hour]-[minute]-[second]Z");
     let stamp = stamp.format(format).unwrap_or_else(|_| "undated".to_owned());
-    let peer: String = peer.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
-    let base = format!("{stamp}_{peer}");
+    let base = format!("{stamp}_{}", talkers::short(peer));
     (1..)
         .map(|n| if n == 1 { format!("{base}.{extension}") } else { format!("{base}-{n}.{extension}") })
         .map(|name| folder.join(name))

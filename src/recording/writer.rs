@@ -19,6 +19,7 @@ use super::h264;
 use super::layout::{self, Cue, Facts, HEAD, Kind, OPUS_DELAY, Track};
 use super::packet::{Lane, Packet};
 use super::shelf::Shelf;
+use super::talkers::{self, Talkers};
 
 /// Length of a cluster, which is what a killed process loses at most, with [`SETTLE`].
 pub const CLUSTER: Duration = Duration::from_millis(400);
@@ -53,8 +54,10 @@ pub struct Job {
     pub shelf: Shelf,
     /// What files are like.
     pub kind: Kind,
-    /// Whose talk it is; stands in the name.
+    /// Who talks when it begins; stands in the name.
     pub peer: String,
+    /// Who talks from then on.
+    pub talkers: Talkers,
     /// The process's common clock.
     pub now: Box<dyn Fn() -> Duration + Send>,
     /// Asks for a key frame.
@@ -102,6 +105,8 @@ struct Part {
     kind: Kind,
     facts: Facts,
     tracks: Vec<Track>,
+    /// What is in the head has changed.
+    head_is_old: bool,
     zero: Duration,
     /// Start of the next cluster.
     next: Duration,
@@ -168,13 +173,15 @@ impl Writer {
         let made = SystemTime::now() - (self.job.now)().saturating_sub(zero);
         let (path, file) = self.job.shelf.create(&self.job.peer, extension, made).map_err(cannot)?;
         let began = made.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
-        let (kind, facts) = (self.job.kind, Facts { began, ..Facts::default() });
+        let (kind, facts) =
+            (self.job.kind, Facts { began, talkers: Some(self.job.talkers.begin()), ..Facts::default() });
         let part = Part {
             path: path.clone(),
             file,
             kind,
             facts,
             tracks: Vec::new(),
+            head_is_old: false,
             zero,
             next: zero,
             length: HEAD as u64,
@@ -198,6 +205,8 @@ impl Writer {
         let count = self.pending.partition_point(|packet| packet.time < until);
         let due: Vec<Packet> = self.pending.drain(..count).collect();
         let Some(file) = &mut self.file else { return Ok(()) };
+        let known = file.facts.talkers.get_or_insert_default();
+        file.head_is_old |= talkers::add(known, self.job.talkers.come());
         let mut wanted = Vec::new();
         let mut rest = due.as_slice();
         while let Some(first) = rest.first() {
@@ -249,13 +258,15 @@ impl Part {
     fn cluster(&mut self, packets: &[Packet], wanted: &mut Vec<Lane>) -> io::Result<()> {
         let start = self.next.saturating_sub(self.zero).as_millis() as u64;
         let mut blocks: Vec<(u8, u64, bool, Vec<u8>)> = Vec::new();
-        let known = self.tracks.len();
         for packet in packets {
             let Some(time) = packet.time.checked_sub(self.zero) else { continue };
             let mut frame = packet.data.to_vec();
             if !self.tracks.iter().any(|track| track.lane == packet.lane) {
                 match packet.key.then(|| layout::track_of(packet, &frame)).flatten() {
-                    Some(track) => self.tracks.push(track),
+                    Some(track) => {
+                        self.tracks.push(track);
+                        self.head_is_old = true;
+                    }
                     None => {
                         wanted.push(packet.lane);
                         continue;
@@ -277,7 +288,7 @@ impl Part {
             return Ok(());
         }
         // Before the first block of a track: its description.
-        if self.tracks.len() != known {
+        if std::mem::take(&mut self.head_is_old) {
             self.write_head()?;
         }
         let blocks: Vec<(u8, u64, bool, &[u8])> =

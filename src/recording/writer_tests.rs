@@ -14,6 +14,7 @@ struct Bench {
     now: Arc<Mutex<Duration>>,
     notes: std::sync::mpsc::Receiver<Note>,
     asked: Arc<Mutex<Vec<Lane>>>,
+    talkers: Talkers,
     thread: JoinHandle<()>,
     folder: tempfile::TempDir,
 }
@@ -31,16 +32,18 @@ fn bench(max_size: u64) -> Bench {
     let now = Arc::new(Mutex::new(START));
     let asked: Arc<Mutex<Vec<Lane>>> = Arc::default();
     let (clock, asking) = (now.clone(), asked.clone());
+    let talkers = Talkers::new(Some("peer"));
     let job = Job {
         shelf: shelf(folder.path(), max_size),
         kind: Kind::WebM,
         peer: "peer".into(),
+        talkers: talkers.clone(),
         now: Box::new(move || *clock.lock().unwrap()),
         ask_for_key_frame: Box::new(move |lane| asking.lock().unwrap().push(lane)),
         note: Box::new(move |note| sender.send(note).unwrap()),
     };
     let thread = std::thread::spawn(move || write(job, &received));
-    Bench { packets, now, notes, asked, thread, folder }
+    Bench { packets, now, notes, asked, talkers, thread, folder }
 }
 
 impl Bench {
@@ -154,12 +157,17 @@ fn a_large_recording_goes_on_in_a_new_file_at_a_key_frame_without_a_gap() {
     for at in (0..8000).step_by(40) {
         bench.put(Lane::Picture, at, at % 1000 == 0, 2000);
         bench.put(Lane::Both, at, true, 20);
+        if at == 400 {
+            bench.talkers.turn(Some("second"));
+        }
         if at % 200 == 0 {
             bench.is_at(at);
         }
     }
     let (_folder, files, _) = bench.finish();
     assert_eq!(files.len(), 3, "{files:?}");
+    let named: Vec<_> = files.iter().map(|file| described(file).0.talkers.unwrap().join(" ")).collect();
+    assert_eq!(named, ["peer second", "second", "second"], "each file names its own talkers");
     let mut pictures = 0;
     let mut sounds = 0;
     for file in &files {
@@ -177,6 +185,11 @@ fn what_a_killed_process_left_is_finished() {
     let bench = bench(1 << 30);
     for at in (0..2000).step_by(40) {
         bench.put(Lane::Picture, at, at % 400 == 0, 500);
+        match at {
+            480 => bench.talkers.turn(None),
+            800 => bench.talkers.turn(Some("0123-45678")),
+            _ => {}
+        }
         if at % 400 == 0 {
             bench.is_at(at);
         }
@@ -197,6 +210,7 @@ fn what_a_killed_process_left_is_finished() {
     let kept = blocks(&copy);
     assert!(kept.len() >= whole - 35 && !kept.is_empty(), "{} of {whole}", kept.len());
     assert_eq!(facts.duration, Some(kept.last().unwrap().1 as u64 + 20));
+    assert_eq!(facts.talkers.unwrap(), ["peer", "01234567"], "who came later, too");
     let mended = std::fs::read(&copy).unwrap();
     mend_all(&shelf(folder.path(), 1));
     assert_eq!(std::fs::read(&copy).unwrap(), mended, "nothing to do a second time");

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isSame, shortName } from "../src/names";
 import { called, link } from "../src/views/people";
-import { summary } from "../src/views/recordings";
+import { callers, summary } from "../src/views/recordings";
 
 const ID = "766f68f7-05c2-4d5d-9d0a-8f3b5d1f6a10";
 
@@ -36,12 +36,24 @@ test("people are called by what tells them apart", () => {
 
 test("a recording says how long, how large and who, in words", () => {
   const words = (seconds: number | null, bytes: number, peer: string | null, here = false, cutOff = false) =>
-    summary({ seconds, bytes, peer, cutOff }, here).replaceAll("\u00a0", " ");
+    summary({ seconds, bytes, cutOff }, callers(peer === null ? [] : [peer], () => here)).replaceAll("\u00a0", " ");
   assert.equal(words(6.2, 734_003, null), "6 s · 0.7 MB");
   assert.equal(words(83, 12_400_000, "766f68f7"), `1 min 23 s · 12 MB · ${shortName(ID)} talked`);
   assert.equal(words(3900, 2_100_000_000, "766f68f7", true), "1 h 5 min · 2.1 GB · you talked");
   assert.equal(words(null, 0, null), "length unknown · 0.0 MB");
   assert.equal(words(6.2, 734_003, null, false, true), "6 s · 0.7 MB · cut off when the device stopped");
+});
+
+test("a recording names all who talked, as many as there is room for", () => {
+  const who = (...talkers: string[]) => {
+    const names = callers(talkers, (peer) => isSame(ID, peer));
+    return summary({ seconds: 1, bytes: 0, cutOff: false }, names).replaceAll("\u00a0", " ").replace("1 s · 0.0 MB · ", "");
+  };
+  const [one, two, three] = ["00000000", "ffffffff", "0123456789"].map(shortName);
+  assert.equal(who("00000000", "ffffffff"), `${one} and ${two} talked`);
+  assert.equal(who("00000000", "766f68f7", "01234567"), `${one}, you and ${three} talked`);
+  assert.equal(who("00000000", "ffffffff", "01234567", "766f68f7", "89abcdef"), `${one}, ${two} and 3 others talked`);
+  assert.equal(who("00000000", "00000000"), `${one} talked`);
 });
 
 test("how the way to a viewer does is said with units, and only what is known", () => {

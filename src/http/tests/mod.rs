@@ -441,7 +441,7 @@ impl MediaDesk for FakeMedia {
             began: None,
             seconds: None,
             bytes: entry.size,
-            peer: Some(entry.peer),
+            talkers: vec![entry.peer],
             name: entry.name,
         };
         self.shelf.entries().into_iter().map(entry).collect()

@@ -21,9 +21,9 @@ seconds: number | null,
  */
 bytes: number, 
 /**
- * Who talked when it began: the start of the peer id; `None`: nobody.
+ * All who talked while it ran, in the order in which they came, at most 64: the start of each peer id.
  */
-peer: string | null, 
+talkers: Array<string>, 
 /**
  * It is being written.
  */

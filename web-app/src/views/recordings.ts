@@ -89,7 +89,9 @@ export class Recordings {
     const item = document.createElement("li");
     const when = made("p", "when", entry.began === null ? "At an unknown time" : dated(Date.parse(entry.began)));
     when.title = `File ${entry.name}; the time in its name is UTC`;
-    const what = made("p", "what", summary(entry, entry.peer !== null && this.on.isHere(entry.peer)));
+    const names = callers(entry.talkers, (peer) => this.on.isHere(peer));
+    const what = made("p", "what", summary(entry, names));
+    if (names.length > MOST_NAMED) what.title = `${names.join(", ")} talked`;
     if (entry.recording) what.prepend(made("span", "live", "Recording now"), " · ");
     const acts = made("div", "acts", "");
     const play = act("Play", when.textContent);
@@ -189,9 +191,15 @@ function sentence(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** @param here this page's person talked */
-export function summary({ seconds, bytes, peer, cutOff }: Pick<RecordingEntry, "seconds" | "bytes" | "peer" | "cutOff">, here: boolean): string {
-  const who = peer === null ? "" : `${here ? "you" : shortName(peer)} talked`;
+/** Everybody who talked, by name. */
+export function callers(talkers: readonly string[], isHere: (peer: string) => boolean): string[] {
+  return [...new Set(talkers.map((peer) => (isHere(peer) ? "you" : shortName(peer))))];
+}
+
+/** @param names those who talked */
+export function summary({ seconds, bytes, cutOff }: Pick<RecordingEntry, "seconds" | "bytes" | "cutOff">, names: readonly string[]): string {
+  const shown = names.length > MOST_NAMED ? [...names.slice(0, MOST_NAMED - 1), `${names.length - MOST_NAMED + 1}\u00a0others`] : names;
+  const who = shown.length === 0 ? "" : `${[shown.slice(0, -1).join(", "), shown.at(-1)].filter((part) => part !== "").join(" and ")} talked`;
   return [duration(seconds), size(bytes), who, cutOff ? "cut off when the device stopped" : ""].filter((part) => part !== "").join(" · ");
 }
 
@@ -212,5 +220,7 @@ const SURE_MS = 6000;
 /** Several signs that something changed come at once. */
 const SOON_MS = 300;
 const FIRST_MS = 1500;
+/** A list has room for so many; the others are counted. */
+const MOST_NAMED = 3;
 /** What the corner of an icon has room for. */
 const MOST_SHOWN = 99;
