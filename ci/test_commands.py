@@ -216,11 +216,15 @@ def test_wrong_words_get_a_hint_and_one_exit_code(tmp_path: Path) -> None:
 
 def test_a_recording_that_runs_is_told(device: Start) -> None:
     one = device()
+    assert "\nrecording      nothing\n" in one.command("status").stdout
     began = one.command("record", "start")
     assert began.returncode == 0 and "is being recorded" in began.stdout, began
     again = one.command("record", "start")
+    status = one.command("status").stdout
     stopped = one.command("record", "stop")
     name = stopped.stdout.removeprefix("recorded ").strip()
+    assert re.search(rf"^recording      since \d\d:\d\d:\d\d: {re.escape(name)}$", status, re.MULTILINE), (status, stopped)
+    assert "\nrecording      nothing\n" in one.command("status").stdout
     assert again.returncode == 0 and again.stdout.startswith(f"already recording to {name};"), (again, stopped)
 
 

@@ -200,6 +200,7 @@ def test_the_same_from_the_command_line(device: Start) -> None:
     set_password(one)
     status = one.command("status")
     assert status.returncode == 0 and "service        well" in status.stdout and "memory" in status.stdout, status
+    assert "\nwatching       nobody\ntalking        nobody\nrecording      nothing\n" in status.stdout, status
     assert one.command("sessions").stdout == "nobody is connected\n"
     with Peer(one, bearer(new_token(one, "watch"))) as peer:
         listed = one.command("sessions").stdout

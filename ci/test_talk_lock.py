@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Callable
 
@@ -56,6 +57,9 @@ def test_the_second_waits_and_gets_the_turn(device: Start, tmp_path: Path) -> No
         first.wait("one talks, one waits", f"{does} === 'talking,waiting to talk'")
         listed = one.command("sessions").stdout
         assert listed.count(" talks ") == 1 and listed.count(" waits to talk ") == 1 and "watches" not in listed, listed
+        (name,) = re.findall(r"^\w+  (.*, owner) +talks ", listed, re.MULTILINE)
+        status = one.command("status").stdout
+        assert f"\nwatching       2\ntalking        {name}; 1 waits\n" in status, (status, listed)
         first.click("#owner-close")
         assert not second.page.is_visible("#called")
         first.click("#talk")

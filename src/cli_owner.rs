@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::api::Role;
-use crate::api::panel::{DeviceHealth, LogLevel, LogLine, SessionInfo};
+use crate::api::panel::{DeviceHealth, LogLevel, LogLine, RunningRecording, SessionInfo};
 use crate::names;
 
 /// What is asked about the running service.
@@ -49,8 +49,8 @@ pub enum SessionsCommand {
     },
 }
 
-/// The state of service and device, a line for each thing that is known.
-pub fn status(health: &DeviceHealth) -> String {
+/// The state of service and device and who is there, a line for each thing that is known.
+pub fn status(health: &DeviceHealth, sessions: &[SessionInfo]) -> String {
     let mut text = String::new();
     let mut line = |what: &str, value: String| {
         // Writing to a String cannot fail.
@@ -63,6 +63,13 @@ pub fn status(health: &DeviceHealth) -> String {
     };
     line("service", service);
     health.faults.iter().for_each(|fault| line("fault", fault.clone()));
+    let watching = sessions.iter().filter(|session| session.watching).count();
+    line("watching", if watching == 0 { "nobody".to_owned() } else { watching.to_string() });
+    line("talking", talking(sessions));
+    line(
+        "recording",
+        health.recording.as_ref().map_or("nothing".to_owned(), |running| recording(running, health.time)),
+    );
     if let Some(server) = &health.published_to {
         line("published to", server.clone());
     }
@@ -96,6 +103,38 @@ pub fn status(health: &DeviceHealth) -> String {
     text
 }
 
+/// Who has the turn, and how many wait for it.
+fn talking(sessions: &[SessionInfo]) -> String {
+    let talker = sessions.iter().find(|session| session.talking).map_or("nobody".to_owned(), who);
+    match sessions.iter().filter(|session| session.waiting).count() {
+        0 => talker,
+        1 => format!("{talker}; 1 waits"),
+        waiting => format!("{talker}; {waiting} wait"),
+    }
+}
+
+/// A recording under way; `now` is the device's clock, milliseconds since 1970.
+fn recording(running: &RunningRecording, now: u64) -> String {
+    let (began, today) = (local(running.since.saturating_mul(1000)), local(now).date());
+    let day = format_description!("[year]-[month]-[day] ");
+    // One that the rule `always` began may be older than today.
+    let day = if began.date() == today { String::new() } else { began.format(day).unwrap_or_default() };
+    let what = running.file.as_deref().unwrap_or("the talker alone");
+    format!("since {day}{}: {what}", of_day(began))
+}
+
+/// What a session is called.
+fn who(session: &SessionInfo) -> String {
+    let person = |role: &str| format!("{}, {role}", names::short_name(&session.id));
+    match (&session.token, session.role) {
+        (Some(token), _) => format!("token {token}"),
+        (None, Some(Role::Owner)) => person("owner"),
+        (None, Some(Role::Talker)) => person("talker"),
+        (None, Some(Role::Viewer)) => person("viewer"),
+        (None, None) => person("nobody"),
+    }
+}
+
 /// A line for each session.
 pub fn sessions(sessions: &[SessionInfo]) -> String {
     if sessions.is_empty() {
@@ -104,14 +143,7 @@ pub fn sessions(sessions: &[SessionInfo]) -> String {
     let mut text = String::new();
     for session in sessions {
         let id: String = session.id.chars().take(8).collect();
-        let person = |role: &str| format!("{}, {role}", names::short_name(&session.id));
-        let who = match (&session.token, session.role) {
-            (Some(token), _) => format!("token {token}"),
-            (None, Some(Role::Owner)) => person("owner"),
-            (None, Some(Role::Talker)) => person("talker"),
-            (None, Some(Role::Viewer)) => person("viewer"),
-            (None, None) => person("nobody"),
-        };
+        let who = who(session);
         let does = match session {
             session if session.talking => "talks",
             session if session.waiting => "waits to talk",
@@ -167,10 +199,18 @@ pub fn log(lines: &[LogLine]) -> String {
 
 /// Time of day on this machine from milliseconds since 1970.
 fn clock(milliseconds: u64) -> String {
+    of_day(local(milliseconds))
+}
+
+fn of_day(time: OffsetDateTime) -> String {
+    time.format(format_description!("[hour]:[minute]:[second]")).unwrap_or_default()
+}
+
+/// In this machine's zone, from milliseconds since 1970.
+fn local(milliseconds: u64) -> OffsetDateTime {
     let seconds = i64::try_from(milliseconds / 1000).unwrap_or(0);
     let utc = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let local = time::UtcOffset::current_local_offset().map_or(utc, |offset| utc.to_offset(offset));
-    local.format(format_description!("[hour]:[minute]:[second]")).unwrap_or_default()
+    time::UtcOffset::current_local_offset().map_or(utc, |offset| utc.to_offset(offset))
 }
 
 fn span(seconds: u64) -> String {
@@ -227,6 +267,21 @@ mod tests {
         let waiting = SessionInfo { waiting: true, ..session("0123456789", None, true) };
         assert!(sessions(&[waiting]).contains("viewer    waits to talk 192.0.2.7"));
         assert_eq!(sessions(&[]), "nobody is connected\n");
+    }
+
+    #[test]
+    fn who_talks_and_what_is_recorded_is_told() {
+        let (one, two) = (session("0123456789", None, true), session("abcdef0123", Some("robot"), true));
+        assert_eq!(talking(&[one.clone(), two.clone()]), "nobody");
+        let (one, two) = (SessionInfo { talking: true, ..one }, SessionInfo { waiting: true, ..two });
+        assert_eq!(talking(&[one.clone(), two.clone()]), "Silver Finch, viewer; 1 waits");
+        assert_eq!(talking(&[two.clone(), one, two]), "Silver Finch, viewer; 2 wait");
+        let (since, now) = (1_700_000_000, 1_700_000_001_000);
+        let of = |file: Option<&str>, now| recording(&RunningRecording { since, file: file.map(str::to_owned) }, now);
+        assert_eq!(of(Some("a.webm"), now), format!("since {}: a.webm", clock(since * 1000)));
+        assert!(of(None, now).ends_with(": the talker alone"));
+        let later = of(Some("a.webm"), now + 3 * 86_400_000);
+        assert_eq!(later, format!("since {} {}: a.webm", local(since * 1000).date(), clock(since * 1000)));
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub struct Desk {
     status: watch::Receiver<Status>,
     turns: watch::Receiver<Turns>,
     faults: watch::Receiver<BTreeMap<Part, String>>,
+    recorded: watch::Receiver<Option<SystemTime>>,
 }
 
 /// Everything the desk listens to.
@@ -104,6 +105,7 @@ impl Desk {
         let (reports, inbound) = mpsc::unbounded_channel();
         let (told_turns, turns) = watch::channel(Turns::default());
         let (faulty, faults) = watch::channel(BTreeMap::new());
+        let (told_recorded, recorded_since) = watch::channel(None);
         let task = Task {
             status,
             turns: told_turns,
@@ -114,10 +116,11 @@ impl Desk {
             subscribers: HashMap::new(),
             viewers: 0,
             recorded: Recorded::default(),
+            recorded_since: told_recorded,
             faults: faulty,
         };
         tokio::spawn(task.run(inbox, inputs, inbound));
-        Self { asks, status: shown, turns, faults }
+        Self { asks, status: shown, turns, faults, recorded: recorded_since }
     }
 
     /// Asks for the turn.
@@ -165,6 +168,11 @@ impl Desk {
     /// publishing.
     pub fn faults(&self) -> Vec<String> {
         self.faults.borrow().iter().map(|(part, message)| sentence(*part, message)).collect()
+    }
+
+    /// Since when anything of the call is recorded: both directions by the recorder, or what comes of the talker.
+    pub fn recorded_since(&self) -> Option<SystemTime> {
+        *self.recorded.borrow()
     }
 
     /// Gives one peer's page an event; nothing happens when it does not listen.
@@ -227,6 +235,8 @@ struct Task {
     subscribers: HashMap<PeerId, Vec<mpsc::Sender<Event>>>,
     viewers: u32,
     recorded: Recorded,
+    /// Since when, for whoever asks.
+    recorded_since: watch::Sender<Option<SystemTime>>,
     faults: watch::Sender<BTreeMap<Part, String>>,
 }
 
@@ -477,6 +487,7 @@ impl Task {
         let before = self.recorded.began();
         change(&mut self.recorded);
         let began = self.recorded.began();
+        self.recorded_since.send_replace(began.map(|began| began.at));
         if began != before {
             if began.is_some() != before.is_some() {
                 self.parts.metrics.recording(began.is_some());

@@ -223,7 +223,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Devices => list_devices()?,
         Command::Status { place } => {
             let health: DeviceHealth = question(&place, Question::Status)?;
-            print(&cli_owner::status(&health))?;
+            let Sessions { sessions } = question(&place, Question::Sessions)?;
+            print(&cli_owner::status(&health, &sessions))?;
             if !(health.problems.is_empty() && health.faults.is_empty()) {
                 return Ok(ExitCode::FAILURE);
             }

@@ -115,6 +115,11 @@ impl Media {
         recording_state(self.recorder.began())
     }
 
+    /// Name of the recording that is being written.
+    pub fn recorded_to(&self) -> Option<String> {
+        self.recorder.open_file()
+    }
+
     /// All recordings, the newest first; blocks.
     pub fn recordings(&self) -> Vec<RecordingEntry> {
         let open = self.recorder.open_file();

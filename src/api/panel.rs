@@ -198,6 +198,8 @@ pub struct DeviceHealth {
     pub faults: Vec<String>,
     /// The media server that gets picture and sound; `None`: none is configured, or media does not go there now.
     pub published_to: Option<String>,
+    /// The recording that runs; `None`: nothing is recorded.
+    pub recording: Option<RunningRecording>,
     /// Version of the service.
     pub version: String,
     /// Seconds since the service was started.
@@ -227,6 +229,17 @@ pub struct DeviceHealth {
     /// The device's clock, milliseconds since 1970.
     #[ts(type = "number")]
     pub time: u64,
+}
+
+/// A recording under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[ts(export)]
+pub struct RunningRecording {
+    /// Since when, seconds since 1970 by the device's clock.
+    #[ts(type = "number")]
+    pub since: u64,
+    /// Its name in the list of recordings; `None`: of the talker's own sound and picture alone (`picture = "record:..."`).
+    pub file: Option<String>,
 }
 
 /// One sensor.

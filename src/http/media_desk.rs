@@ -24,6 +24,8 @@ pub trait MediaDesk: Send + Sync + 'static {
     fn record(&self, on: bool) -> BoxFuture<'_, Result<(), String>>;
     /// Whether the call is recorded.
     fn recording(&self) -> Recording;
+    /// Name of the recording that is being written.
+    fn recorded_to(&self) -> Option<String>;
     /// All recordings; blocks.
     fn recordings(&self) -> Vec<RecordingEntry>;
     /// Opens a recording; blocks.
@@ -59,6 +61,10 @@ impl MediaDesk for Media {
 
     fn recording(&self) -> Recording {
         Media::recording(self)
+    }
+
+    fn recorded_to(&self) -> Option<String> {
+        Media::recorded_to(self)
     }
 
     fn recordings(&self) -> Vec<RecordingEntry> {

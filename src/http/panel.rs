@@ -8,7 +8,8 @@ use super::tls::Shown;
 use super::{AppState, TlsCert};
 use crate::api::Access;
 use crate::api::panel::{
-    Authority, Certificate, Configuration, ConfiguredKey, DeviceHealth, Devices, Disk, Memory, Temperature, Throttling,
+    Authority, Certificate, Configuration, ConfiguredKey, DeviceHealth, Devices, Disk, Memory, RunningRecording,
+    Temperature, Throttling,
 };
 use crate::health::{Check, Verdict};
 use crate::log_tail::LogTail;
@@ -95,8 +96,10 @@ pub(super) async fn look(state: &AppState, access: Access) -> Result<DeviceHealt
     let version = state.desk.status(access).version;
     let faults = state.desk.faults().into_iter().chain(notes).collect();
     let published_to = state.panel.published.borrow().clone();
+    let running = |since| RunningRecording { since: unix(since), file: state.media.recorded_to() };
+    let recording = state.desk.recorded_since().map(running);
     let health = shown(machine, &verdict, version, &state.panel.metrics);
-    Ok(DeviceHealth { faults, published_to, ..health })
+    Ok(DeviceHealth { faults, published_to, recording, ..health })
 }
 
 /// Cameras, microphones and speakers that are there.
@@ -160,6 +163,7 @@ fn shown(machine: Machine, verdict: &Verdict, version: String, metrics: &Metrics
         problems: verdict.problems.iter().map(|sentence| (*sentence).to_owned()).collect(),
         faults: Vec::new(),
         published_to: None,
+        recording: None,
         version,
         service_uptime: metrics.uptime().as_secs(),
         uptime: machine.uptime.map(|uptime| uptime.as_secs()),

@@ -7,6 +7,7 @@ use crate::api::{Access, Event, Quality, Status, TalkState};
 use crate::desk::{Desk, DeskClosed};
 use crate::session::Turns;
 use futures::future::BoxFuture;
+use std::time::SystemTime;
 use tokio::sync::mpsc::Receiver;
 
 /// The desk as the API sees it.
@@ -27,6 +28,8 @@ pub trait TalkDesk: Send + Sync + 'static {
     fn turns(&self) -> Turns;
     /// What does not work just now though the service goes on, a sentence each.
     fn faults(&self) -> Vec<String>;
+    /// Since when anything of the call is recorded.
+    fn recorded_since(&self) -> Option<SystemTime>;
 }
 
 impl TalkDesk for Desk {
@@ -60,5 +63,9 @@ impl TalkDesk for Desk {
 
     fn faults(&self) -> Vec<String> {
         Desk::faults(self)
+    }
+
+    fn recorded_since(&self) -> Option<SystemTime> {
+        Desk::recorded_since(self)
     }
 }

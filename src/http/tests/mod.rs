@@ -377,6 +377,10 @@ impl TalkDesk for FakeDesk {
     fn faults(&self) -> Vec<String> {
         Vec::new()
     }
+
+    fn recorded_since(&self) -> Option<SystemTime> {
+        None
+    }
 }
 
 /// Recordings that are files of a folder, and a memory of what was asked for.
@@ -432,6 +436,10 @@ impl MediaDesk for FakeMedia {
 
     fn recording(&self) -> Recording {
         Recording { on: *self.on.lock().expect("no panic"), since: None, elapsed_ms: None }
+    }
+
+    fn recorded_to(&self) -> Option<String> {
+        None
     }
 
     fn recordings(&self) -> Vec<RecordingEntry> {
