@@ -243,9 +243,17 @@ def test_a_busy_port_starts_nothing(tmp_path: Path, flag: str) -> None:
 def test_a_second_service_with_the_same_state_folder_is_refused(device: Start) -> None:
     one = device()
     done = duplex("run", "--listen", "127.0.0.1:0", "--state-dir", one.state)
-    one_sentence(done, 1, "another duplex", str(one.state))
+    one_sentence(done, 1, f"Duplex already runs here: {one.url} (state folder {one.state})", "--state-dir FOLDER --listen")
+    assert f"\naddress        {one.url}\n" in one.command("status").stdout
     # And the first one still answers its commands.
     assert "no running service" not in one.command("say", "hello").stderr
+
+
+def test_a_port_that_another_duplex_has_is_told_with_its_address(device: Start, tmp_path: Path) -> None:
+    one = device()
+    done = duplex("run", "--listen", f"127.0.0.1:{one.port}", "--state-dir", tmp_path / "second", "--sound", "discard")
+    one_sentence(done, 1, f"Duplex already runs here: {one.url} (state folder {one.state})", "`--listen ADDRESS:PORT`")
+    assert not (tmp_path / "second/control.sock").exists()
 
 
 def make_certificate(folder: Path, name: str, start: str, end: str) -> tuple[Path, Path]:

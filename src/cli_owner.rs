@@ -73,6 +73,9 @@ pub fn status(health: &DeviceHealth, sessions: &[SessionInfo]) -> String {
     if let Some(server) = &health.published_to {
         line("published to", server.clone());
     }
+    if !health.addresses.is_empty() {
+        line("address", addresses(&health.addresses));
+    }
     line("version", health.version.clone());
     line("running", span(health.service_uptime));
     if let Some(model) = &health.model {
@@ -101,6 +104,14 @@ pub fn status(health: &DeviceHealth, sessions: &[SessionInfo]) -> String {
         line("clock", if set { "set by a time server".to_owned() } else { "not set by a time server yet".to_owned() });
     }
     text
+}
+
+/// The address that likeliest works from elsewhere, and the one for this machine, of those that the service tells.
+pub fn addresses(all: &[String]) -> String {
+    match all {
+        [first, .., last] => format!("{first} or {last}"),
+        some => some.concat(),
+    }
 }
 
 /// Who has the turn, and how many wait for it.

@@ -38,6 +38,7 @@ pub mod media;
 pub mod metrics;
 pub mod names;
 pub mod needs;
+pub mod neighbour;
 pub mod outbound;
 pub mod owner;
 mod parts;
@@ -63,6 +64,7 @@ use far_end::FarEnd;
 use http::auth::Auth;
 use http::{AllowedHosts, AppState, Trust};
 use metrics::Metrics;
+use neighbour::Neighbour;
 use parts::{ice_uris, inbound_settings, outbound_settings, recording_settings, status, urls};
 use tokio::net::TcpListener;
 
@@ -84,16 +86,20 @@ pub enum Error {
     #[error("no port was opened, because there is no usable certificate: {0}")]
     Certificate(#[from] certificate::Error),
     /// An address cannot be listened on.
-    #[error(
-        "cannot listen on {address}: {source}; {}`--listen ADDRESS:PORT` takes another one",
-        if source.kind() == std::io::ErrorKind::AddrInUse { "is another service on that port? " } else { "" }
-    )]
+    #[error("cannot listen on {address}: {} `--{key} ADDRESS:PORT` takes another one", not_free(source, neighbour.as_ref()))]
     Listen {
+        /// The key that names the address.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
         /// Why.
         source: std::io::Error,
+        /// Who has it, if it is a service of the same user.
+        neighbour: Option<Neighbour>,
     },
+    /// Another service has the state folder.
+    #[error("{0}; a second one takes a folder and a port of its own: `--state-dir FOLDER --listen 127.0.0.1:PORT`")]
+    Running(Neighbour),
     /// GStreamer cannot be used.
     #[error("GStreamer cannot be used: {0}")]
     Gst(String),
@@ -191,7 +197,9 @@ pub async fn run(
     let publishing = publish::Settings::of(&config)?;
     check_files(&outbound_settings(&config, ice.clone(), FarEnd::default(), metrics.clone())).await?;
     state_folder(&config)?;
-    control::refuse_a_second(&config.state_dir)?;
+    if control::refuse_a_second(&config.state_dir).is_err() {
+        return Err(Error::Running(Neighbour::in_folder(&config.state_dir).await));
+    }
     let in_force = steering::load(&config);
     let mute = is_mute(&in_force);
     let far_end = FarEnd::default();
@@ -212,11 +220,14 @@ pub async fn run(
             Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable && config.listen.len() > 1 => {
                 tracing::info!(%address, "this machine does not have that address; not listening on it");
             }
-            Err(source) => return Err(Error::Listen { address: *address, source }),
+            Err(source) => return Err(refused("listen", *address, source).await),
         }
     }
     let help = match config.help_listen {
-        Some(address) => Some(TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?),
+        Some(address) => match TcpListener::bind(address).await {
+            Ok(listener) => Some(listener),
+            Err(source) => return Err(refused("help-listen", address, source).await),
+        },
         None => None,
     };
     let local: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
@@ -256,8 +267,19 @@ pub async fn run(
     let steered = steering::Parts { outbound: outbound.clone(), playback, desk: desk.clone() };
     let steering = steering::Steering::new(config.clone(), in_force, steered);
     let check = owner::health_check(metrics.clone(), desk.clone());
-    let panel =
-        owner::panel(start, metrics.clone(), tls.clone(), check.clone(), published.subscribe(), steering.clone());
+    let addresses = {
+        let (config, local) = (config.clone(), local.clone());
+        move || urls(&config, &local)
+    };
+    let panel = owner::panel(
+        start,
+        metrics.clone(),
+        tls.clone(),
+        check.clone(),
+        published.subscribe(),
+        steering.clone(),
+        addresses,
+    );
     let media = media::Media::new(outbound.clone(), recorder.clone(), config.clips.clone());
     let state =
         AppState::new(config.clone(), auth.clone(), hub.clone(), desk.clone(), media, allowed.clone(), trust.clone())
@@ -329,6 +351,23 @@ pub async fn run(
         renewal.abort();
     }
     Ok(())
+}
+
+/// Why an address cannot be listened on, and who has it.
+async fn refused(key: &'static str, address: SocketAddr, source: std::io::Error) -> Error {
+    let neighbour = match source.kind() {
+        std::io::ErrorKind::AddrInUse => Neighbour::on_port(address.port()).await,
+        _ => None,
+    };
+    Error::Listen { key, address, source, neighbour }
+}
+
+fn not_free(source: &std::io::Error, neighbour: Option<&Neighbour>) -> String {
+    match neighbour {
+        Some(neighbour) => format!("{neighbour};"),
+        None if source.kind() == std::io::ErrorKind::AddrInUse => format!("{source}; is another service on that port?"),
+        None => format!("{source};"),
+    }
 }
 
 /// A turn that was granted but not taken up by media within this goes to the next.

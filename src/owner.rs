@@ -36,6 +36,7 @@ pub fn panel(
     health: health::Check,
     published: watch::Receiver<Option<String>>,
     steering: Steering,
+    addresses: impl Fn() -> Vec<String> + Send + Sync + 'static,
 ) -> Panel {
     let setting = |setting: config::Setting| ConfiguredKey {
         key: setting.key,
@@ -53,6 +54,7 @@ pub fn panel(
         published,
         steering: Some(steering),
         devices: Arc::new(known_devices),
+        addresses: Arc::new(addresses),
         notes: Arc::new(move || start.notes.as_deref().map(notes).unwrap_or_default()),
         ..Panel::bare(metrics)
     }

@@ -200,6 +200,8 @@ pub struct DeviceHealth {
     pub published_to: Option<String>,
     /// The recording that runs; `None`: nothing is recorded.
     pub recording: Option<RunningRecording>,
+    /// Where the page is, the likeliest to work from elsewhere first, the one for this machine last.
+    pub addresses: Vec<String>,
     /// Version of the service.
     pub version: String,
     /// Seconds since the service was started.

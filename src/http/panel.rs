@@ -45,6 +45,8 @@ pub struct Panel {
     pub devices: Arc<dyn Fn() -> Devices + Send + Sync>,
     /// What the owner has to know of the settings, a sentence each; reads a file.
     pub notes: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// Where the page is, as people are told; asks for the machine's addresses.
+    pub addresses: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// Where the kernel's files are: `/`, but for tests.
     pub root: PathBuf,
 }
@@ -62,6 +64,7 @@ impl Panel {
             steering: None,
             devices: Arc::new(Devices::default),
             notes: Arc::new(Vec::new),
+            addresses: Arc::new(Vec::new),
             root: PathBuf::from("/"),
         }
     }
@@ -87,9 +90,10 @@ pub(super) async fn device(State(state): State<AppState>, caller: Caller) -> Res
 pub(super) async fn look(state: &AppState, access: Access) -> Result<DeviceHealth, Denied> {
     let panel = state.panel.clone();
     let folders = vec![("state", state.config.state_dir.clone()), ("recordings", state.config.recordings())];
-    let look = tokio::task::spawn_blocking(move || (machine::look(&panel.root, &folders), (panel.notes)()));
+    let look = move || (machine::look(&panel.root, &folders), (panel.notes)(), (panel.addresses)());
+    let look = tokio::task::spawn_blocking(look);
     let verdict = (state.panel.health)().await;
-    let (machine, notes) = look.await.map_err(|error| {
+    let (machine, notes, addresses) = look.await.map_err(|error| {
         error!(%error, "the device could not be looked at");
         Denied::failed()
     })?;
@@ -99,7 +103,7 @@ pub(super) async fn look(state: &AppState, access: Access) -> Result<DeviceHealt
     let running = |since| RunningRecording { since: unix(since), file: state.media.recorded_to() };
     let recording = state.desk.recorded_since().map(running);
     let health = shown(machine, &verdict, version, &state.panel.metrics);
-    Ok(DeviceHealth { faults, published_to, recording, ..health })
+    Ok(DeviceHealth { faults, published_to, recording, addresses, ..health })
 }
 
 /// Cameras, microphones and speakers that are there.
@@ -164,6 +168,7 @@ fn shown(machine: Machine, verdict: &Verdict, version: String, metrics: &Metrics
         faults: Vec::new(),
         published_to: None,
         recording: None,
+        addresses: Vec::new(),
         version,
         service_uptime: metrics.uptime().as_secs(),
         uptime: machine.uptime.map(|uptime| uptime.as_secs()),

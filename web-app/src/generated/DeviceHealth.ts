@@ -27,6 +27,10 @@ publishedTo: string | null,
  */
 recording: RunningRecording | null, 
 /**
+ * Where the page is, the likeliest to work from elsewhere first, the one for this machine last.
+ */
+addresses: Array<string>, 
+/**
  * Version of the service.
  */
 version: string, 
