@@ -137,7 +137,7 @@ def test_an_undecodable_file_is_refused_at_the_start(tmp_path: Path, flag: str) 
     file = tmp_path / "noise.mp4"
     file.write_bytes(os.urandom(20_000))
     done = duplex("run", "--listen", "127.0.0.1:0", "--state-dir", tmp_path / "state", f"{flag}{file}")
-    one_sentence(done, 1, "noise.mp4")
+    one_sentence(done, 2, "noise.mp4")
     assert not (tmp_path / "state").exists()
 
 
@@ -147,7 +147,39 @@ def test_a_file_without_sound_is_refused_as_sound(tmp_path: Path) -> None:
     subprocess.run(words, check=True, timeout=60)
     for flags in (["--audio", f"file:{file}"], ["--video", f"file:{file}", "--audio", f"file:{file}"]):
         done = duplex("run", "--listen", "127.0.0.1:0", "--state-dir", tmp_path / "state", *flags)
-        one_sentence(done, 1, "silent.mkv", "has no sound")
+        one_sentence(done, 2, "duplex: audio = ", "silent.mkv", "cannot be played: the file has no sound")
+
+
+@pytest.mark.parametrize("command", ["run", "check-config"])
+@pytest.mark.parametrize(
+    ("key", "source", "rule"),
+    [
+        ("video", "file:README.md", "cannot be shown: it is a text file"),
+        ("video", "image:README.md", "cannot be shown: it is a text file"),
+        ("audio", "file:README.md", "cannot be played: it is a text file"),
+        ("video", "file:song.wav", "cannot be shown: the file has no picture"),
+        ("video", "image:song.wav", "cannot be shown: the file has no picture"),
+        ("audio", "file:page.html", "cannot be played: nothing that is installed decodes text/html"),
+    ],
+)
+def test_what_a_file_is_instead_is_told_with_key_and_value(tmp_path: Path, command: str, key: str, source: str, rule: str) -> None:
+    (tmp_path / "README.md").write_text("# A page\n\nThat tells of something, and of how it is used.\n" * 20)
+    (tmp_path / "page.html").write_text("<!DOCTYPE html>\n<html><head><title>A page</title></head></html>\n")
+    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=d=1", str(tmp_path / "song.wav")], check=True, timeout=60)
+    done = duplex(command, "--listen", "127.0.0.1:0", "--state-dir", tmp_path / "state", f"--{key}", source, cwd=tmp_path)
+    assert one_sentence(done, 2) == f'duplex: {key} = "{source}" (--{key}): {rule}'
+
+
+def test_both_sources_that_cannot_be_played_are_told_together(tmp_path: Path) -> None:
+    (tmp_path / "duplex.toml").write_text('video = "file:a.txt"\naudio = "file:b.txt"\n')
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("words and more words\n" * 20)
+    done = duplex("check-config", "--config", "duplex.toml", "--state-dir", "state", cwd=tmp_path)
+    lines = done.stderr.removeprefix("duplex: ").splitlines()
+    assert done.returncode == 2 and lines == [
+        'video = "file:a.txt" (duplex.toml): cannot be shown: it is a text file',
+        'audio = "file:b.txt" (duplex.toml): cannot be played: it is a text file',
+    ], done
 
 
 def green_film(path: Path) -> Path:

@@ -106,14 +106,9 @@ pub enum Error {
     /// Something of GStreamer is not installed.
     #[error("GStreamer's {0}")]
     Needs(#[from] needs::Missing),
-    /// A file that is to be shown or heard cannot be.
-    #[error("cannot show or play {source_name}: {detail}")]
-    Unplayable {
-        /// As it stands in the configuration.
-        source_name: String,
-        /// Why.
-        detail: String,
-    },
+    /// Files that are to be shown or heard cannot be: the configuration is wrong.
+    #[error(transparent)]
+    Unplayable(config::Errors),
     /// A pipeline cannot be built.
     #[error(transparent)]
     Pipeline(#[from] pipeline::Error),
@@ -195,7 +190,7 @@ pub async fn run(
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     let ice = ice_uris(&config.ice_servers)?;
     let publishing = publish::Settings::of(&config)?;
-    check_files(&outbound_settings(&config, ice.clone(), FarEnd::default(), metrics.clone())).await?;
+    check_files(&outbound_settings(&config, ice.clone(), FarEnd::default(), metrics.clone()), &start.settings).await?;
     state_folder(&config)?;
     if control::refuse_a_second(&config.state_dir).is_err() {
         return Err(Error::Running(Neighbour::in_folder(&config.state_dir).await));
@@ -374,30 +369,34 @@ fn not_free(source: &std::io::Error, neighbour: Option<&Neighbour>) -> String {
 const CLAIM: Duration = Duration::from_secs(15);
 
 /// Checks of a configuration what only trying shows: that GStreamer has what it needs, and files which are sources can be played.
+/// `origins` is where its values stand.
 ///
 /// # Errors
 /// GStreamer cannot be used or lacks something, or a file cannot be played.
-pub async fn check_sources(config: &Config) -> Result<(), Error> {
+pub async fn check_sources(config: &Config, origins: &[config::Setting]) -> Result<(), Error> {
     init_gstreamer()?;
     needs::check(config)?;
     publish::Settings::of(config)?;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
-    check_files(&outbound_settings(config, ice_uris(&config.ice_servers)?, FarEnd::default(), metrics)).await
+    let settings = outbound_settings(config, ice_uris(&config.ice_servers)?, FarEnd::default(), metrics);
+    check_files(&settings, origins).await
 }
 
 /// Plays the files that are sources up to their first data. A device may come later, a file that is no picture never
 /// becomes one.
-async fn check_files(settings: &outbound::Settings) -> Result<(), Error> {
+async fn check_files(settings: &outbound::Settings, origins: &[config::Setting]) -> Result<(), Error> {
+    let mut problems = Vec::new();
     for wanted in settings.wanted.iter().filter(|wanted| wanted.is_file()) {
-        outbound::try_out(wanted, &settings.setup).await.map_err(|error| Error::Unplayable {
-            source_name: wanted.label(),
-            detail: match error {
-                pipeline::Error::Start { detail, .. } => detail,
-                error => error.to_string(),
-            },
-        })?;
+        if let Err(error) = outbound::try_out(wanted, &settings.setup).await {
+            let reason = error.reason();
+            // Of a file for both that alone is of its sound.
+            let seen = wanted.has_video() && reason != outbound::source::NO_SOUND;
+            let (key, what) = if seen { ("video", "shown") } else { ("audio", "played") };
+            let rule = format!("cannot be {what}: {reason}");
+            problems.push(config::Problem::found(key, &wanted.label(), rule, origins));
+        }
     }
-    Ok(())
+    if problems.is_empty() { Ok(()) } else { Err(Error::Unplayable(config::Errors(problems))) }
 }
 
 /// Nobody on the network can connect.

@@ -184,6 +184,7 @@ fn main() -> ExitCode {
 fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<config::Error>()
         || error.is::<Wrong>()
+        || matches!(error.downcast_ref(), Some(duplex::Error::Unplayable(_)))
         || error.downcast_ref::<cli_auth::Error>().is_some_and(cli_auth::Error::is_usage)
 }
 
@@ -204,7 +205,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let (config, settings) = explain(&flags)?;
             log_filter(&config)?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(duplex::check_sources(&config))?;
+            runtime.block_on(duplex::check_sources(&config, &settings))?;
             print(&format!("the configuration is good\n{}", config::listed(&settings)))?;
         }
         Command::SampleConfig => print(&config::sample())?,

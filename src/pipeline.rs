@@ -63,6 +63,16 @@ pub enum Error {
     Input(String),
 }
 
+impl Error {
+    /// Why, without the name of the pipeline: who asks knows what was to be played.
+    pub fn reason(self) -> String {
+        match self {
+            Self::Start { detail, .. } => detail,
+            error => error.to_string(),
+        }
+    }
+}
+
 /// A `gst::Pipeline` on the process's common clock, with its bus as a channel.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -256,15 +266,38 @@ pub fn to_null(pipeline: &gst::Pipeline) {
     }
 }
 
-/// An error in a person's words, without a full stop: it becomes part of a sentence.
-fn plain(error: &gst::glib::Error) -> String {
+/// An error in a person's words, without a full stop: it becomes part of a sentence. GStreamer's own words are of the system's
+/// language, those of `debug` are not.
+fn plain(error: &gst::glib::Error, debug: &str) -> String {
     if error.matches(gst::ResourceError::NotFound) {
         return "it is not there".to_owned();
     }
     if error.matches(gst::StreamError::TypeNotFound) {
         return "it is of no kind that can be played".to_owned();
     }
+    // decodebin takes text for a type only where the whole file is nothing else.
+    if error.matches(gst::StreamError::WrongType) && debug.contains("plain text") {
+        return "it is a text file".to_owned();
+    }
+    if error.matches(gst::CoreError::MissingPlugin)
+        && let Some(kinds) = undecoded(debug)
+    {
+        return format!("nothing that is installed decodes {kinds}");
+    }
     error.to_string().trim_end_matches('.').to_owned()
+}
+
+/// Names of what nothing decodes, of lines such as `Missing decoder: H.264 (High Profile) (video/x-h264, level=(string)4)`.
+fn undecoded(debug: &str) -> Option<String> {
+    let named = |line: &str| {
+        let told = line.trim().strip_prefix("Missing decoder: ")?;
+        // The caps begin at the first bracket with a media type in it.
+        let is_type = |rest: &str| rest.split([',', ')']).next().is_some_and(|word| word.contains('/'));
+        let caps = told.match_indices(" (").find(|(at, bracket)| is_type(&told[at + bracket.len()..]));
+        Some(caps.map_or(told, |(at, _)| &told[..at]).to_owned())
+    };
+    let kinds: Vec<String> = debug.lines().filter_map(named).collect();
+    (!kinds.is_empty()).then(|| kinds.join(" and "))
 }
 
 fn translate(message: &gst::Message, pipeline: &gst::glib::WeakRef<gst::Pipeline>) -> Option<Event> {
@@ -272,7 +305,8 @@ fn translate(message: &gst::Message, pipeline: &gst::glib::WeakRef<gst::Pipeline
         gst::MessageView::Error(error) => {
             let element = error.src().map(|s| s.name().to_string()).unwrap_or_default();
             tracing::debug!(element, error = %error.error(), debug = ?error.debug(), "pipeline error");
-            Some(Event::Error { element, message: plain(&error.error()) })
+            let debug = error.debug().map(|debug| debug.to_string()).unwrap_or_default();
+            Some(Event::Error { element, message: plain(&error.error(), &debug) })
         }
         gst::MessageView::Warning(warning) => {
             tracing::debug!(warning = %warning.error(), debug = ?warning.debug(), "pipeline warning");
@@ -350,6 +384,20 @@ const PACKAGES: &[(&[&str], &str)] = &[
 mod tests {
     use super::*;
     use crate::gate::tests::{occupied, until};
+
+    #[test]
+    fn what_a_file_is_and_what_is_missing_is_told_in_words() {
+        let said = |error: gst::glib::Error, debug| plain(&error, debug);
+        let missing =
+            || gst::glib::Error::new(gst::CoreError::MissingPlugin, "Your installation is missing a plug-in.");
+        let debug = "gstdecodebin2.c(4705): gst_decode_bin_expose ():\nno suitable plugins found:\n\
+            Missing decoder: H.264 (High Profile) (video/x-h264, level=(string)4.1)\nMissing decoder: text/html (text/html)\n";
+        assert_eq!(said(missing(), debug), "nothing that is installed decodes H.264 (High Profile) and text/html");
+        assert_eq!(said(missing(), "no suitable plugins found"), "Your installation is missing a plug-in");
+        let wrong = || gst::glib::Error::new(gst::StreamError::WrongType, "the file has no sound");
+        assert_eq!(said(wrong(), "file.rs(46)"), "the file has no sound");
+        assert_eq!(said(wrong(), "x(1):\ndecodebin cannot decode plain text files"), "it is a text file");
+    }
 
     fn through(gate: &'static Gate) -> (Pipeline, gst::Pipeline) {
         gst::init().unwrap();

@@ -270,6 +270,19 @@ pub struct Problem {
     pub origin: String,
 }
 
+impl Problem {
+    /// A rule that a value breaks, found out only when it was used; `origins` tells where it stands.
+    pub fn found(key: &str, value: &str, rule: String, origins: &[Setting]) -> Self {
+        let given = origins.iter().find(|setting| setting.key == key);
+        Self {
+            key: key.to_owned(),
+            value: toml::Value::from(value).to_string(),
+            rule,
+            origin: given.map_or("configuration", |setting| &setting.origin).to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, value, rule, origin } = self;

@@ -249,10 +249,7 @@ pub async fn prepare(sound: &Sound) -> Result<Source, Error> {
     source.pipeline.preroll(PREROLL).await.map_err(|error| match sound {
         Sound::Speech(_) => error,
         Sound::File(path) => {
-            let detail = match error {
-                Error::Start { detail, .. } => detail,
-                error => error.to_string(),
-            };
+            let detail = error.reason();
             tracing::warn!(file = %path.display(), detail, "a file cannot be played");
             // Whoever asked from the page knows the file by its name; where it is kept is the owner's business.
             let detail = detail.replace(&*path.to_string_lossy(), &sound.to_string());

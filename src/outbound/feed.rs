@@ -85,8 +85,7 @@ pub async fn keep(wanted: Wanted, setup: Arc<Setup>, inlets: Inlets, faults: mps
                 }
                 None
             }
-            Err(Error::Start { detail, .. }) => Some(detail),
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(error.reason()),
         };
         if let Some(reason) = reason {
             let card = tell(&reason, &wanted, &setup, &inlets, &mut told, &faults).await;

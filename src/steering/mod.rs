@@ -187,13 +187,11 @@ impl Steering {
         let (before, after) = (wanted(&in_force), wanted(&next));
         let setup = Arc::new(Setup::of(&next, FarEnd::default()));
         for source in after.iter().filter(|source| source.is_file() && !before.contains(source)) {
-            crate::outbound::try_out(source, &setup).await.map_err(|error| {
-                let detail = match error {
-                    crate::pipeline::Error::Start { detail, .. } => detail,
-                    error => error.to_string(),
-                };
-                Error::Unplayable { source_name: source.label(), detail }
-            })?;
+            let refused = |error: crate::pipeline::Error| Error::Unplayable {
+                source_name: source.label(),
+                detail: error.reason(),
+            };
+            crate::outbound::try_out(source, &setup).await.map_err(refused)?;
         }
         tracing::info!(changes = %serde_json::to_string(&changes).unwrap_or_default(), "changed while running");
         if before != after {

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 
-use super::{End, Source, picture_tail, sound_tail};
+use super::{End, NO_PICTURE, NO_SOUND, Source, picture_tail, sound_tail};
 use crate::outbound::encoder::Format;
 use crate::pipeline::{Error, Pipeline, make};
 
@@ -35,9 +35,9 @@ pub fn file(path: &Path, format: Option<&Format>, sound: bool) -> Result<Source,
     decode.connect("no-more-pads", false, move |values| {
         let decode = values.first()?.get::<gst::Element>().ok()?;
         let missing = unlinked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for (there, what) in [(missing.0.is_some(), "picture"), (missing.1.is_some(), "sound")] {
-            if there {
-                gst::element_error!(decode, gst::StreamError::WrongType, ("the file has no {}", what));
+        for (is_missing, words) in [(missing.0.is_some(), NO_PICTURE), (missing.1.is_some(), NO_SOUND)] {
+            if is_missing {
+                gst::element_error!(decode, gst::StreamError::WrongType, ("{}", words));
             }
         }
         None

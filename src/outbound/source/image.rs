@@ -10,7 +10,7 @@ use std::path::Path;
 
 use gst::prelude::*;
 
-use super::{End, Source};
+use super::{End, NO_PICTURE, Source};
 use crate::bridge;
 use crate::outbound::encoder::Format;
 use crate::pipeline::{Error, Pipeline, make};
@@ -32,12 +32,22 @@ pub fn image(path: &Path, format: &Format) -> Result<Source, Error> {
     pipeline.add_chain("image", &[&source, &decode])?;
     pipeline.add_chain("image", &[&convert, &scale, &size, &freeze, outlet.upcast_ref()])?;
     let convert = convert.downgrade();
+    let unlinked = convert.clone();
+    decode.connect("no-more-pads", false, move |values| {
+        let decode = values.first()?.get::<gst::Element>().ok()?;
+        let sink = unlinked.upgrade()?.static_pad("sink")?;
+        if !sink.is_linked() {
+            gst::element_error!(decode, gst::StreamError::WrongType, ("{}", NO_PICTURE));
+        }
+        None
+    });
     decode.connect_pad_added(move |_, pad| {
         let sink = convert.upgrade().and_then(|convert| convert.static_pad("sink"));
         if let Some(sink) = sink.filter(|sink| !sink.is_linked())
             && let Err(error) = pad.link(&sink)
         {
-            tracing::warn!(%error, "the image could not be linked");
+            // Sound, for example; that there is no picture is told when all is known.
+            tracing::debug!(%error, "a stream of the image's file is none of a picture");
         }
     });
     Ok(Source::new(pipeline, Some(outlet), None, End::Never))

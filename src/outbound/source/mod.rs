@@ -119,6 +119,11 @@ pub enum End {
     Repeat,
 }
 
+/// Said of a file that has no picture, though it is to be shown.
+const NO_PICTURE: &str = "the file has no picture";
+/// Said of a file that has no sound, though it is to be heard.
+pub const NO_SOUND: &str = "the file has no sound";
+
 /// What a source is made from: the parts of the programme that share one pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
