@@ -207,8 +207,13 @@ def test_the_same_from_the_command_line(device: Start) -> None:
         assert peer.id[:8] in listed and "token t-watch" in listed and "127.0.0.1" in listed
         refused = one.command("sessions", "end", "zz")
         assert refused.returncode == 1 and "no session has an id that begins with" in refused.stderr
+        # Nothing, as of a variable that is not set, would be the beginning of the only id.
+        empty = one.command("sessions", "end", "")
+        assert empty.returncode == 2 and "<ID>" in empty.stderr, empty
         ended = one.command("sessions", "end", peer.id[:8])
-        assert (ended.returncode, ended.stdout) == (0, ""), ended
+        name = re.search(r"token (t-watch\d+)", listed)[1]  # type: ignore[index]
+        told = f"ended {peer.id[:8]}: token {name}, from 127.0.0.1; it may come again: `duplex token revoke {name}` keeps it out\n"
+        assert (ended.returncode, ended.stdout) == (0, told), ended
         assert peer.closed()[0] == 1008
     log = one.command("log", "--lines", "500").stdout
     assert "the owner ends a session" in log and "INFO" in log

@@ -45,8 +45,20 @@ pub enum SessionsCommand {
     )]
     End {
         /// Id as `duplex sessions` shows it, or its first characters
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         id: String,
     },
+}
+
+/// A session that was ended.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Ended {
+    /// As it was.
+    pub session: SessionInfo,
+    /// Whoever had it was signed out.
+    pub signed_out: bool,
+    /// How many sessions of the same sign-in ended with it.
+    pub others: usize,
 }
 
 /// The state of service and device and who is there, a line for each thing that is known.
@@ -134,6 +146,25 @@ fn recording(running: &RunningRecording, now: u64) -> String {
     format!("since {day}{}: {what}", of_day(began))
 }
 
+/// What has become of a session that was to be ended.
+pub fn ended(Ended { session, signed_out, others }: &Ended) -> String {
+    let id: String = session.id.chars().take(SHORT_ID).collect();
+    let mut text = format!("ended {id}: {}, from {}", who(session), session.address.as_deref().unwrap_or("-"));
+    if *signed_out {
+        text += "; signed out";
+    }
+    if *others > 0 {
+        write!(text, ", {others} more of the same sign-in ended").ok();
+    }
+    if let Some(token) = &session.token {
+        write!(text, "; it may come again: `duplex token revoke {token}` keeps it out").ok();
+    }
+    text + "\n"
+}
+
+/// Characters of an id that are shown.
+const SHORT_ID: usize = 8;
+
 /// What a session is called.
 fn who(session: &SessionInfo) -> String {
     let person = |role: &str| format!("{}, {role}", names::short_name(&session.id));
@@ -153,7 +184,7 @@ pub fn sessions(sessions: &[SessionInfo]) -> String {
     }
     let mut text = String::new();
     for session in sessions {
-        let id: String = session.id.chars().take(8).collect();
+        let id: String = session.id.chars().take(SHORT_ID).collect();
         let who = who(session);
         let does = match session {
             session if session.talking => "talks",
@@ -278,6 +309,19 @@ mod tests {
         let waiting = SessionInfo { waiting: true, ..session("0123456789", None, true) };
         assert!(sessions(&[waiting]).contains("viewer    waits to talk 192.0.2.7"));
         assert_eq!(sessions(&[]), "nobody is connected\n");
+    }
+
+    #[test]
+    fn what_was_ended_is_told() {
+        let told = |token, signed_out, others| {
+            ended(&Ended { session: session("0123456789", token, true), signed_out, others })
+        };
+        assert_eq!(told(None, false, 0), "ended 01234567: Silver Finch, viewer, from 192.0.2.7\n");
+        let person =
+            "ended 01234567: Silver Finch, viewer, from 192.0.2.7; signed out, 2 more of the same sign-in ended\n";
+        assert_eq!(told(None, true, 2), person);
+        let program = "ended 01234567: token robot, from 192.0.2.7; it may come again: `duplex token revoke robot` keeps it out\n";
+        assert_eq!(told(Some("robot"), false, 0), program);
     }
 
     #[test]

@@ -235,7 +235,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             print(&cli_owner::sessions(&sessions))?;
         }
         Command::Sessions { command: Some(cli_owner::SessionsCommand::End { id }), place } => {
-            question::<()>(&place, Question::End { id })?;
+            let ended: cli_owner::Ended = question(&place, Question::End { id })?;
+            print(&cli_owner::ended(&ended))?;
         }
         Command::Log { lines, follow, place } => show_log(&place, lines.into(), follow)?,
         Command::Say { text, place } => {

@@ -5,8 +5,8 @@
 
 use super::{AppState, log, panel, sessions};
 use crate::api::Access;
-use crate::api::panel::{Log, Sessions};
-use crate::cli_owner::Question;
+use crate::api::panel::{Log, SessionInfo, Sessions};
+use crate::cli_owner::{Ended, Question};
 use serde_json::Value;
 
 /// Answers.
@@ -22,21 +22,22 @@ pub async fn answer(state: &AppState, question: Question) -> Result<Value, Strin
         }
         Question::Sessions => serde_json::to_value(Sessions { sessions: sessions::connected(state, "") }),
         Question::End { id } => {
-            let found: Vec<String> = state
-                .hub
-                .remotes()
-                .into_iter()
-                .map(|remote| remote.id)
-                .filter(|known| known.starts_with(&id))
-                .collect();
-            match found.as_slice() {
-                [one] => sessions::end_one(state, one, None).await.map_err(|denied| denied.message)?,
-                [] => {
+            // Nothing is the beginning of every id.
+            let is_meant = |session: &SessionInfo| !id.is_empty() && session.id.starts_with(&id);
+            let found: Vec<SessionInfo> = sessions::connected(state, "").into_iter().filter(is_meant).collect();
+            match <[SessionInfo; 1]>::try_from(found) {
+                Ok([session]) => {
+                    let ending = sessions::end_one(state, &session.id, None).await.map_err(|denied| denied.message)?;
+                    let sessions::Ending { signed_out, others } = ending;
+                    serde_json::to_value(Ended { session, signed_out, others })
+                }
+                Err(none) if none.is_empty() => {
                     return Err(format!("no session has an id that begins with {id:?}; `duplex sessions` lists them"));
                 }
-                _ => return Err(format!("{} sessions have ids that begin with {id:?}; give more of it", found.len())),
+                Err(some) => {
+                    return Err(format!("{} sessions have ids that begin with {id:?}; give more of it", some.len()));
+                }
             }
-            Ok(Value::Null)
         }
         Question::Log { after, lines } => serde_json::to_value(Log { lines: log::last(state, after, lines) }),
     };

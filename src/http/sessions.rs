@@ -49,8 +49,16 @@ pub(super) async fn end(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// What the end of a session has brought with it.
+pub(super) struct Ending {
+    /// Whoever had it is signed out.
+    pub signed_out: bool,
+    /// How many other sessions of the same sign-in ended.
+    pub others: usize,
+}
+
 /// Ends a session for somebody of this principal; `None`: for somebody at the device itself.
-pub(super) async fn end_one(state: &AppState, id: &str, principal: Option<&str>) -> Result<(), Denied> {
+pub(super) async fn end_one(state: &AppState, id: &str, principal: Option<&str>) -> Result<Ending, Denied> {
     let remotes = state.hub.remotes();
     let Some(chosen) = remotes.iter().find(|remote| remote.id == id) else {
         let message = "There is no session with this id; it may have ended already.";
@@ -73,7 +81,7 @@ pub(super) async fn end_one(state: &AppState, id: &str, principal: Option<&str>)
     for peer in &ended {
         state.hub.dismiss(peer, ENDED);
     }
-    Ok(())
+    Ok(Ending { signed_out: sign_in.is_some(), others: ended.len() - 1 })
 }
 
 /// The list as somebody of this principal gets it.
