@@ -99,6 +99,7 @@ def test_unknown_keys_and_wrong_values_are_refused_together(tmp_path: Path, comm
         (line,) = [line for line in lines if re.match(rf"{key}\b", line)]
         assert str(file) in line or f"--{key}" in line, line
     text = "\n".join(lines)
+    assert re.search(r"^vidoe .*did you mean video\?$", text, re.MULTILINE), text
     assert "639" in text and "av1" in text and "1000" in text and "video" in text
     assert "hunter2" not in text
     assert not state.exists()

@@ -286,7 +286,8 @@ fn unknown(name: &str, known: &[&str]) -> String {
         let all = if others.is_empty() { (*last).to_owned() } else { format!("{} or {last}", others.join(", ")) };
         return format!("is not a known key; did you mean {all}?");
     }
-    let nearest = known.iter().map(|candidate| (distance(&plain(name), candidate), candidate)).min();
+    // Two letters that changed places are one slip.
+    let nearest = known.iter().map(|candidate| (strsim::osa_distance(&plain(name), candidate), candidate)).min();
     match nearest {
         // A third of the letters wrong is no longer a slip of the finger.
         Some((steps, candidate)) if steps * 3 <= candidate.len() => {
@@ -294,22 +295,6 @@ fn unknown(name: &str, known: &[&str]) -> String {
         }
         _ => "is not a known key; `duplex sample-config` lists all".to_owned(),
     }
-}
-
-/// Letters to add, drop or change to get from `a` to `b` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let change = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// A configuration before the defaults of the table are in it; a test proves that none of these values stays.

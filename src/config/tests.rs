@@ -641,7 +641,7 @@ fn a_camera_is_set_by_its_own_keys() {
 }
 
 #[test]
-fn the_first_word_of_keys_leads_to_them() {
+fn a_slip_of_the_finger_leads_to_the_key_and_the_first_word_of_keys_to_them() {
     let said = |name: &str| {
         let values = toml::Table::from_iter([(name.to_owned(), "x".into())]);
         let mut layers = super::layers::Layers::defaults();
@@ -654,4 +654,10 @@ fn the_first_word_of_keys_leads_to_them() {
         said("publish")
     );
     assert!(said("ice").contains("did you mean ice-server?"), "{}", said("ice"));
+    for (slip, meant) in
+        [("vidoe", "video"), ("aduio", "audio"), ("nmae", "name"), ("widht", "width"), ("lisen", "listen")]
+    {
+        assert!(said(slip).ends_with(&format!("did you mean {meant}?")), "{}", said(slip));
+    }
+    assert!(said("hello").ends_with("lists all"), "{}", said("hello"));
 }
