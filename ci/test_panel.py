@@ -91,6 +91,19 @@ def test_source_and_volume_are_changed_while_the_call_goes_on(device: Start, tmp
         page.page.keyboard.press("Enter")
         said = page.wait("a plain sentence", f"(told => told[3].startsWith('“nothing” cannot be used: it must be ') && told[3])({told})")
         assert "column" not in said and "body" not in said, said
+        # A device that is not there now is taken, and that it is not there is told at once.
+        remark = "document.querySelector('[data-steers=video] .remark').textContent"
+        assert page.evaluate(remark) == ""
+        page.page.fill(field, "camera:nope")
+        page.page.keyboard.press("Enter")
+        page.wait("what is known of it", f"{remark} === 'The camera \"nope\" is not there now; it is used as soon as it comes.'")
+        assert get(one, "steering")["video"]["value"] == "camera:nope"
+        assert call(one, "PATCH", "/api/v1/steering", {"deviceMuted": True}, headers=origin)[0] == 200
+        page.wait("another change", "document.querySelector('[data-volume=deviceVolume] button').getAttribute('aria-pressed') === 'true'")
+        assert "nope" in page.evaluate(remark), "it is still so"
+        page.page.select_option("#steer-video", "test")
+        page.wait("nothing of it any more", f"{remark} === ''")
+        page.page.select_option("#steer-video", label="Other…")
         page.page.keyboard.press("Escape")
         assert page.evaluate("document.querySelector('[data-steers=video] form') === null && document.getElementById('steer-video').value === 'test'")
         assert not page.evaluate("document.getElementById('owner').hidden") and page.evaluate("document.activeElement.id") == "steer-video"

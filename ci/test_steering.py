@@ -187,6 +187,18 @@ def test_what_the_configuration_would_refuse_is_refused_in_one_sentence(device: 
     assert asked(one, do="present") == before and not (one.state / "changes.toml").exists()
 
 
+def test_a_device_that_is_not_there_is_taken_with_a_note(device: Start) -> None:
+    one = device()
+    told = done(one, "source", "set", "video", "camera:nope").splitlines()
+    assert told == [
+        "the picture comes from camera:nope; the configuration says test",
+        'note: the camera "nope" is not there now; it is used as soon as it comes; `duplex devices` lists those that are there',
+    ]
+    note = {"key": "sound", "text": 'the speaker "hw:CARD=Nobody" is not there now; it is used as soon as it comes'}
+    assert asked(one, do="change", changes={"sound": "speaker:hw:CARD=Nobody"})["present"]["notes"] == [note]
+    assert asked(one, do="change", changes={"video": "test"})["present"]["notes"] == asked(one, do="present")["present"]["notes"] == []
+
+
 def test_a_sound_file_that_is_there_is_not_overwritten(device: Start, tmp_path: Path) -> None:
     one = device()
     song = tmp_path / "song.wav"

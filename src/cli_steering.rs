@@ -168,6 +168,9 @@ pub fn done(changes: &Changes, present: &Present) -> String {
     if changes.talk_volume.is_some() || changes.talk_muted.is_some() {
         text += &heard("the talker's sound", present.talk_volume.value, present.talk_muted.value);
     }
+    for note in &present.notes {
+        text += &format!("note: {}; `duplex devices` lists those that are there\n", note.text);
+    }
     text
 }
 
@@ -194,6 +197,7 @@ fn line<T: Display>(text: &mut String, what: &str, setting: &Setting<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steering::Note;
 
     fn present(device_volume: f64, device_muted: bool) -> Present {
         fn setting<T: Clone + PartialEq>(value: T, configured: T) -> Setting<T> {
@@ -207,6 +211,7 @@ mod tests {
             device_muted: setting(device_muted, false),
             talk_volume: setting(1.0, 1.0),
             talk_muted: setting(false, false),
+            notes: Vec::new(),
         }
     }
 
@@ -228,6 +233,12 @@ mod tests {
         assert_eq!(
             done(&video, &present(1.0, false)),
             "the picture comes from camera:auto; the configuration says test\n"
+        );
+        let note = Note { key: "video".to_owned(), text: "no camera is connected".to_owned() };
+        let told = done(&video, &Present { notes: vec![note], ..present(1.0, false) });
+        assert!(
+            told.ends_with("\nnote: no camera is connected; `duplex devices` lists those that are there\n"),
+            "{told}"
         );
     }
 

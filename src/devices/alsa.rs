@@ -74,6 +74,14 @@ pub fn named(root: &Path, name: &str) -> Option<Device> {
     Some(Device { name: name.to_owned(), description: name.to_owned(), driver: Driver::Alsa, node, offers: None })
 }
 
+/// Whether a device is a name of ALSA's configuration and no card: whether it is there only opening it would show.
+pub fn is_alias(device: &Device) -> bool {
+    device.driver == Driver::Alsa && device.node.is_none() && !USUAL.contains(&device.name.as_str())
+}
+
+/// Those that every configuration has, or that of every sound server.
+const USUAL: [&str; 4] = ["default", "sysdefault", "pulse", "pipewire"];
+
 /// The default device, where a sound server makes it: on a desktop people choose there.
 pub fn sound_server(root: &Path) -> Option<Device> {
     let configured = ["etc/alsa/conf.d/99-pulseaudio-default.conf", "etc/alsa/conf.d/99-pipewire-default.conf"];

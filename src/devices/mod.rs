@@ -141,6 +141,20 @@ pub fn find(class: Class, name: Option<&str>) -> Result<Device, Error> {
     }
 }
 
+/// What to tell who has just chosen a device, by name or as `auto`: that it is not there now, or that no list has the name. Blocks.
+pub fn remark(class: Class, name: Option<&str>) -> Option<String> {
+    match (find(class, name), name) {
+        (Err(error @ Error::None { .. }), _) => Some(format!("{error}; the first one to come is used")),
+        (Err(error @ Error::NotThere { .. }), _) => {
+            Some(format!("{} now; it is used as soon as it comes", told(class, &error.to_string())))
+        }
+        (Ok(device), Some(name)) if alsa::is_alias(&device) => {
+            Some(format!("no {} is listed as \"{name}\"; it is tried as a name of ALSA's configuration", class.word()))
+        }
+        _ => None,
+    }
+}
+
 /// Why a device of this class does not serve, for people who need not know its name; that stands in the log.
 pub fn told(class: Class, reason: &str) -> String {
     let word = class.word();
@@ -200,6 +214,30 @@ fn not_there(class: Class, name: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_chooses_what_is_not_there_is_told() {
+        for (class, name, note) in [
+            (
+                Class::Camera,
+                "/dev/video99",
+                "the camera \"/dev/video99\" is not there now; it is used as soon as it comes",
+            ),
+            (
+                Class::Speaker,
+                "hw:CARD=Nobody",
+                "the speaker \"hw:CARD=Nobody\" is not there now; it is used as soon as it comes",
+            ),
+            (
+                Class::Microphone,
+                "nope",
+                "no microphone is listed as \"nope\"; it is tried as a name of ALSA's configuration",
+            ),
+        ] {
+            assert_eq!(remark(class, Some(name)).as_deref(), Some(note));
+        }
+        assert_eq!(remark(Class::Speaker, Some("default")), None);
+    }
 
     #[test]
     fn what_is_wrong_with_a_device_is_told_in_a_sentence() {

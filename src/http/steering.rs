@@ -66,34 +66,65 @@ fn files_within(changes: &Changes, present: &Present, clips: Option<&Path>) -> R
     };
     let known = [&present.video.configured, &present.video.value].map(VideoSource::file);
     let known_sound = [&present.audio.configured, &present.audio.value].map(AudioSource::file);
-    let strange = [
-        changes.video.as_ref().and_then(VideoSource::file).filter(|path| !known.contains(&Some(path)) && !clip(path)),
-        changes
-            .audio
-            .as_ref()
-            .and_then(AudioSource::file)
-            .filter(|path| !known_sound.contains(&Some(path)) && !clip(path)),
-    ];
-    let sink = changes.sound.as_ref();
-    let sink = match sink {
+    let video = changes.video.as_ref().and_then(VideoSource::file);
+    let audio = changes.audio.as_ref().and_then(AudioSource::file);
+    let sink = match &changes.sound {
         Some(sink @ SoundSink::File(path)) if *sink != present.sound.configured && *sink != present.sound.value => {
             Some(path.as_path())
         }
         _ => None,
     };
-    if let Some(path) = strange.into_iter().chain([sink]).flatten().next() {
-        return Err(Denied::new(
+    let strange = [
+        (video.filter(|path| !known.contains(&Some(path)) && !clip(path)), ", or a clip", "source set video"),
+        (audio.filter(|path| !known_sound.contains(&Some(path)) && !clip(path)), ", or a clip", "source set audio"),
+        (sink, "", "sound set"),
+    ];
+    match strange.into_iter().find_map(|(path, also, command)| Some((path?, also, command))) {
+        None => Ok(()),
+        Some((path, also, command)) => Err(Denied::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "fileNotAllowed",
             format!(
-                "The file {} must be one that the configuration names, or a clip; others are set on the device itself, with `duplex source set` or `duplex sound set`.",
+                "The file {} must be one that the configuration names{also}; others are set on the device itself, with `duplex {command}`.",
                 path.display()
             ),
-        ));
+        )),
     }
-    Ok(())
 }
 
 fn steering(state: &AppState) -> Result<&Steering, Denied> {
     state.panel.steering.as_ref().ok_or_else(|| closing(DeskClosed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_strange_file_is_refused_with_the_command_that_sets_it() {
+        let setting = |value: &str| json!({"value": value, "configured": value, "changed": false});
+        let number = json!({"value": 1.0, "configured": 1.0, "changed": false});
+        let muted = json!({"value": false, "configured": false, "changed": false});
+        let present = json!({
+            "video": setting("file:/own.mp4"), "audio": setting("test"), "sound": setting("discard"),
+            "deviceVolume": number, "deviceMuted": muted, "talkVolume": number, "talkMuted": muted,
+        });
+        let present: Present = serde_json::from_value(present).unwrap();
+        let said = |key: &str, value: &str| {
+            let changes: Changes = serde_json::from_value(json!({ key: value })).unwrap();
+            files_within(&changes, &present, Some(Path::new("/clips"))).map_err(|denied| denied.message)
+        };
+        let refusal = |file: &str, also: &str, command: &str| {
+            Err(format!(
+                "The file {file} must be one that the configuration names{also}; others are set on the device itself, with `duplex {command}`."
+            ))
+        };
+        assert_eq!(said("video", "image:/x"), refusal("/x", ", or a clip", "source set video"));
+        assert_eq!(said("audio", "file:/x"), refusal("/x", ", or a clip", "source set audio"));
+        assert_eq!(said("sound", "file:/x.wav"), refusal("/x.wav", "", "sound set"));
+        for (key, value) in [("video", "file:/own.mp4"), ("audio", "file:/clips/a.wav"), ("video", "test")] {
+            assert_eq!(said(key, value), Ok(()));
+        }
+    }
 }

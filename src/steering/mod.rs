@@ -5,6 +5,7 @@
 //! configuration; interrupts a call; takes what the configuration would refuse.
 
 mod kept;
+mod notes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,11 +17,13 @@ use utoipa::ToSchema;
 
 use crate::config::{self, AudioSource, Config, SoundSink, VideoSource};
 use crate::desk::{Desk, SoundNow};
+use crate::devices;
 use crate::far_end::FarEnd;
 use crate::inbound::Playback;
 use crate::outbound::Outbound;
 use crate::outbound::source::{Setup, Wanted};
 pub use kept::{FILE, load};
+pub use notes::Note;
 
 /// What shall be other than it is; what is `None` stays.
 ///
@@ -99,6 +102,9 @@ pub struct Present {
     pub talk_volume: Setting<f64>,
     /// The talker's sound is silenced.
     pub talk_muted: Setting<bool>,
+    /// What has to be said of a change that was made: a device that is not there now. Only in the answer to that change.
+    #[serde(default)]
+    pub notes: Vec<Note>,
 }
 
 /// Why a change was not made, or not kept.
@@ -193,6 +199,13 @@ impl Steering {
             };
             crate::outbound::try_out(source, &setup).await.map_err(refused)?;
         }
+        // Before the sources change: a camera that is being opened holds up the list of cameras.
+        let looked_at = changes.clone();
+        let notes = tokio::task::spawn_blocking(move || notes::notes(&looked_at, devices::remark)).await;
+        let notes = notes.unwrap_or_else(|error| {
+            tracing::error!(%error, "the devices could not be looked at");
+            Vec::new()
+        });
         tracing::info!(changes = %serde_json::to_string(&changes).unwrap_or_default(), "changed while running");
         if before != after {
             inner.parts.outbound.set_sources(after);
@@ -215,7 +228,7 @@ impl Steering {
         let writing = path.clone();
         let written = tokio::task::spawn_blocking(move || kept::write(&writing, &table)).await;
         let written = written.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        written.map(|()| present).map_err(|source| Error::NotKept { path, source })
+        written.map(|()| Present { notes, ..present }).map_err(|source| Error::NotKept { path, source })
     }
 }
 
@@ -272,6 +285,7 @@ impl Present {
             device_muted: setting(&in_force.audio_mute, &configured.audio_mute),
             talk_volume: setting(&in_force.sound_volume, &configured.sound_volume),
             talk_muted: setting(&in_force.sound_mute, &configured.sound_mute),
+            notes: Vec::new(),
         }
     }
 

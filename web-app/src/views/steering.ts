@@ -36,6 +36,8 @@ export class SteeringView {
   #present: Present | null = null;
   // The volume that is being moved: what the device says of it meanwhile is older than the hand.
   #moved: HTMLInputElement | null = null;
+  // What was said of the value that was set last.
+  readonly #remarks = new Map<Place, { value: string; text: string }>();
   // The open fields for a source that no list has.
   readonly #fields = new Map<Place, Field>();
 
@@ -87,6 +89,7 @@ export class SteeringView {
       if (field) field.now.textContent = `Now: ${[...select.options].find(({ value }) => value === setting.value)?.text ?? setting.value}`;
       select.title = setting.value;
       this.#note(row, setting.changed ? setting.configured : null, () => this.#steer({ [place]: setting.configured }));
+      this.#remark(place, row, setting.value);
     }
     for (const { volume, mute, range, button, output } of this.#levels()) {
       const percent = String(Math.round(present[volume].value * 100));
@@ -107,7 +110,12 @@ export class SteeringView {
     this.#error.textContent = "";
     this.#root.setAttribute("aria-busy", "true");
     try {
-      this.show(await this.on.steer(changes));
+      const present = await this.on.steer(changes);
+      for (const place of PLACES) {
+        const note = present.notes.find(({ key }) => key === place);
+        if (note) this.#remarks.set(place, { value: present[place].value, text: plain(note.text) });
+      }
+      this.show(present);
       return true;
     } catch (error) {
       refused(plain(error instanceof Error ? error.message : String(error)));
@@ -191,6 +199,22 @@ export class SteeringView {
     this.#fields.delete(place);
   }
 
+  /** That a device is not there now, as long as the list has not got it. */
+  #remark(place: Place, row: HTMLElement, value: string): void {
+    const remark = this.#remarks.get(place);
+    const stands = remark?.value === value && !options(place, this.#devices).some(([name]) => name === value);
+    if (!stands) this.#remarks.delete(place);
+    let shown = row.querySelector<HTMLElement>(".remark");
+    if (!shown) {
+      shown = document.createElement("p");
+      shown.className = "remark";
+      shown.setAttribute("role", "status");
+      row.append(shown);
+    }
+    const text = stands ? remark.text : "";
+    if (shown.textContent !== text) shown.textContent = text;
+  }
+
   /** What the configuration says, and the way back to it. */
   #note(row: HTMLElement, configured: string | null, undo: () => Promise<boolean>): void {
     row.querySelector("small")?.remove();
@@ -206,7 +230,7 @@ export class SteeringView {
   }
 
   #choices(): { place: Place; select: HTMLSelectElement; row: HTMLElement }[] {
-    return (["video", "audio", "sound"] as const).map((place) => {
+    return PLACES.map((place) => {
       const select = element(`steer-${place}`, HTMLSelectElement);
       return { place, select, row: select.parentElement as HTMLElement };
     });
@@ -261,6 +285,7 @@ function words(value: string): string {
   return rest === "auto" ? `Any ${kind}` : value;
 }
 
+const PLACES = ["video", "audio", "sound"] as const;
 const OTHER = "\u0000other";
 /** From here only those files are taken that the configuration names, and the clips. */
 const OTHERS = {
