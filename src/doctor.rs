@@ -70,12 +70,17 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     }
     let mut absent = Vec::new();
     for (class, name, wanted) in wanted_devices(config) {
-        let listed = devices::list(class).into_iter().map(|device| device.name).collect::<Vec<_>>().join(", ");
+        let listed = devices::list(class).devices.into_iter().map(|device| device.name).collect::<Vec<_>>().join(", ");
         match (devices::find(class, name.as_deref()), wanted) {
             (Ok(device), _) if device.name == listed || listed.is_empty() => {
                 find(class.word(), Verdict::Good, device.name);
             }
             (Ok(device), _) => find(class.word(), Verdict::Good, format!("{}; seen: {listed}", device.name)),
+            (Err(error @ devices::Error::Busy(_)), wanted) => {
+                let verdict = if wanted { Verdict::Warning } else { Verdict::Good };
+                let detail = if listed.is_empty() { error.to_string() } else { format!("{error}; seen: {listed}") };
+                find(class.word(), verdict, detail);
+            }
             (Err(error), true) => {
                 absent.push(class);
                 let seen = if listed.is_empty() { "none" } else { &listed };

@@ -427,13 +427,15 @@ fn announce(ready: &duplex::Ready) {
 fn list_devices() -> anyhow::Result<()> {
     duplex::init_gstreamer()?;
     for class in [devices::Class::Camera, devices::Class::Microphone, devices::Class::Speaker] {
-        let found = devices::list(class);
-        if found.is_empty() {
-            print(&format!("{:<12} none\n", class.word()))?;
+        let devices::Listed { devices: found, busy } = devices::list(class);
+        match busy {
+            Some(busy) => print(&format!("{:<12} ({busy})\n", class.word()))?,
+            None if found.is_empty() => print(&format!("{:<12} none\n", class.word()))?,
+            None => {}
         }
         if class == devices::Class::Camera {
             for (about, text) in devices::board::remarks(Path::new("/")) {
-                if about.explains(found.is_empty()) {
+                if about.explains(found.is_empty() && busy.is_none()) {
                     print(&format!("{:<12} ({text})\n", class.word()))?;
                 }
             }

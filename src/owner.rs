@@ -74,14 +74,14 @@ fn notes(path: &Path) -> Vec<String> {
 const MOST_NOTES: u64 = 64 * 1024;
 
 fn known_devices() -> Devices {
-    let of = |class| {
-        let choice = |device: devices::Device| DeviceChoice { name: device.name, description: device.description };
-        devices::list(class).into_iter().map(choice).collect()
-    };
+    let choice = |device: devices::Device| DeviceChoice { name: device.name, description: device.description };
+    let of = |listed: devices::Listed| listed.devices.into_iter().map(choice).collect();
+    let cameras = devices::list(devices::Class::Camera);
     Devices {
-        cameras: of(devices::Class::Camera),
-        microphones: of(devices::Class::Microphone),
-        speakers: of(devices::Class::Speaker),
+        incomplete: cameras.busy.is_some(),
+        cameras: of(cameras),
+        microphones: of(devices::list(devices::Class::Microphone)),
+        speakers: of(devices::list(devices::Class::Speaker)),
     }
 }
 

@@ -348,6 +348,8 @@ pub struct Devices {
     pub microphones: Vec<DeviceChoice>,
     /// What plays sound.
     pub speakers: Vec<DeviceChoice>,
+    /// The board's cameras are not among them, because one is just being opened or closed: to be asked again.
+    pub incomplete: bool,
 }
 
 /// Whether the service does what it is there for. Nothing in it is private: it needs no sign-in.

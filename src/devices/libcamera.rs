@@ -20,20 +20,32 @@ use crate::pipeline::WAIT;
 /// lock that is held across calls of GStreamer; nothing that they call asks for it.
 pub static OPENING: Gate = Gate::new();
 
-/// The cameras, in libcamera's order.
-pub fn list() -> Vec<Device> {
+/// Which cameras there are is not known just now: one neither opens nor closes within [`WAIT`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the board's cameras are busy: one is still being opened or closed")]
+pub struct Busy;
+
+/// The cameras, in libcamera's order. Blocks.
+///
+/// # Errors
+/// They cannot be asked for yet.
+pub fn list() -> Result<Vec<Device>, Busy> {
     if !has_media_device(Path::new("/")) {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let Some(provider) = gst::DeviceProviderFactory::find("libcameraprovider").and_then(|factory| factory.get()) else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
-    OPENING.pass_within(WAIT, || provider.devices().iter().map(device).collect()).unwrap_or_else(|| {
+    in_turn(&OPENING, || provider.devices().iter().map(device).collect())
+}
+
+fn in_turn(gate: &Gate, look: impl FnOnce() -> Vec<Device>) -> Result<Vec<Device>, Busy> {
+    gate.pass_within(WAIT, look).ok_or_else(|| {
         tracing::warn!(
             seconds = WAIT.as_secs(),
             "a camera neither opens nor closes; libcamera's cameras are not listed"
         );
-        Vec::new()
+        Busy
     })
 }
 
@@ -85,6 +97,16 @@ mod tests {
             let device = Device { name, description, driver: Driver::Libcamera, node: None, offers: None };
             assert_eq!(is_of_the_board(&device), expected, "{}", device.name);
         }
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_had_is_not_an_empty_one() {
+        static GATE: Gate = Gate::new();
+        let (end, holder) = crate::gate::tests::occupied(&GATE);
+        assert_eq!(in_turn(&GATE, || unreachable!()), Err(Busy));
+        end.send(()).unwrap();
+        holder.join().unwrap();
+        assert_eq!(in_turn(&GATE, Vec::new), Ok(Vec::new()));
     }
 
     #[test]

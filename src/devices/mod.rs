@@ -91,24 +91,55 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// It may be there: not all that are there are known just now.
+    #[error(transparent)]
+    Busy(#[from] libcamera::Busy),
     /// An element is missing.
     #[error(transparent)]
     Pipeline(#[from] crate::pipeline::Error),
 }
 
-/// The devices of a class, the likeliest first; which one `auto` means, [`find`] says.
-pub fn list(class: Class) -> Vec<Device> {
+/// What is known to be there of a class.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listed {
+    /// The likeliest first; which one `auto` means, [`find`] says.
+    pub devices: Vec<Device>,
+    /// Those of the board are missing, because they could not be asked for.
+    pub busy: Option<libcamera::Busy>,
+}
+
+/// The devices of a class. Blocks: up to two seconds where a camera is being opened or closed.
+pub fn list(class: Class) -> Listed {
     let root = Path::new("/");
+    let all = |devices| Listed { devices, busy: None };
     match class {
-        Class::Camera => {
-            let (boards, others) = libcamera::list().into_iter().partition::<Vec<_>, _>(libcamera::is_of_the_board);
-            // What libcamera sees beside the board's own cameras, V4L2 sees as well.
-            let own = v4l2::list(root);
-            let others = if own.is_empty() { others } else { Vec::new() };
-            boards.into_iter().chain(own).chain(others).collect()
-        }
-        Class::Microphone => alsa::list(root, alsa::Direction::Capture),
-        Class::Speaker => alsa::list(root, alsa::Direction::Playback),
+        Class::Camera => cameras(libcamera::list(), v4l2::list(root)),
+        Class::Microphone => all(alsa::list(root, alsa::Direction::Capture)),
+        Class::Speaker => all(alsa::list(root, alsa::Direction::Playback)),
+    }
+}
+
+/// All cameras, of libcamera's and V4L2's.
+fn cameras(libcameras: Result<Vec<Device>, libcamera::Busy>, own: Vec<Device>) -> Listed {
+    let busy = libcameras.as_ref().err().copied();
+    let all = libcameras.unwrap_or_default().into_iter();
+    let (boards, others) = all.partition::<Vec<_>, _>(libcamera::is_of_the_board);
+    // What libcamera sees beside the board's own cameras, V4L2 sees as well.
+    let others = if own.is_empty() { others } else { Vec::new() };
+    Listed { devices: boards.into_iter().chain(own).chain(others).collect(), busy }
+}
+
+/// The camera of that name among these, or the one that `auto` means. Where those of the board are not known `auto` means none: who
+/// took another one would stay with it.
+fn camera(listed: Listed, name: Option<&str>) -> Result<Device, Error> {
+    let Listed { devices, busy } = listed;
+    let mut devices = devices.into_iter();
+    match (name, busy) {
+        (None, Some(busy)) => Err(busy.into()),
+        (None, None) => devices.next().ok_or(Error::None { class: Class::Camera }),
+        (Some(name), busy) => devices
+            .find(|device| is_named(device, name))
+            .ok_or_else(|| busy.map_or_else(|| not_there(Class::Camera, name), Error::from)),
     }
 }
 
@@ -121,12 +152,9 @@ pub fn find(class: Class, name: Option<&str>) -> Result<Device, Error> {
         (Class::Camera, Some(path)) if path.starts_with("/dev/") => {
             v4l2::at(path).ok_or_else(|| not_there(class, path))
         }
-        (Class::Camera, Some(name)) => {
-            list(class).into_iter().find(|device| is_named(device, name)).ok_or_else(|| not_there(class, name))
-        }
-        (Class::Camera, None) => list(class).into_iter().next().ok_or(Error::None { class }),
+        (Class::Camera, name) => camera(list(class), name),
         (Class::Microphone | Class::Speaker, Some(name)) => {
-            match list(class).into_iter().find(|device| is_named(device, name)) {
+            match list(class).devices.into_iter().find(|device| is_named(device, name)) {
                 Some(device) => Ok(device),
                 // Any other name of ALSA's: those of its configuration, and other ways to the same card.
                 None => alsa::named(Path::new("/"), name).ok_or_else(|| not_there(class, name)),
@@ -136,7 +164,7 @@ pub fn find(class: Class, name: Option<&str>) -> Result<Device, Error> {
             if let Some(default) = alsa::sound_server(Path::new("/")) {
                 return Ok(default);
             }
-            list(class).into_iter().find(|device| !device.is_loopback()).ok_or(Error::None { class })
+            list(class).devices.into_iter().find(|device| !device.is_loopback()).ok_or(Error::None { class })
         }
     }
 }
@@ -164,7 +192,7 @@ pub fn told(class: Class, reason: &str) -> String {
         NO_DATA => format!("the {word} gives nothing"),
         // The rest is what its owner can do.
         _ if reason.starts_with(&format!("{word} \"")) => format!("the {}", reason.split(';').next().unwrap_or(reason)),
-        _ if reason.starts_with(&format!("no {word} ")) => reason.to_owned(),
+        _ if reason.starts_with(&format!("no {word} ")) || reason == libcamera::Busy.to_string() => reason.to_owned(),
         _ => match reason.strip_prefix(SILENT) {
             Some(since) => format!("nothing has come from the {word}{since}"),
             None => format!("the {word} cannot be used: {reason}"),
@@ -216,6 +244,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn while_the_boards_cameras_are_busy_auto_takes_no_other() {
+        let of = |name: &str, driver| Device {
+            name: name.to_owned(),
+            description: String::new(),
+            driver,
+            node: None,
+            offers: None,
+        };
+        let board = of("/base/soc/i2c0mux/i2c@1/imx219@10", Driver::Libcamera);
+        let usb = of("/dev/v4l/by-id/usb-x-video-index0", Driver::V4l2);
+        let known = || cameras(Ok(vec![board.clone()]), vec![usb.clone()]);
+        let busy = || cameras(Err(libcamera::Busy), vec![usb.clone()]);
+        assert_eq!(known().devices, [board.clone(), usb.clone()]);
+        assert_eq!(camera(known(), None).unwrap(), board);
+        assert!(matches!(camera(busy(), None), Err(Error::Busy(_))));
+        // What is there under its name is taken, what may be there is not called missing.
+        assert_eq!(camera(busy(), Some(&usb.name)).unwrap(), usb);
+        assert!(matches!(camera(busy(), Some(&board.name)), Err(Error::Busy(_))));
+        assert!(matches!(camera(known(), Some("imx708")), Err(Error::NotThere { .. })));
+        assert!(matches!(camera(Listed::default(), None), Err(Error::None { .. })));
+    }
+
+    #[test]
     fn who_chooses_what_is_not_there_is_told() {
         for (class, name, note) in [
             (
@@ -243,10 +294,12 @@ mod tests {
     fn what_is_wrong_with_a_device_is_told_in_a_sentence() {
         let absent = Error::None { class: Class::Camera }.to_string();
         let other = not_there(Class::Microphone, "hw:1").to_string();
+        let busy = Error::from(libcamera::Busy).to_string();
         for (class, reason, sentence) in [
             (Class::Camera, absent.as_str(), "no camera is connected"),
             (Class::Microphone, other.as_str(), "the microphone \"hw:1\" is not there"),
             (Class::Camera, UNPLUGGED, "the camera was unplugged"),
+            (Class::Camera, busy.as_str(), "the board's cameras are busy: one is still being opened or closed"),
             (Class::Camera, "nothing has come from it for 2 s", "nothing has come from the camera for 2 s"),
             (Class::Camera, NO_DATA, "the camera gives nothing"),
             (Class::Speaker, "device busy", "the speaker cannot be used: device busy"),

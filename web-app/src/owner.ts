@@ -30,6 +30,7 @@ export class Owner {
   readonly #configured: Configured;
   #timer: ReturnType<typeof setInterval> | undefined;
   #soon: ReturnType<typeof setTimeout> | undefined;
+  #again: ReturnType<typeof setTimeout> | undefined;
   #stopLog: (() => void) | null = null;
   #lastLine = 0;
 
@@ -164,6 +165,11 @@ export class Owner {
     const [present, devices] = await Promise.all([api.steering(), api.devices()]);
     this.#steering.choices(devices);
     this.#steering.show(present);
+    clearTimeout(this.#again);
+    if (!devices.incomplete) return;
+    this.#again = setTimeout(() => {
+      if (this.isOpen) this.#attempt(this.#refreshChoices());
+    }, PERIOD_MS);
   }
 
   async #refreshCertificate(): Promise<void> {

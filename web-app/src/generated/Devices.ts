@@ -16,4 +16,8 @@ microphones: Array<DeviceChoice>,
 /**
  * What plays sound.
  */
-speakers: Array<DeviceChoice>, };
+speakers: Array<DeviceChoice>, 
+/**
+ * The board's cameras are not among them, because one is just being opened or closed: to be asked again.
+ */
+incomplete: boolean, };

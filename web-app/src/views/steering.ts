@@ -32,7 +32,7 @@ interface Field {
 export class SteeringView {
   readonly #root = element("owner-steering", HTMLElement);
   readonly #error = element("steering-error", HTMLElement);
-  #devices: Devices = { cameras: [], microphones: [], speakers: [] };
+  #devices: Devices = { cameras: [], microphones: [], speakers: [], incomplete: false };
   #present: Present | null = null;
   // The volume that is being moved: what the device says of it meanwhile is older than the hand.
   #moved: HTMLInputElement | null = null;
