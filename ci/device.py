@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import IO, Any, Callable, Iterable, TypeVar
+from typing import IO, Any, Callable, Iterable, Sequence, TypeVar
 
 TOP = Path(__file__).resolve().parent.parent
 DUPLEX = TOP / "target/release/duplex"
@@ -47,8 +47,11 @@ def end_processes(processes: Iterable[subprocess.Popen[Any]], seconds: float = 5
 class Device:
     """One ``duplex run`` on loopback, started at once and stopped by ``stop`` or the ``with`` statement."""
 
-    def __init__(self, folder: Path, *flags: str, plain: bool = False, port: int = 0, picture_size: str = "640x360", log_format: str = "human"):
+    def __init__(self, folder: Path, *flags: str, plain: bool = False, port: int = 0, picture_size: str = "640x360", log_format: str = "human",
+                 through: Sequence[str] = ()):
         self.folder = folder
+        #: A program that becomes it, with that program's own words.
+        self.through = through
         self.state = folder / "state"
         width, height = picture_size.split("x")
         self.flags = ["--width", width, "--height", height, "--listen", f"127.0.0.1:{port}", "--state-dir", str(self.state)]
@@ -67,7 +70,7 @@ class Device:
         self.lines = []
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DUPLEX_")}
         self.process = subprocess.Popen(
-            [str(DUPLEX), "run", *self.flags],
+            [*self.through, str(DUPLEX), "run", *self.flags],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment,
             stderr=subprocess.STDOUT if self.errors is None else subprocess.PIPE,
         )

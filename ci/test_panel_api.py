@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any, Callable
 
@@ -167,12 +168,36 @@ def test_a_source_that_fails_is_told_to_the_owner_until_it_works(device: Start, 
     assert one.command("status").returncode == 0
 
 
+def appliance(folder: Path) -> list[str]:
+    """Words that start a program with this folder as its /run; skips the test where there is no such thing."""
+    words = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /run && exec "$@"', str(folder)]
+    tried = subprocess.run([*words, "true"], capture_output=True, text=True, timeout=20)
+    if tried.returncode != 0:
+        pytest.skip(f"no mounts of one's own here: {tried.stderr.strip()}")
+    return words
+
+
+NOTES = ['duplex.toml was not taken in: width = 7 (and 7 more)', 'The Wi-Fi network "home" is not used.']
+
+
+def configured(folder: Path) -> None:
+    """As `duplex appliance provision` leaves it: the service's configuration, and what there is to say of it."""
+    folder.mkdir(parents=True)
+    (folder / "service.toml").write_text('name = "Front door"\n')
+    (folder / "service.notes").write_text("".join(f"{note}\n" for note in NOTES))
+
+
+def test_what_lies_beside_a_configuration_elsewhere_is_not_read(device: Start, tmp_path: Path) -> None:
+    configured(tmp_path / "own")
+    one = device("--config", str(tmp_path / "own/service.toml"))
+    assert get(one, "device")["faults"] == [] and one.command("status").returncode == 0
+
+
 def test_what_the_configurations_maker_has_to_tell_stands_among_the_faults(device: Start, tmp_path: Path) -> None:
-    """As `duplex appliance provision` leaves it beside the service's configuration."""
-    (tmp_path / "service.toml").write_text('name = "Front door"\n')
-    notes = ['duplex.toml was not taken in: width = 7 (and 7 more)', 'The Wi-Fi network "home" is not used.']
-    (tmp_path / "service.notes").write_text("".join(f"{note}\n" for note in notes))
-    one = device("--config", str(tmp_path / "service.toml"))
+    run = tmp_path / "run"
+    configured(run / "duplex")
+    notes = NOTES
+    one = device("--config", "/run/duplex/service.toml", through=appliance(run))
     shown = get(one, "device")
     assert (shown["faults"], shown["problems"]) == (notes, [])
     assert call(one, "GET", "/healthz")[0] == 200
@@ -182,7 +207,7 @@ def test_what_the_configurations_maker_has_to_tell_stands_among_the_faults(devic
         page = chromium.live(one.url)
         page.click("#owner-toggle")
         page.wait("the sentences", "document.getElementById('device-problems').children.length === 2")
-    (tmp_path / "service.notes").unlink()
+    (run / "duplex/service.notes").unlink()
     assert get(one, "device")["faults"] == [] and one.command("status").returncode == 0
 
 

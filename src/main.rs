@@ -309,8 +309,8 @@ fn explain(flags: &Flags) -> Result<(Config, Vec<config::Setting>), config::Erro
 
 fn run(flags: &Flags) -> anyhow::Result<()> {
     let (config, settings) = explain(flags)?;
-    let notes = flags.config.as_ref().map(|path| path.with_extension(appliance::provision::NOTES));
     let places = appliance::Places::under(Path::new("/"));
+    let notes = appliance::origins::notes(&places, flags.config.as_deref());
     let settings = appliance::origins::named(&places, flags.config.as_deref(), settings);
     let start = duplex::Start { settings, log: log_to_stderr(&config)?, notes };
     let runtime =

@@ -58,6 +58,16 @@ pub struct Places {
 }
 
 impl Places {
+    /// The service's configuration, made of the appliance's own settings and the owner's.
+    pub fn service(&self) -> PathBuf {
+        self.run.join("service.toml")
+    }
+
+    /// What the owner has to know of it, a sentence a line, no secrets.
+    pub fn notes(&self) -> PathBuf {
+        self.run.join("service.notes")
+    }
+
     /// The places below `root`.
     pub fn under(root: &Path) -> Self {
         let at = |path: &str| root.join(path);

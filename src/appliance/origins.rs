@@ -1,16 +1,16 @@
 //! Names for the owner where a value of the service's configuration stands.
 //!
 //! In: the values with the file that provisioning made of the appliance's own settings and the owner's. Out: the same with what the
-//! owner knows and can change. Never: another value; anything of a configuration that is not the appliance's.
+//! owner knows and can change; the file with what he has to know. Never: another value; anything of a configuration that is not the appliance's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Places, files};
 use crate::config::Setting;
 
 /// Replaces that file's path as the origin; `config` is the configuration that the service was started with.
 pub fn named(places: &Places, config: Option<&Path>, settings: Vec<Setting>) -> Vec<Setting> {
-    let made = places.run.join("service.toml");
+    let made = places.service();
     if config != Some(&made) {
         return settings;
     }
@@ -29,6 +29,12 @@ pub fn named(places: &Places, config: Option<&Path>, settings: Vec<Setting>) -> 
     settings.into_iter().map(rename).collect()
 }
 
+/// The file with sentences for the owner; `None`: the service was started with a configuration of somebody's own, and whatever lies
+/// beside that is none of its business.
+pub fn notes(places: &Places, config: Option<&Path>) -> Option<PathBuf> {
+    (config == Some(&places.service())).then(|| places.notes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,7 +44,7 @@ mod tests {
     fn the_made_file_is_named_as_what_it_is_made_of() {
         let root = tempfile::tempdir().unwrap();
         let places = Places::under(root.path());
-        let made = places.run.join("service.toml");
+        let made = places.service();
         for path in [&made, &places.defaults] {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
         }
@@ -80,5 +86,13 @@ mod tests {
         // Elsewhere the file of that name is the owner's own.
         assert_eq!(named(&places, None, settings.clone()), settings);
         assert_eq!(named(&places, Some(Path::new("/etc/duplex/duplex.toml")), settings.clone()), settings);
+    }
+
+    #[test]
+    fn notes_are_read_beside_the_appliances_own_configuration_alone() {
+        let places = Places::under(Path::new("/"));
+        let of = |config: &str| notes(&places, Some(Path::new(config)));
+        assert_eq!(of("/run/duplex/service.toml"), Some(PathBuf::from("/run/duplex/service.notes")));
+        assert_eq!((of("/home/me/service.toml"), of("duplex.toml"), notes(&places, None)), (None, None, None));
     }
 }

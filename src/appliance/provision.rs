@@ -78,7 +78,7 @@ pub fn run(places: &Places) -> Result<(), Error> {
     print!("{text}");
     notes.extend(write_all(places, &settings, publishing)?);
     // Without a card nothing new is known of its file.
-    let told = places.run.join("service.toml").with_extension(NOTES);
+    let told = places.notes();
     if card || !told.exists() {
         let lines: String = notes.iter().map(|note| one_line(note) + "\n").collect();
         files::replace(&told, &lines, 0o644)?;
@@ -167,8 +167,6 @@ pub fn default_host(machine_id: &str) -> String {
 pub const FILE: &str = "duplex.toml";
 /// Is there while that file was not taken in.
 pub const NOT_TAKEN: &str = "not-taken-in";
-/// Ending of the file beside the service's configuration that has what the owner has to know, a sentence a line, no secrets.
-pub const NOTES: &str = "notes";
 /// Name of the Wi-Fi network that is to be used.
 pub const NETWORK: &str = "wifi-name";
 
@@ -314,7 +312,7 @@ fn write_all(places: &Places, settings: &Settings, publishing: toml::Table) -> R
         })
         .or_else(|_| service_file(places, &toml::Table::new()))
         .unwrap_or_else(|_| files::read(&places.defaults).unwrap_or_default());
-    files::replace(&places.run.join("service.toml"), &service, 0o644)?;
+    files::replace(&places.service(), &service, 0o644)?;
 
     let machine_id = files::read(&places.machine_id).unwrap_or_default();
     let host = settings.hostname.clone().unwrap_or_else(|| default_host(&machine_id));
