@@ -7,6 +7,7 @@ unverified; a setting of the device changed; a viewer left behind.
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import json
 import re
 import socket
@@ -20,7 +21,7 @@ from urllib.parse import urlsplit
 
 from bench_parts.cost import IDLE, QUICK_VIEWERS, SETTLE, VIEWERS
 from bench_parts.processes import cpu_of, say
-from bench_parts.receivers import Receivers, producers, together, watch
+from bench_parts.receivers import Receivers, own_address, producers, together, watch
 from bench_parts.table import Section
 
 
@@ -88,7 +89,8 @@ class Board:
         """The address of this machine by which the device reaches it."""
         with socket.socket(socket.getaddrinfo(self.host, self.port, type=socket.SOCK_DGRAM)[0][0], socket.SOCK_DGRAM) as way:
             way.connect((self.host, self.port))
-            return str(way.getsockname()[0])
+            address = str(way.getsockname()[0])
+        return own_address() if ipaddress.ip_address(address).is_loopback else address
 
 
 def load(board: Board, producer: str, viewers: int, seconds: float) -> dict[str, float]:

@@ -11,7 +11,7 @@ import subprocess
 from contextlib import ExitStack
 from typing import Any, Iterator
 
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from bench_parts.processes import end
 from device import TOP, wait_for
@@ -81,11 +81,22 @@ def together(report: Report, seconds: float) -> dict[str, float]:
     }
 
 
+def reach(signalling: str, **way: Any) -> ClientConnection:
+    """A connection to a signalling server. About one TLS connection in 500 of this client never sends its request: it is tried again."""
+    for last in (False, False, True):
+        try:
+            return connect(signalling, compression=None, max_size=None, open_timeout=5, **way)
+        except TimeoutError:
+            if last:
+                raise
+    raise AssertionError("unreachable")
+
+
 @contextlib.contextmanager
 def watch(receivers: Receivers, signalling: str, producer: str, **way: Any) -> Iterator[None]:
     """One more viewer of a producer, by the signalling protocol of gst-plugins-rs; it watches as long as the connection lasts. ``way``: trust and
     headers of the connection."""
-    with connect(signalling, compression=None, max_size=None, **way) as socket:
+    with reach(signalling, **way) as socket:
         socket.send(json.dumps({"type": "startSession", "peerId": producer}))
         while True:
             message = json.loads(socket.recv(timeout=20))
@@ -111,7 +122,7 @@ def watching(signalling: str, producer: str, viewers: int) -> Iterator[Receivers
 
 def producers(signalling: str, **way: Any) -> list[str]:
     """Peer ids of the producers that a viewer sees."""
-    with connect(signalling, **way) as socket:
+    with reach(signalling, **way) as socket:
         socket.send(json.dumps({"type": "list"}))
         for text in socket:
             message = json.loads(text)
