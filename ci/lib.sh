@@ -8,7 +8,7 @@ cd "$top"
 
 # Compiling needs these; the numbers behind "rust" and "node" are the oldest versions that do.
 build_packages=(ca-certificates gcc libc6-dev pkg-config cmake make
-  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev)
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev libssl-dev)
 rust_packages=(rustc-web cargo-web)
 node_packages=(nodejs npm)
 rust_oldest=1.92
@@ -21,7 +21,7 @@ run_packages=(gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-p
 
 # The tests need these as well.
 test_packages=(gstreamer1.0-tools chromium firefox-esr libnss3-tools openssl procps iproute2
-  python3 python3-venv ffmpeg libssl-dev pulseaudio pulseaudio-utils libasound2-plugins)
+  python3 python3-venv ffmpeg pulseaudio pulseaudio-utils libasound2-plugins)
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use duplex::bridge;
 use duplex::config::VideoCodec;
-use duplex::outbound::encoder::{Format, KeyFrames};
+use duplex::outbound::encoder::Format;
 use duplex::outbound::source;
 use duplex::pipeline::{Event, Pipeline};
 use gst::glib;
@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if encoded {
         let video = match uri.ends_with(":defaults") {
             true => default_encoder(&format)?,
-            false => format.video_encoder(KeyFrames::OnRequest)?,
+            false => format.video_encoder()?,
         };
         for (end, encoder) in ends.iter_mut().zip([video, format.audio_encoder()?]) {
             sending.inner().add(&encoder)?;

@@ -104,8 +104,8 @@ def test_doctor_is_content_and_names_what_is_missing(tmp_path: Path) -> None:
     ends = {0: "all is well", 1: "the service starts; 1 thing to look at"}
     told = lambda count: ends.get(count, f"the service starts; {count} things to look at")  # noqa: E731
     assert good.returncode == 0 and good.stdout.endswith(f"\n\n{told(others)}\n"), good.stdout + good.stderr
-    # What webrtcsink makes by itself: without it there is no codec, and nothing says why.
-    assert "element errorignore: there" in good.stdout
+    # What webrtcsrc makes by itself: without it no talker is heard, and little says why.
+    assert "element decodebin3: there" in good.stdout
     bad = duplex("doctor", *common, "--video", "camera:/dev/video99", "--sound", "speaker:hw:CARD=Nobody")
     text = bad.stdout
     assert "/dev/video99" in text and "Nobody" in text

@@ -286,7 +286,7 @@ mod tests {
             height: watching.then_some(360),
             delivered_kbits: watching.then_some(480),
             lost_percent: watching.then_some(2.5),
-            queue_ms: watching.then_some(12),
+            link_kbits: watching.then_some(2500),
             round_trip_ms: watching.then_some(3.25),
             capture_to_screen_ms: watching.then_some(86),
             join_ms: None,

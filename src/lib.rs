@@ -1,7 +1,7 @@
 //! Duplex: a two-way WebRTC audio and video appliance.
 //!
 //! ```text
-//! outbound   source -> mixer -> encoder -> webrtcsink ===========> browser (viewer)
+//! outbound   source -> mixer -> encoder -> sender ===============> browser (viewer)
 //! inbound    browser (talker) ===========> webrtcsrc -> speaker | recorder | overlay
 //!                                                           overlay --------^ (into the outbound mixer)
 //! they meet  signalling (who is here)      session and desk (who may watch or talk, until when)
@@ -240,6 +240,7 @@ pub async fn run(
     let ice = outbound_settings.ice.clone();
     let tap = outbound_settings.tap.clone();
     let (outbound, reports) = outbound::Outbound::start(outbound_settings, hub.clone(), slot.clone())?;
+    inbound::prepare();
     let playback = tokio::sync::watch::Sender::new(inbound::Playback::of(&in_force));
     let holding = outbound.clone();
     let capture: recording::Capture = Arc::new(move || Box::new(holding.hold(outbound::Purpose::Recording)));

@@ -1,5 +1,5 @@
-//! Checks session descriptions from the network before `webrtcsink` and `webrtcsrc` see them, which take a well-formed
-//! one for granted and would end the whole process over another (gst-plugin-webrtc 0.15.4, several `unwrap`s).
+//! Checks session descriptions from the network before `webrtcsrc` or the sender sees them: the one takes a well-formed
+//! description for granted and would end the whole process over another (gst-plugin-webrtc 0.15.4, several `unwrap`s).
 //!
 //! In: a peer's SDP, and the offer it answers. Out: the SDP without format parameters nobody here knows and without redundant
 //! packets, or the rule it breaks. Never: the SDP's text in a message.
@@ -60,7 +60,7 @@ pub fn answers(answer: &SDPMessageRef, offer: &SDPMessageRef) -> Result<(), &'st
         if !ours.formats().any(|offered| offered == first) {
             return Err("the answer has a payload type that was not offered");
         }
-        // What webrtcsink looks for next.
+        // What is sent must be what it expects.
         let payload = first.parse().map_err(|_| "the answer has a payload type that is no number")?;
         let caps = theirs.caps_from_media(payload).ok_or("the answer does not describe its payload type")?;
         let codec = caps.structure(0).and_then(|s| s.get::<&str>("encoding-name").ok()).unwrap_or_default();
@@ -73,7 +73,7 @@ pub fn answers(answer: &SDPMessageRef, offer: &SDPMessageRef) -> Result<(), &'st
 }
 
 /// The text with only those format parameters (`a=fmtp`) that browsers and stock clients send for the codecs here.
-/// webrtcsink takes each for a field of its caps and panics over values that it does not know (`profile`, `level`).
+/// gst-plugin-webrtc takes each for a field of its caps and panics over values that it does not know (`profile`, `level`).
 fn known_parameters(text: &str) -> String {
     let line = |line: &str| {
         let Some((payload, parameters)) = line.strip_prefix("a=fmtp:").and_then(|rest| rest.split_once(' ')) else {

@@ -1,4 +1,4 @@
-//! What both directions need of a WebRTC transport: its servers, its state, and quick, quiet checks.
+//! What a `webrtcbin` needs for its transport: servers, quick and quiet checks; and how it does.
 //!
 //! In: a `webrtcbin`. Out: [`Change`]s when it connects or fails. Never: a public server nobody configured.
 
@@ -8,25 +8,10 @@ use gst::prelude::*;
 /// What happens to sessions, each named by its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A session was made; media is wanted.
-    Joined {
-        /// Its id.
-        session: String,
-        /// Whose it is.
-        peer: String,
-    },
-    /// The picture is on its way into the session, from the next key frame on.
-    Linked(String),
     /// Its transport is up.
     Connected(String),
     /// Its transport failed for good.
     Failed(String),
-    /// The element let go of it by itself: its transport failed, be it before or after it was up.
-    Dropped(String),
-    /// Its peer cannot play what is sent.
-    Refused(String),
-    /// Its session is gone.
-    Left(String),
 }
 
 /// STUN and TURN servers as GStreamer takes them.
@@ -60,23 +45,6 @@ pub fn tune_ice(webrtcbin: &gst::Element) {
         agent.set_property("stun-pacing-timer", PACING.as_millis() as u32);
     }
 }
-
-/// Lets the transport fail when the other end answers no more, after half a minute. Viewers have signalling for that; a
-/// server has not.
-pub fn notice_silence(webrtcbin: &gst::Element) {
-    let Some(agent) = agent(webrtcbin) else { return };
-    if agent.find_property("keepalive-conncheck").is_some() {
-        // One every 25 s (libnice 0.1.21).
-        agent.set_property("keepalive-conncheck", true);
-    }
-    if agent.find_property("stun-max-retransmissions").is_some() {
-        agent.set_property("stun-max-retransmissions", ATTEMPTS);
-    }
-}
-
-/// Times that a check is sent until it counts as unanswered: at 500 ms, and twice as long after each, that is 9.5 s.
-/// libnice's 7 make it 40 s.
-const ATTEMPTS: u32 = 5;
 
 fn agent(webrtcbin: &gst::Element) -> Option<glib::Object> {
     let ice =

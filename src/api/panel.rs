@@ -46,9 +46,9 @@ pub struct SessionInfo {
     pub delivered_kbits: Option<u32>,
     /// Packets of the last second that were lost on the way, per cent.
     pub lost_percent: Option<f32>,
-    /// How much longer packets take than at the best of times, milliseconds: more when the link is full.
-    pub queue_ms: Option<u32>,
-    /// How long a packet to it and the answer take, milliseconds, by its receiver reports.
+    /// kbit/s that its link is estimated to carry; more than the best picture takes is not looked for.
+    pub link_kbits: Option<u32>,
+    /// How long a packet to it and the answer take, milliseconds, by its reports on packets.
     pub round_trip_ms: Option<f32>,
     /// From capture to its screen, milliseconds, as its browser measured it in the last half minute (Chromium; Firefox
     /// does not tell).

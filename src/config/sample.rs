@@ -38,7 +38,8 @@ const TAIL: &str = "
 #
 # None, unless written here: nothing is sent to strangers. For calls beyond the local network, one table
 # for each server, at the end of this file. TURN needs username and credential-file; the file holds the
-# credential on its first line and must not be open to everybody (chmod 600).
+# credential on its first line and must not be open to everybody (chmod 600). Browsers use them for both
+# directions; the device asks STUN for both, TURN for what a talker sends, and must be able to send UDP.
 #
 # [[ice-server]]
 # urls = \"turn:turn.example.org:3478?transport=udp\"

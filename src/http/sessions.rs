@@ -114,7 +114,7 @@ pub(super) fn connected(state: &AppState, principal: &str) -> Vec<SessionInfo> {
             height: size.map(|(_, height)| height),
             delivered_kbits: link.map(|link| whole(link.delivered)),
             lost_percent: link.map(|link| tenths(link.loss * 100.0)),
-            queue_ms: link.map(|link| whole(link.queue.as_secs_f64() * 1000.0)),
+            link_kbits: link.map(|link| whole(link.carries)),
             round_trip_ms: round_trip.map(|trip| tenths(trip.as_secs_f64() * 1000.0)),
             capture_to_screen_ms: capture_to_screen.map(|latency| whole(latency.as_secs_f64() * 1000.0)),
             join_ms: join.map(|join| u32::try_from(join.as_millis()).unwrap_or(u32::MAX)),

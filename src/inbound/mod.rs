@@ -76,6 +76,16 @@ pub enum Report {
     Recorded(bool),
 }
 
+/// GStreamer makes the process's DTLS key with the first element that needs it, which takes up to half a second: now, not when the first
+/// talker waits. Must be called within a Tokio runtime.
+pub fn prepare() {
+    tokio::task::spawn_blocking(|| {
+        if let Err(error) = crate::pipeline::make("dtlsdec") {
+            tracing::error!(%error, "no talker can be heard");
+        }
+    });
+}
+
 /// One talk; dropping it ends it.
 #[derive(Debug)]
 pub struct Talk {
@@ -199,8 +209,7 @@ async fn run(
                     last.note();
                     tell(Report::Connected(peer));
                 }
-                Change::Failed(_) | Change::Dropped(_) => break Err(Error::Input("the media connection failed".into())),
-                Change::Joined { .. } | Change::Linked(_) | Change::Refused(_) | Change::Left(_) => {}
+                Change::Failed(_) => break Err(Error::Input("the media connection failed".into())),
             },
             () = &mut deadline, if !connected => {
                 break Err(Error::Input(format!("no media came within {} s", settings.negotiation_timeout.as_secs())));

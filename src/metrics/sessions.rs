@@ -48,12 +48,12 @@ pub struct Standing {
 /// How a viewer's link did in the last second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LinkFigures {
-    /// kbit/s that arrived.
+    /// kbit/s that it is estimated to carry.
+    pub carries: f64,
+    /// kbit/s of media that arrived.
     pub delivered: f64,
     /// Share of packets that were lost, 0 to 1.
     pub loss: f64,
-    /// How much longer packets take than at the best of times.
-    pub queue: Duration,
 }
 
 impl Session {
@@ -78,9 +78,9 @@ pub struct Figures {
     pub age: Duration,
     /// From its beginning to its media connection; `None`: not connected yet.
     pub join: Option<Duration>,
-    /// RTP bytes sent, before encryption.
+    /// Bytes sent, of media and of what belongs to it.
     pub bytes: u64,
-    /// RTP packets sent.
+    /// Datagrams sent.
     pub packets: u64,
     /// Where it stands.
     pub standing: Standing,
@@ -232,16 +232,21 @@ impl Collector for Sessions {
             connected as i64,
         )?;
         let total = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        counter(&mut encoder, "sent_bytes", "RTP bytes sent to all viewers", total(&self.total.bytes))?;
-        counter(&mut encoder, "sent_packets", "RTP packets sent to all viewers", total(&self.total.packets))?;
+        counter(
+            &mut encoder,
+            "sent_bytes",
+            "Bytes sent to all viewers, of media and of what belongs to it",
+            total(&self.total.bytes),
+        )?;
+        counter(&mut encoder, "sent_packets", "Datagrams sent to all viewers", total(&self.total.packets))?;
         let of_session = "in the session of a slot; begins anew when the slot is taken again";
-        let help = format!("RTP bytes sent {of_session}");
+        let help = format!("Bytes sent {of_session}, of media and of what belongs to it");
         let mut family = encoder.encode_descriptor("session_sent_bytes", &help, None, MetricType::Counter)?;
         for figures in &list {
             let labels = [("slot", figures.slot.to_string())];
             ConstCounter::new(figures.bytes).encode(family.encode_family(&labels)?)?;
         }
-        let help = format!("RTP packets sent {of_session}");
+        let help = format!("Datagrams sent {of_session}");
         let mut family = encoder.encode_descriptor("session_sent_packets", &help, None, MetricType::Counter)?;
         for figures in &list {
             let labels = [("slot", figures.slot.to_string())];
@@ -267,9 +272,9 @@ impl Collector for Sessions {
         gauges("session_delivered_bits_per_second", delivered, None, |figures| {
             Some(figures.standing.link?.delivered * 1000.0)
         })?;
-        let queue = "How much longer packets to a slot's viewer take than at the best of times";
-        gauges("session_queue", queue, Some(&seconds), |figures| Some(figures.standing.link?.queue.as_secs_f64()))?;
-        let round_trip = "Time that a packet to a slot's viewer and the answer take, by the viewer's receiver reports";
+        let carries = "Bits a second that the link to a slot's viewer is estimated to carry; more than the best picture takes is not looked for";
+        gauges("session_link_bits_per_second", carries, None, |figures| Some(figures.standing.link?.carries * 1000.0))?;
+        let round_trip = "Time that a packet to a slot's viewer and the answer take, by its reports on packets";
         gauges("session_round_trip", round_trip, Some(&seconds), |figures| {
             Some(figures.standing.round_trip?.as_secs_f64())
         })?;

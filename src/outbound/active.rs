@@ -1,7 +1,7 @@
-//! Capture, mixing and encoding: there only while somebody watches, or so that the device can register.
+//! Capture, mixing and encoding: there only while somebody wants it.
 //!
-//! In: the configuration's part, the sending pipeline's inlets, announcements. Out: encoded buffers there, faults of
-//! sources. Never: outlives its value; opens a device for priming.
+//! In: the configuration's part, the sender's inlet, announcements. Out: encoded media there, faults of
+//! sources. Never: outlives its value.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,16 +12,15 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::count;
-use super::encoder::KeyFrames;
 use super::feed::{self, Fault, Inlets};
 use super::mixer::{Announcement, Mixer};
 use super::seats::Seats;
+use super::sender::{Inlet, Packetiser};
 use super::sending::Sending;
 use super::snapshot::Wish;
 use super::source::{self, End, Source, Wanted};
 use super::{Settings, Sound};
 use crate::bridge;
-use crate::config::VideoSource;
 use crate::picture_slot::PictureSlot;
 use crate::pipeline::{Error, Event};
 use crate::recording::packet::Lane;
@@ -42,8 +41,6 @@ pub struct Active {
     pub mixer: Mixer,
     /// What goes wrong with sources.
     pub faults: mpsc::UnboundedReceiver<Fault>,
-    /// Only there so that the device registers: no source is open.
-    pub priming: bool,
     /// When it may stop; `None` while it is needed.
     pub idle_at: Option<Instant>,
     feeds: Vec<(Wanted, JoinHandle<()>)>,
@@ -53,8 +50,6 @@ pub struct Active {
     next_announcement: u64,
     began: Instant,
     seats: Seats,
-    /// What makes the device register, while priming.
-    tapped: Option<gst_app::AppSrc>,
     /// A recording listens to the top rung.
     listened: bool,
 }
@@ -67,36 +62,28 @@ struct Announced {
 }
 
 impl Active {
-    /// Builds mixer and sources and plays them.
+    /// Builds mixer and sources and plays them. A recording needs the top rung, also when nobody stands on it.
     ///
-    /// For priming a test picture and silence do: webrtcsink registers once it has seen media in its final caps. A
-    /// recording needs the top rung, also when nobody stands on it.
+    /// # Errors
+    /// An element is missing or does not start.
     pub async fn start(
         settings: &Settings,
         slot: &PictureSlot,
         sending: &Sending,
-        priming: bool,
         recording: bool,
     ) -> Result<Self, Error> {
         let (tell_fault, faults) = mpsc::unbounded_channel();
-        // webrtcsink looks at the stream only from its second frame on, and H.264 means nothing to it without a key frame.
-        let key_frames = if priming { KeyFrames::Often } else { KeyFrames::OnRequest };
-        let mut mixer = Mixer::new(&settings.rungs, key_frames, &settings.overlay, slot)?;
-        count::mixer(&mut mixer, &settings.metrics, priming);
-        bridge::join(&mixer.audio_out, &[&sending.sink.audio], |_| {});
+        let mut mixer = Mixer::new(&settings.rungs, &settings.overlay, slot)?;
+        count::mixer(&mut mixer, &settings.metrics);
+        send_sound(&mixer.audio_out, sending.sender.inlet().clone());
+        listen(&settings.tap, Lane::Sound, &mixer.audio_out);
         let seats = sending.seats.clone();
-        let tapped = priming.then(|| sending.sink.video.clone());
-        tapped.iter().for_each(|inlet| seats.tap(inlet));
-        if !priming {
-            listen(&settings.tap, Lane::Sound, &mixer.audio_out);
-        }
-        let mut wanted = sending.rungs_wanted();
+        let mut wanted = seats.wanted();
         wanted.iter_mut().take(1).for_each(|top| *top |= recording);
         let inlets = Inlets { picture: mixer.picture.clone(), sound: mixer.sound.clone() };
         let mut active = Self {
             mixer,
             faults,
-            priming,
             idle_at: None,
             feeds: Vec::new(),
             inlets,
@@ -105,7 +92,6 @@ impl Active {
             next_announcement: 0,
             began: Instant::now(),
             seats,
-            tapped,
             listened: false,
         };
         match active.encode(&wanted, &settings.tap) {
@@ -113,9 +99,7 @@ impl Active {
             Err(error) => tracing::error!(%error, "a rung cannot be encoded"),
             Ok(()) => {}
         }
-        let played = active.mixer.pipeline.play().await;
-        // From here on its end takes the tap out again.
-        played?;
+        active.mixer.pipeline.play().await?;
         active.feed(settings);
         Ok(active)
     }
@@ -123,8 +107,7 @@ impl Active {
     /// Feeds the mixer from what the settings want. A source that stays is left alone; another one ends, and is not waited
     /// for: if its successor needs the same device, it tries again.
     pub fn feed(&mut self, settings: &Settings) {
-        let test = [Wanted::Video(VideoSource::Test)];
-        let wanted: &[Wanted] = if self.priming { &test } else { &settings.wanted };
+        let wanted = &settings.wanted;
         self.feeds.retain(|(source, task)| {
             let stays = wanted.contains(source);
             if !stays {
@@ -148,7 +131,7 @@ impl Active {
     pub fn encode(&mut self, wanted: &[bool], tap: &Tap) -> Result<(), Error> {
         // One rung that fails keeps neither the others nor a recording from what they get.
         let encoded = self.mixer.encode(wanted, &self.seats);
-        if let Some(outlet) = self.mixer.top().filter(|_| !self.priming && !self.listened) {
+        if let Some(outlet) = self.mixer.top().filter(|_| !self.listened) {
             listen(tap, Lane::Picture, outlet);
             self.listened = true;
         }
@@ -228,10 +211,19 @@ impl Drop for Active {
     fn drop(&mut self) {
         // The mixer stops in its own time, and must not feed what a next one feeds.
         self.mixer.part();
-        self.tapped.iter().for_each(|inlet| self.seats.untap(inlet));
         self.feeds.iter().for_each(|(_, task)| task.abort());
         self.announcements.values().for_each(|announced| announced.task.abort());
     }
+}
+
+/// Sends what the sound's encoder gives to all viewers.
+fn send_sound(outlet: &gst_app::AppSink, inlet: Inlet) {
+    let mut packetiser = Packetiser::sound();
+    bridge::join(outlet, &[], move |sample| {
+        if let Some(frame) = bridge::on_common_time(sample).and_then(|buffer| packetiser.cut(&buffer)) {
+            inlet.sound(frame);
+        }
+    });
 }
 
 fn listen(tap: &Tap, lane: Lane, outlet: &gst_app::AppSink) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::prelude::*;
 
-use super::encoder::{Format, KeyFrameRation, KeyFrames, ration_key_frames};
+use super::encoder::{Format, KeyFrameRation, ration_key_frames};
 use crate::bridge;
 use crate::pipeline::{Error, make};
 
@@ -45,10 +45,9 @@ impl Branch {
         tee: &gst::Element,
         format: &Format,
         scaled: bool,
-        key_frames: KeyFrames,
         ration: Arc<Mutex<KeyFrameRation>>,
     ) -> Result<Self, Error> {
-        let encoder = format.video_encoder(key_frames)?;
+        let encoder = format.video_encoder()?;
         ration_key_frames(&encoder, ration);
         let outlet = bridge::outlet(&encoder_caps(&format.encoded_video()), false)?;
         // A sink that waits for its first picture would take a playing pipeline back to paused.

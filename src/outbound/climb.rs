@@ -3,10 +3,11 @@
 //! In: readings of its link, what each rung needs, what others need there, its own choice, the time. Out: moves, and what
 //! the viewer wants of its rung. Never: a clock of its own; media; a bit rate that costs another viewer.
 //!
-//! When the link is full, down at once: to a lower bit rate of the same rung, if little is missing and nobody else on the rung
-//! needs more; to a smaller rung otherwise, where what was lost is soon made up for. Up by trial, one step at a time, a rung
-//! first with the least that it can do with: what a link would carry shows only when it is asked to. A trial that fails ends
-//! quickly, and the next one waits twice as long.
+//! What a link carries is an estimate, and a low one where it is full: what arrives all the same, it carries. When it carries less than is
+//! sent, down: to a lower bit rate of the same rung, if nobody else on the rung needs more; to a smaller rung otherwise. An estimate is only as
+//! good as what was sent to make it: pictures that need little say nothing of a link that carries them. Up in steps, first of the bit rate, then
+//! of the rungs, some time after it fled: a short look for more finds too much on many links, so that each step up is a trial. Who flees
+//! from what it took waits twice as long the next time.
 
 use std::time::{Duration, Instant};
 
@@ -31,71 +32,69 @@ pub struct Climb {
     rung: usize,
     /// kbit/s that its link is taken to carry, sound included; `None`: whatever its rung needs.
     carries: Option<f64>,
-    /// kbit/s at which its link was full last: no more is tried without a wait.
-    limit: Option<f64>,
+    /// Since when it is full; `None`: it is not.
+    full: Option<Instant>,
     /// When it came to that rung, or to another bit rate there.
     since: Instant,
     /// When it came to that rung.
     moved: Instant,
-    /// When its bit rate was last lowered instead.
-    eased: Option<Instant>,
     /// When a key frame was last asked for on its behalf.
     asked: Instant,
-    /// What is tried.
-    trial: Option<Trial>,
-    /// How long it stays before the next trial.
+    /// How long it stays with what it fled to, and on each rung, before it takes more.
     wait: Duration,
-    /// How long it had waited for the trial by which it came here; `None`: it did not come by one.
-    earned: Option<Duration>,
-    /// Loss that stays however little is sent: the link's own, not a sign of too much.
-    ambient: f64,
-    /// Loss that made it go down last; 0: looked into.
-    fled: f64,
+    /// When it last fled from a full link.
+    fled: Option<Instant>,
+    /// Whether it has taken more since.
+    raised: bool,
+    /// When it last came down, to another rung or a lower bit rate.
+    came_down: Option<Instant>,
+    /// kbit/s that the link carried when it fled, and when its estimate begins anew from there.
+    carried: Option<(f64, Instant)>,
+    /// When the estimate was last doubted.
+    doubted: Option<Instant>,
+    /// When more was last looked for.
+    sought: Instant,
 }
 
-/// What is tried, and where it goes back to when the link does not carry it.
-#[derive(Debug, Clone, Copy)]
-enum Trial {
-    /// The rung above this one.
-    Rung(usize),
-    /// More than so many kbit/s.
-    Rate(f64),
+/// How the estimate of what a link carries begins anew.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Anew {
+    /// From so many kbit/s.
+    pub from: f64,
+    /// Whether more is looked for at once.
+    pub seeks: bool,
 }
 
-/// After a move down the queue that was there runs empty first.
-const SETTLE: Duration = Duration::from_millis(1500);
-/// So long after a move down its key frame is repeated when packets are lost, and so often.
+/// Of what a link is estimated to carry so much is used: pictures' sizes swing, and what is lost is sent again.
+const USED: f64 = 0.9;
+/// A link is full when it carries less than this share of what is sent to it.
+const FULL: f64 = 0.95;
+/// What is sent swings by so much from second to second.
+const SWING: f64 = 1.2;
+/// An estimate dips now and then, when the receiver's or our own processor is late; a link that is full for so long is.
+const DIP: Duration = Duration::from_millis(750);
+/// An estimate that says full though everything arrives in time is doubted once in so long.
+const DOUBTED: Duration = Duration::from_secs(10);
+/// Who fled is looked at again after this: until then the reports are of what was sent before.
+const SETTLES: Duration = Duration::from_secs(1);
+/// Congestion control looks for more only after it stood still for a quarter of a minute. Who wants more of its link has it begin anew, which
+/// makes it look at once, so often; WebRTC's own is as often when what it found is not used in full.
+const SEEK: Duration = Duration::from_secs(5);
+/// What is wanted less by less than this is no change.
+const EASED: f64 = 0.97;
+/// The rung above must be carried with so much to spare, at its lowest bit rate.
+const SPARE: f64 = 1.1;
+/// A higher bit rate is taken when it is so much more, and so long after the last change; at once by so much at most.
+const RAISE: (f64, Duration) = (1.05, Duration::from_secs(1));
+const STEP: f64 = 1.25;
+/// Shortest and longest time between fleeing and taking more, and between two rungs.
+const WAIT: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(120));
+/// Who flees sooner from what it took has taken it too early.
+const LASTING: Duration = Duration::from_secs(60);
+/// So long after it fled from loss a key frame is sent again while packets are lost, and so often: more often than the share of lost packets is
+/// reckoned over, so that the last one arrives whole.
 const REPAIR: Duration = Duration::from_millis(3000);
 const AGAIN: Duration = Duration::from_millis(600);
-/// A trial of a rung has passed after so long.
-const PASSED: Duration = Duration::from_secs(4);
-/// One of a bit rate, which begins without a key frame.
-const PASSED_RATE: Duration = Duration::from_secs(3);
-/// Who flees sooner from where a trial brought it has climbed too early: the next trial waits twice as long.
-const LASTING: Duration = Duration::from_secs(60);
-/// How much more is tried at a time: of a link that was full lately, and of one that now carries more than it did then.
-const RAISE: (f64, f64) = (1.3, 2.0);
-/// Shortest and longest time between a move and the next trial.
-const WAIT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(120));
-/// A link that is full: packets wait so long, or so many are lost.
-const FULL: (Duration, f64) = (Duration::from_millis(150), 0.10);
-/// The same for a trial: its first second, in which the key frame passes, and what follows.
-const FULL_AT_FIRST: (Duration, f64) = (Duration::from_millis(300), 0.15);
-const FULL_ON_TRIAL: (Duration, f64) = (Duration::from_millis(80), 0.05);
-const AT_FIRST: Duration = Duration::from_millis(1200);
-/// A reading of less than this says nothing yet.
-const SPAN: Duration = Duration::from_millis(400);
-/// More loss than this is never taken for the link's own.
-const MOST_AMBIENT: f64 = 0.3;
-/// What a rung needs must be within this share of what the link was seen to carry.
-const ROOM: f64 = 0.9;
-/// A link that carries at least this share of what is sent is given a lower bit rate: less would lose too much until the
-/// encoder has followed and what was lost is sent again.
-const MILD: f64 = 0.75;
-/// The lower bit rate, as a share of what the link was seen to carry: what was lost is sent again as well.
-const EASE: f64 = 0.8;
-/// Who is still full so soon after a move, or a lower bit rate, moves.
-const CALM: Duration = Duration::from_secs(5);
 
 impl Climb {
     /// A new viewer, on the top rung.
@@ -105,16 +104,17 @@ impl Climb {
             choice: Quality::Auto,
             rung: 0,
             carries: None,
-            limit: None,
+            full: None,
             since: now,
             moved: now,
-            eased: None,
             asked: now,
-            trial: None,
             wait: WAIT.0,
-            earned: None,
-            ambient: 0.0,
-            fled: 0.0,
+            fled: None,
+            raised: false,
+            came_down: None,
+            carried: None,
+            doubted: None,
+            sought: now,
         }
     }
 
@@ -134,111 +134,86 @@ impl Climb {
         self.carries.map_or(most, |carries| carries.clamp(least, most))
     }
 
-    /// What it will want after a look at this reading, as far as others on its rung must know.
+    /// What it will want after a look at this reading, as far as others on its rung must know: of a rung that it will leave
+    /// nothing.
     pub fn will_want(&self, reading: Option<Reading>) -> f64 {
-        let full =
-            reading.filter(|reading| self.chosen().is_none() && reading.span >= SPAN && self.is_full(reading, FULL));
-        // Of a link that narrows much it moves away.
-        let eased =
-            |reading: Reading| if reading.delivered < self.wants() * MILD { 0.0 } else { reading.delivered * EASE };
-        full.map_or(self.wants(), |reading| self.wants().min(eased(reading)))
+        let full = reading.filter(|reading| self.chosen().is_none() && self.is_full(reading, self.wants()));
+        let eased = |carries: f64| if carries * USED < self.needs[self.rung].least { 0.0 } else { carries * USED };
+        full.map_or(self.wants(), |reading| self.wants().min(eased(reading.carries_at_least())))
     }
 
     /// The viewer chooses. Returns the rung to move to, if it is another one.
     pub fn choose(&mut self, choice: Quality, now: Instant) -> Option<usize> {
         self.choice = choice;
-        self.trial = None;
-        (self.carries, self.limit, self.earned) = (None, None, None);
-        self.wait = WAIT.0;
+        (self.carries, self.full, self.wait, self.raised) = (None, None, WAIT.0, false);
+        (self.fled, self.came_down, self.carried, self.doubted) = (None, None, None, None);
         self.go(self.chosen()?, now)
     }
 
     /// Looks at the link. `held`: kbit/s below which others keep each rung, 0 where nobody else stands. Returns the rung to
     /// move to, if it is another one; what it [wants](Self::wants) of its rung may be another bit rate either way.
     pub fn look(&mut self, reading: Option<Reading>, held: &[f64], now: Instant) -> Option<usize> {
-        let reading = reading.filter(|reading| self.chosen().is_none() && reading.span >= SPAN)?;
-        let stayed = now.duration_since(self.since);
-        match self.trial {
-            Some(trial) => self.try_on(trial, &reading, held, now),
-            None if stayed < SETTLE && (self.rung > 0 || self.carries.is_some()) => None,
-            None => {
-                self.learn(&reading);
-                if self.is_full(&reading, FULL) {
-                    return self.flee(&reading, held, now);
-                }
-                let rises = stayed >= self.wait && !self.is_full(&reading, FULL_ON_TRIAL);
-                if rises { self.rise(held, now) } else { None }
+        let reading = reading.filter(|_| self.chosen().is_none())?;
+        if self.settles(now) {
+            return None;
+        }
+        if self.raised && now.duration_since(self.since) >= LASTING {
+            (self.wait, self.raised) = (WAIT.0, false);
+        }
+        if self.is_full(&reading, self.wants().max(held[self.rung])) {
+            let since = *self.full.get_or_insert(now);
+            let dips = !reading.is_lossy() && now.duration_since(since) < DIP;
+            if dips {
+                return None;
             }
+            let carries = reading.carries_at_least();
+            let all_arrives = !reading.is_lossy() && reading.delivered >= reading.sent * FULL;
+            if all_arrives && self.doubted.is_none_or(|at| now.duration_since(at) >= DOUBTED) {
+                // One late report makes it fall for seconds. It begins anew at once, and is believed if it falls again.
+                (self.full, self.doubted, self.carried) = (None, Some(now), Some((carries, now)));
+                return None;
+            }
+            return self.flee(carries, held, now);
         }
+        self.full = None;
+        self.rise(reading.carries * USED, held, now)
     }
 
-    /// Goes back from what is tried when the link is full, and stays when it was not for long enough.
-    fn try_on(&mut self, trial: Trial, reading: &Reading, held: &[f64], now: Instant) -> Option<usize> {
-        let stayed = now.duration_since(self.since);
-        let (limit, passed) = match trial {
-            Trial::Rung(..) if stayed < AT_FIRST => (FULL_AT_FIRST, PASSED),
-            Trial::Rung(..) => (FULL_ON_TRIAL, PASSED),
-            Trial::Rate(_) => (FULL_ON_TRIAL, PASSED_RATE),
-        };
-        if self.is_full(reading, limit) {
-            self.wait = (self.wait * 2).min(WAIT.1);
-            self.trial = None;
-            self.limit = Some(reading.delivered.min(self.gets(held)));
-            self.since = now;
-            return match trial {
-                Trial::Rung(from) => {
-                    self.carries = None;
-                    self.go(from, now)
-                }
-                Trial::Rate(before) => {
-                    self.carries = Some(before);
-                    None
-                }
-            };
-        }
-        if stayed < passed {
+    /// Whether the estimate should begin anew, and how: of a link that was full it is far below what that carries, and where more is wanted of
+    /// a link it must be looked for.
+    pub fn anew(&mut self, reading: Option<Reading>, now: Instant) -> Option<Anew> {
+        let reading = reading.filter(|_| self.chosen().is_none() && !self.settles(now))?;
+        if reading.carries_at_least() <= 0.0 {
+            // Nothing is reported at the moment.
             return None;
         }
-        self.trial = None;
-        if matches!(trial, Trial::Rung(_)) {
-            self.earned = Some(self.wait);
+        let least = self.needs[self.rung].least;
+        if let Some((from, _)) = self.carried.take() {
+            // Where nothing at all was carried nothing is known of what is there now.
+            return Some(Anew { from: from.max(least), seeks: from <= 0.0 });
         }
-        // So much was sent, be it for others.
-        let carried = self.gets(held);
-        if self.limit.is_none_or(|limit| limit <= carried) {
-            (self.wait, self.limit) = (WAIT.0, None);
-        }
-        self.carries = self.carries.map(|_| carried).filter(|carried| *carried < self.needs[self.rung].most);
-        // More of the same needs no rest.
-        let known = self.limit.is_none_or(|limit| carried * RAISE.0 <= limit);
-        if self.carries.is_some() && known { self.rise(held, now) } else { None }
-    }
-
-    /// kbit/s that are sent to it.
-    fn gets(&self, held: &[f64]) -> f64 {
-        self.wants().max(held[self.rung])
-    }
-
-    /// Tries more: first of the rung it stands on, then the rung above.
-    fn rise(&mut self, held: &[f64], now: Instant) -> Option<usize> {
-        if let Some(before) = self.carries {
-            self.trial = Some(Trial::Rate(before));
-            let raise = if self.limit.is_some() { RAISE.0 } else { RAISE.1 };
-            self.carries = Some(before.max(held[self.rung]) * raise);
-            self.since = now;
+        let wants_more = (self.rung > 0 || self.carries.is_some()) && !self.rests(now);
+        if !wants_more || self.full.is_some() || reading.is_lossy() || now.duration_since(self.sought) < SEEK {
             return None;
         }
-        let above = self.rung.checked_sub(1)?;
-        self.trial = Some(Trial::Rung(self.rung));
-        self.carries = Some(self.needs[above].least);
-        self.go(above, now)
+        self.sought = now;
+        Some(Anew { from: reading.carries_at_least().max(least), seeks: true })
     }
 
-    /// Whether the key frame with which it came down should be sent again: the link was full, and packets were lost since.
-    /// Not every receiver asks for itself.
+    /// Whether the reports are still of what was sent before it fled.
+    fn settles(&self, now: Instant) -> bool {
+        self.carried.is_some_and(|(_, due)| now < due)
+    }
+
+    /// Whether it stays with what it fled to.
+    fn rests(&self, now: Instant) -> bool {
+        self.fled.is_some_and(|fled| now.duration_since(fled) < self.wait)
+    }
+
+    /// Whether a key frame should be sent again: the link was full, and packets are lost since. Not every receiver asks for itself.
     pub fn needs_key_frame(&mut self, reading: Option<Reading>, now: Instant) -> bool {
         let lost = reading.is_some_and(|reading| reading.loss > 0.0);
-        let came_down = self.rung > 0 && self.trial.is_none() && now.duration_since(self.moved) < REPAIR;
+        let came_down = !self.raised && self.came_down.is_some_and(|at| now.duration_since(at) < REPAIR);
         let again = lost && came_down && now.duration_since(self.asked) >= AGAIN;
         if again {
             self.asked = now;
@@ -256,51 +231,70 @@ impl Climb {
         }
     }
 
-    fn is_full(&self, reading: &Reading, (queue, loss): (Duration, f64)) -> bool {
-        reading.queue > queue || reading.loss > self.ambient + loss
+    /// Whether the link is full to which so many kbit/s are to be sent. Where pictures need little an estimate falls to a share of that little at the
+    /// first delay, whatever the link carries: then only what is lost tells.
+    fn is_full(&self, reading: &Reading, gets: f64) -> bool {
+        if reading.sent < self.needs[self.rung].least {
+            return reading.is_lossy() || reading.delivered < reading.sent * FULL && reading.carries < reading.sent;
+        }
+        reading.carries < gets.min(reading.sent * SWING) * FULL
     }
 
-    /// Down to a lower bit rate, or to the best smaller rung that the link was seen to carry.
-    fn flee(&mut self, reading: &Reading, held: &[f64], now: Instant) -> Option<usize> {
+    /// Down to a lower bit rate, or to the best smaller rung that the link carries.
+    fn flee(&mut self, carried: f64, held: &[f64], now: Instant) -> Option<usize> {
+        let (rung, wanted) = (self.rung, self.wants());
+        let moved = self.descend(carried * USED, held, now);
+        // Where nothing less is to be had, nothing changes for the reports either.
+        if self.rung != rung || self.wants() < wanted * EASED {
+            (self.came_down, self.carried) = (Some(now), Some((carried, now + SETTLES)));
+        }
+        moved
+    }
+
+    fn descend(&mut self, carries: f64, held: &[f64], now: Instant) -> Option<usize> {
         let bottom = self.needs.len() - 1;
-        let gets = self.gets(held);
-        self.limit = Some(reading.delivered.min(gets)).filter(|limit| *limit > 0.0);
-        self.fled = reading.loss;
-        self.since = now;
-        if self.eases(reading, gets, held, now) {
-            // What it gets now is too much, whatever arrived.
-            self.carries = Some(reading.delivered.min(gets) * EASE);
-            self.eased = Some(now);
+        self.full = None;
+        if self.raised {
+            self.wait = (self.wait * 2).min(WAIT.1);
+        }
+        (self.since, self.fled, self.raised) = (now, Some(now), false);
+        if self.rung == bottom || carries >= self.needs[self.rung].least.max(held[self.rung]) {
+            self.carries = Some(carries);
             return None;
         }
-        if let Some(waited) = self.earned.take().filter(|_| now.duration_since(self.moved) < LASTING) {
-            self.wait = (waited * 2).min(WAIT.1);
-        }
-        self.carries = None;
-        let carried = |rung: &usize| self.needs[*rung].most <= reading.delivered * ROOM;
-        let target = (self.rung + 1..=bottom).find(carried).unwrap_or(bottom);
+        let target = (self.rung + 1..=bottom).find(|rung| self.needs[*rung].least <= carries).unwrap_or(bottom);
+        // With little at first: what waits in the queue must go before its key frame can arrive whole.
+        self.take(carries.min(self.needs[target].least * SPARE), target);
         self.go(target, now)
     }
 
-    /// Whether a lower bit rate will do.
-    fn eases(&self, reading: &Reading, gets: f64, held: &[f64], now: Instant) -> bool {
-        let bottom = self.rung + 1 == self.needs.len();
-        let calm = |since: Instant| now.duration_since(since) >= CALM;
-        let could = self.needs[self.rung].least.max(held[self.rung]);
-        let mild = reading.delivered >= gets * MILD && reading.delivered * ROOM >= could;
-        if bottom { reading.delivered > 0.0 } else { mild && calm(self.moved) && self.eased.is_none_or(calm) }
+    /// Takes more: first of the rung it stands on, then the rung above.
+    fn rise(&mut self, carries: f64, held: &[f64], now: Instant) -> Option<usize> {
+        if self.rests(now) {
+            return None;
+        }
+        if self.carries.is_some() {
+            let carries = carries.min(self.wants() * STEP);
+            let more = carries > self.wants() * RAISE.0 || carries >= self.needs[self.rung].most;
+            if more && now.duration_since(self.since) >= RAISE.1 {
+                self.take(carries, self.rung);
+                (self.since, self.raised) = (now, true);
+            }
+            return None;
+        }
+        let above = self.rung.checked_sub(1)?;
+        let enough = self.needs[above].least.max(held[above]) * SPARE;
+        if carries < enough || now.duration_since(self.moved) < self.wait {
+            return None;
+        }
+        self.raised = true;
+        self.take(carries.min(enough), above);
+        self.go(above, now)
     }
 
-    /// Loss that is still there after going down comes from elsewhere: it is no reason to stay down.
-    fn learn(&mut self, reading: &Reading) {
-        if self.fled > 0.0 {
-            if reading.loss > self.fled / 2.0 && reading.queue < FULL_ON_TRIAL.0 {
-                self.ambient = self.ambient.max(reading.loss).min(MOST_AMBIENT);
-            }
-            self.fled = 0.0;
-        } else if self.rung == 0 && reading.loss < self.ambient / 2.0 {
-            self.ambient = reading.loss;
-        }
+    /// So much of a rung, or the whole of it.
+    fn take(&mut self, carries: f64, rung: usize) {
+        self.carries = Some(carries).filter(|carries| *carries < self.needs[rung].most);
     }
 
     fn go(&mut self, rung: usize, now: Instant) -> Option<usize> {
@@ -308,9 +302,7 @@ impl Climb {
             return None;
         }
         self.rung = rung;
-        self.since = now;
-        self.moved = now;
-        self.asked = now;
+        (self.since, self.moved, self.asked) = (now, now, now);
         Some(rung)
     }
 }

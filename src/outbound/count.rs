@@ -3,19 +3,13 @@
 //! In: pads, the counters. Out: counters that grow, by one atomic step for each buffer. Never: changes, holds or reads
 //! a buffer's data; outlives its pad.
 
-use std::sync::Arc;
-
 use gst::prelude::*;
 
 use super::mixer::Mixer;
-use crate::metrics::{Kind, Metrics, Session};
+use crate::metrics::{Kind, Metrics};
 
-/// Counts what goes into a mixer and the sound it gives; what its rungs give once they are built. What only primes the
-/// pipeline is no picture of anything.
-pub fn mixer(mixer: &mut Mixer, metrics: &Metrics, priming: bool) {
-    if priming {
-        return;
-    }
+/// Counts what goes into a mixer and the sound it gives; what its rungs give once they are built.
+pub fn mixer(mixer: &mut Mixer, metrics: &Metrics) {
     mixer.counted = Some(metrics.clone());
     for (inlet, kind) in [(&mixer.picture, Kind::Picture), (&mixer.sound, Kind::Sound)] {
         let captured = metrics.captured(kind);
@@ -41,11 +35,6 @@ pub fn encoded(outlet: &gst_app::AppSink, kind: Kind, rung: usize, metrics: &Met
             }
         });
     }
-}
-
-/// Counts the packets that go into a viewer's session.
-pub fn packets(pad: &gst::Pad, session: Arc<Session>) {
-    each(pad, move |packet| session.sent(packet.size()));
 }
 
 fn each(pad: &gst::Pad, count: impl Fn(&gst::BufferRef) + Send + Sync + 'static) {

@@ -43,23 +43,8 @@ fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, usize::from).min(4) as u32
 }
 
-/// When the encoder makes key frames without being asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyFrames {
-    /// Practically never: they come when somebody asks for one.
-    OnRequest,
-    /// Every tenth frame, for a stream that is looked at but not sent.
-    Often,
-}
-
-impl KeyFrames {
-    fn longest_distance(self) -> u32 {
-        match self {
-            Self::OnRequest => 2000,
-            Self::Often => 10,
-        }
-    }
-}
+/// Most pictures from one key frame to the next: practically never, they come when somebody asks for one.
+const KEY_FRAMES: u32 = 2000;
 
 impl Format {
     /// What a configuration asks for.
@@ -125,7 +110,7 @@ impl Format {
     /// The encoder of the picture.
     ///
     /// VP8: `deadline=1 cpu-used=-16` is libvpx's real-time mode at its fastest, as webrtcsink sets it.
-    pub fn video_encoder(&self, key_frames: KeyFrames) -> Result<gst::Element, Error> {
+    pub fn video_encoder(&self) -> Result<gst::Element, Error> {
         let encoder = match self.codec {
             VideoCodec::Vp8 => {
                 let encoder = make("vp8enc")?;
@@ -142,7 +127,7 @@ impl Format {
                 encoder.set_property("lag-in-frames", 0i32);
                 encoder.set_property("static-threshold", 100i32);
                 encoder.set_property_from_str("error-resilient", "default");
-                encoder.set_property("keyframe-max-dist", key_frames.longest_distance() as i32);
+                encoder.set_property("keyframe-max-dist", KEY_FRAMES as i32);
                 encoder
             }
             VideoCodec::H264 => {
@@ -151,7 +136,7 @@ impl Format {
                 encoder.set_property_from_str("speed-preset", "ultrafast");
                 encoder.set_property("threads", cores());
                 encoder.set_property("bframes", 0u32);
-                encoder.set_property("key-int-max", key_frames.longest_distance());
+                encoder.set_property("key-int-max", KEY_FRAMES);
                 encoder.set_property("byte-stream", true);
                 encoder
             }

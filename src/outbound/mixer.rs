@@ -16,7 +16,7 @@ use gst::prelude::*;
 
 use super::branch::Branch;
 use super::count;
-use super::encoder::{Format, KeyFrames, RATE};
+use super::encoder::{Format, RATE};
 use super::seats::Seats;
 use crate::bridge;
 use crate::config::{Corner, Overlay};
@@ -43,7 +43,6 @@ pub struct Mixer {
     /// Where encoded pictures are counted; `None`: nowhere.
     pub counted: Option<Metrics>,
     rungs: Vec<Format>,
-    key_frames: KeyFrames,
     tee: gst::Element,
     /// By rung; built when it is first wanted.
     branches: Vec<Option<Branch>>,
@@ -61,7 +60,7 @@ pub struct Announcement {
 
 impl Mixer {
     /// Builds it, with rungs in the given formats, of which none is encoded yet.
-    pub fn new(rungs: &[Format], key_frames: KeyFrames, overlay: &Overlay, slot: &PictureSlot) -> Result<Self, Error> {
+    pub fn new(rungs: &[Format], overlay: &Overlay, slot: &PictureSlot) -> Result<Self, Error> {
         let pipeline = Pipeline::on_common_time("outbound-mixer");
         let format = rungs.first().ok_or_else(|| Error::Input("a ladder has at least one rung".to_owned()))?;
 
@@ -111,7 +110,6 @@ impl Mixer {
             audio_out,
             counted: None,
             rungs,
-            key_frames,
             tee,
             branches,
             audiomixer,
@@ -151,7 +149,7 @@ impl Mixer {
             return Ok(());
         }
         let (pipeline, ration) = (self.pipeline.inner(), seats.ration(rung));
-        let branch = Branch::new(pipeline, &self.tee, &self.rungs[rung], rung > 0, self.key_frames, ration)?;
+        let branch = Branch::new(pipeline, &self.tee, &self.rungs[rung], rung > 0, ration)?;
         if let Some(metrics) = &self.counted {
             count::encoded(&branch.outlet, Kind::Picture, rung, metrics);
         }

@@ -15,15 +15,13 @@ mod feed;
 mod hold;
 mod link;
 mod mixer;
-mod reaper;
-mod round_trip;
 pub mod rungs;
 mod seats;
+mod sender;
 mod sending;
 mod snapshot;
 pub mod source;
 mod task;
-mod webrtc_sink;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,7 +37,7 @@ use crate::pipeline::Error;
 use crate::recording::tap::Tap;
 use crate::signalling::hub::Hub;
 use crate::transport::IceUris;
-use encoder::{Format, KeyFrames};
+use encoder::Format;
 pub use feed::try_out;
 pub use hold::{Hold, Purpose};
 use mixer::Mixer;
@@ -157,7 +155,7 @@ enum Command {
     Quality(String, Quality),
     Connected(String, oneshot::Sender<()>),
     Retry,
-    /// The pipeline of this name fails, as far as its bus knows.
+    /// The "sender" panics, or the "mixer" fails, as far as its bus knows.
     #[cfg(test)]
     Break(&'static str),
     Stop(oneshot::Sender<()>),
@@ -168,7 +166,7 @@ enum Command {
 pub struct Outbound(mpsc::UnboundedSender<Command>);
 
 impl Outbound {
-    /// Builds the sending pipeline and starts the task.
+    /// Starts what sends media, and the task.
     pub fn start(
         settings: Settings,
         hub: Hub,
@@ -178,8 +176,9 @@ impl Outbound {
         let (reports, outbox) = mpsc::unbounded_channel();
         let sending = Sending::new(&settings, &hub)?;
         // Built once here only to find what is missing before anything starts.
-        let mut trial = Mixer::new(&settings.rungs, KeyFrames::OnRequest, &settings.overlay, &slot)?;
-        trial.encode(&vec![true; settings.rungs.len()], &Seats::new(settings.rungs.len()))?;
+        let mut trial = Mixer::new(&settings.rungs, &settings.overlay, &slot)?;
+        let nobody = Seats::new(settings.setup.format.codec, settings.rungs.len());
+        trial.encode(&vec![true; settings.rungs.len()], &nobody)?;
         drop(trial);
         tokio::spawn(Task::new(settings, hub, slot, sending, reports, commands.clone()).run(inbox));
         Ok((Self(commands), outbox))

@@ -1,4 +1,4 @@
-//! Pipelines that break while the service runs: each is built anew, and the device can be called again.
+//! Parts that break while the service runs: each is built anew, and the device can be called again.
 
 #![allow(clippy::unwrap_used)]
 
@@ -57,11 +57,11 @@ fn count(metrics: &Metrics, pipeline: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sending_pipeline_that_fails_is_built_anew() {
+async fn a_sender_that_panics_is_started_anew() {
     let (outbound, _hub, mut notices, metrics) = started();
     let first = device(&mut notices, None).await;
     assert_eq!(count(&metrics, "sending"), 0);
-    outbound.tell(Command::Break("outbound-webrtc"));
+    outbound.tell(Command::Break("sender"));
     let second = device(&mut notices, Some(&first)).await;
     assert_ne!(first, second);
     assert_eq!(count(&metrics, "sending"), 1);
@@ -75,7 +75,7 @@ async fn a_mixing_pipeline_that_fails_is_built_anew_for_whoever_wants_it() {
     let _hold = outbound.hold(Purpose::Recording);
     let snapshots = Snapshots::new(outbound.clone(), None);
     assert!(!timeout(PATIENCE, snapshots.take()).await.unwrap().unwrap().is_empty());
-    outbound.tell(Command::Break("outbound-mixer"));
+    outbound.tell(Command::Break("mixer"));
     timeout(PATIENCE, async {
         while count(&metrics, "mixing") == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await

@@ -1,12 +1,10 @@
-//! The sending pipeline with its sessions: who is connected, and by when the others must be.
+//! The sender with its sessions: who is connected, and by when the others must be.
 //!
-//! In: the configuration's part, the hub, [`Change`]s of sessions. Out: how many watch, which sessions are late.
+//! In: the configuration's part, the hub, what happens to sessions. Out: how many watch, which sessions are late.
 //! Never: media of its own; a decision to rebuild.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::Settings;
@@ -15,31 +13,19 @@ use super::encoder::Format;
 use super::link::Reading;
 use super::rungs;
 use super::seats::Seats;
-use super::webrtc_sink::WebrtcSink;
+use super::sender::{MediaConfig, Sender};
 use crate::api::{Quality, QualityState};
 use crate::metrics::{LinkFigures, Metrics, Standing};
 use crate::pipeline::Error;
-use crate::signaller::{InProcessSignaller, SessionEnd};
 use crate::signalling::hub::Hub;
-use crate::transport::Change;
 
-/// webrtcsink registers within this, or is built anew. It takes a tenth of a second on a laptop.
-const REGISTER: Duration = Duration::from_secs(20);
-
-/// The pipeline that ends in webrtcsink, with its sessions.
+/// The sender, with its sessions.
 pub struct Sending {
-    /// Pipeline and inlets.
-    pub sink: WebrtcSink,
-    /// What happens to sessions.
-    pub changes: mpsc::UnboundedReceiver<Change>,
-    /// Whether the device can be called.
-    pub registered: watch::Receiver<bool>,
-    /// Whether the pipeline hangs.
-    pub stuck: watch::Receiver<bool>,
+    /// Where media goes, and what happens to sessions.
+    pub sender: Sender,
     /// Which viewer stands on which rung.
     pub seats: Seats,
     metrics: Metrics,
-    register_by: Instant,
     rungs: Vec<Format>,
     /// What each rung needs of a viewer's link.
     needs: Vec<Need>,
@@ -61,45 +47,26 @@ impl Viewer {
 }
 
 impl Sending {
-    /// Builds it; it does not play yet.
+    /// Starts it; the device joins signalling.
+    ///
+    /// # Errors
+    /// It cannot be started.
     pub fn new(settings: &Settings, hub: &Hub) -> Result<Self, Error> {
-        let signaller = InProcessSignaller::producer(hub.clone(), &settings.name);
-        let (registered, stuck) = (signaller.registered(), signaller.stuck());
-        let (tx, changes) = mpsc::unbounded_channel();
-        let (video, audio) = (settings.setup.format.encoded_video(), Format::encoded_audio());
-        let (ends, counts) = (tx.clone(), settings.metrics.clone());
-        signaller.tell_ends(move |session, end| {
-            if end == SessionEnd::Dropped {
-                counts.session_ended(&session);
-            }
-            let change = match end {
-                SessionEnd::Refused => Change::Refused(session),
-                SessionEnd::Dropped => Change::Dropped(session),
-            };
-            // Nobody is there any more only while the pipeline is being replaced.
-            ends.send(change).ok();
-        });
-        let seats = Seats::new(settings.rungs.len());
+        let top = &settings.setup.format;
+        let seats = Seats::new(top.codec, settings.rungs.len());
+        let metrics = settings.metrics.clone();
+        let config = MediaConfig::new(top, settings.ice.stun.clone())?;
+        // Those of a sender before this one went with it.
+        metrics.no_sessions();
+        let sender = Sender::spawn(config, &settings.name, hub, seats.clone(), metrics.clone())?;
         let rungs = settings.rungs.clone();
         let needs = rungs.iter().map(rungs::need).collect();
-        let metrics = settings.metrics.clone();
-        let sink = WebrtcSink::new(&video, &audio, &settings.ice, signaller, seats.clone(), tx, metrics.clone())?;
-        // Those of a pipeline before this one went with it.
-        metrics.no_sessions();
-        let register_by = Instant::now() + REGISTER;
-        let viewers = HashMap::new();
-        Ok(Self { sink, changes, registered, stuck, seats, metrics, register_by, rungs, needs, viewers })
+        Ok(Self { sender, seats, metrics, rungs, needs, viewers: HashMap::new() })
     }
 
     /// When somebody will be late next.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let register_by = (!*self.registered.borrow()).then_some(self.register_by);
-        self.viewers.values().filter_map(|viewer| viewer.by).chain(register_by).min()
-    }
-
-    /// Whether it should have registered by now.
-    pub fn failed_to_register(&self, now: Instant) -> bool {
-        !*self.registered.borrow() && self.register_by <= now
+        self.viewers.values().filter_map(|viewer| viewer.by).min()
     }
 
     /// Sessions whose media connection should have come about by now.
@@ -120,6 +87,10 @@ impl Sending {
         let viewer = self.viewers.get_mut(session)?;
         viewer.by = None;
         self.seats.allow_key_frame();
+        if !self.seats.is_fed(session) {
+            // Its transport took so long that what waited for it was too old.
+            self.seats.ask(session);
+        }
         self.metrics.session_connected(session);
         Some(&viewer.peer)
     }
@@ -167,17 +138,18 @@ impl Sending {
             let reading = readings.get(session).copied().flatten();
             let others = wanted.iter().filter(|(other, ..)| other != session).map(|(_, rung, wants)| (*rung, *wants));
             let held = held(&self.needs, others, recording);
-            let link = reading.map(|Reading { delivered, loss, queue, .. }| LinkFigures { delivered, loss, queue });
+            let link = reading.map(|Reading { carries, delivered, loss, .. }| LinkFigures { carries, delivered, loss });
             let rung = viewer.climb.rung();
-            let round_trip = self.seats.round_trip(session, now.into_std());
-            // Where nothing arrives the last report is an old one.
-            let round_trip = round_trip.filter(|_| reading.is_none_or(|reading| reading.delivered > 0.0));
+            let round_trip = reading.and_then(|reading| reading.round_trip);
             let size = (self.rungs[rung].width, self.rungs[rung].height);
             self.metrics.session_stands(session, Standing { rung, size, link, round_trip });
             if viewer.climb.needs_key_frame(reading, now.into_std()) {
                 self.seats.ask(session);
             }
-            if let Some(rung) = viewer.climb.look(reading, &held, now.into_std()) {
+            if let Some(anew) = viewer.climb.anew(reading, now.into_std()) {
+                tracing::debug!(peer = viewer.peer, ?anew, ?reading, "what a link carries is estimated anew");
+                self.seats.estimate_anew(session, anew);
+            } else if let Some(rung) = viewer.climb.look(reading, &held, now.into_std()) {
                 tracing::info!(peer = viewer.peer, rung, ?reading, "viewer moves on the quality ladder");
                 self.seats.send(session, rung);
                 moved.push((viewer.peer.clone(), viewer.state(self.needs.len())));
@@ -207,31 +179,19 @@ impl Sending {
         state
     }
 
-    /// A session's picture is on its way. Returns whose it is and where it stands; a choice made before takes effect now.
-    pub fn seated(&mut self, session: &str) -> Option<(String, QualityState)> {
+    /// Whose a session is, and where it stands.
+    pub fn standing(&self, session: &str) -> Option<(String, QualityState)> {
         let viewer = self.viewers.get(session)?;
-        if viewer.climb.rung() > 0 {
-            self.seats.send(session, viewer.climb.rung());
-        }
         Some((viewer.peer.clone(), viewer.state(self.needs.len())))
-    }
-
-    /// Which rungs must be encoded: the top one also for those who are still joining.
-    pub fn rungs_wanted(&self) -> Vec<bool> {
-        let mut wanted = self.seats.wanted();
-        if let Some(top) = wanted.first_mut() {
-            *top |= self.viewers.len() > self.seats.taken();
-        }
-        wanted
     }
 }
 
-/// kbit/s at which each rung is held by those who stand there, 0 where nobody does; a recording wants the whole top rung.
 /// Those to whom media flows: who may never come costs nobody else anything.
 fn connected(viewers: &HashMap<String, Viewer>) -> impl Iterator<Item = (&String, &Viewer)> {
     viewers.iter().filter(|(_, viewer)| viewer.by.is_none())
 }
 
+/// kbit/s at which each rung is held by those who stand there, 0 where nobody does; a recording wants the whole top rung.
 fn held(needs: &[Need], wanted: impl Iterator<Item = (usize, f64)>, recording: bool) -> Vec<f64> {
     let mut held = vec![0.0; needs.len()];
     if recording {

@@ -13,13 +13,13 @@ use tokio::time::Instant;
 use super::active::Active;
 use super::feed::Fault;
 use super::hold::{Holders, Purpose};
+use super::sender;
 use super::sending::Sending;
 use super::{Command, Failure, Report, Settings, snapshot};
 use crate::api::Part;
 use crate::picture_slot::PictureSlot;
 use crate::pipeline::Event;
 use crate::signalling::hub::Hub;
-use crate::transport::Change;
 
 /// Outbound's state.
 pub(super) struct Task {
@@ -37,7 +37,7 @@ pub(super) struct Task {
     /// What is wrong with the source of the picture.
     video_fault: Option<String>,
     ducked: bool,
-    /// The sending pipeline could not be built anew.
+    /// The sender could not be started anew.
     broken: bool,
     next_look: Instant,
     reports: mpsc::UnboundedSender<Report>,
@@ -47,21 +47,17 @@ pub(super) struct Task {
 /// What woke the task.
 enum Woken {
     Command(Option<Command>),
-    Change(Change),
-    Sink(Event),
+    /// `None`: the sender has ended.
+    Sender(Option<sender::Event>),
     Mixer(Event),
     Fault(Fault),
-    Registered,
-    Stuck,
     Time,
     Look,
 }
 
-/// Longest wait for a pipeline to stop; one that hangs is left behind.
-const STOP: Duration = Duration::from_secs(5);
 /// How often viewers' links are looked at.
 const LOOK: Duration = Duration::from_millis(250);
-/// Wait before a broken pipeline is built anew.
+/// Wait before what broke is built anew.
 const REBUILD: Duration = Duration::from_secs(1);
 
 impl Task {
@@ -94,7 +90,6 @@ impl Task {
 
     /// Until it is told to stop.
     pub async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
-        self.start_sending().await;
         loop {
             match self.wait(&mut inbox).await {
                 Woken::Command(None) => break self.stop().await,
@@ -104,9 +99,9 @@ impl Task {
                     break;
                 }
                 Woken::Command(Some(command)) => self.command(command).await,
-                Woken::Change(change) => self.change(change).await,
-                Woken::Sink(Event::Error { element, message }) => {
-                    tracing::error!(element, message, "the sending pipeline failed; building it anew");
+                Woken::Sender(Some(event)) => self.happened(event).await,
+                Woken::Sender(None) => {
+                    tracing::error!("what sends media has ended; starting it anew, viewers join again");
                     self.rebuild().await;
                 }
                 Woken::Mixer(Event::Error { element, message }) => {
@@ -115,7 +110,7 @@ impl Task {
                     self.deactivate().await;
                     tokio::time::sleep(REBUILD).await;
                     if self.is_wanted() {
-                        self.activate(false).await;
+                        self.activate().await;
                     }
                 }
                 Woken::Fault(Fault { part, message }) => {
@@ -128,28 +123,14 @@ impl Task {
                         }
                         self.video_fault.clone_from(&message);
                     }
-                    if part == Part::Video && self.active.as_ref().is_some_and(|active| !active.priming) {
+                    if part == Part::Video {
                         self.sending.seats.ask_all();
                     }
                     self.report(Report::Fault(part, message));
                 }
-                Woken::Registered => {
-                    tracing::info!("the device can be called");
-                    self.sending.sink.registered();
-                    if self.active.as_ref().is_some_and(|active| active.priming) {
-                        self.deactivate().await;
-                        if self.is_wanted() {
-                            self.activate(false).await;
-                        }
-                    }
-                }
-                Woken::Stuck => {
-                    tracing::error!("the sending pipeline hangs; building it anew, viewers join again");
-                    self.rebuild().await;
-                }
                 Woken::Time => self.deadlines().await,
                 Woken::Look => self.look(),
-                Woken::Sink(_) | Woken::Mixer(_) => {}
+                Woken::Mixer(_) => {}
             }
         }
     }
@@ -166,65 +147,40 @@ impl Task {
         };
         tokio::select! {
             command = inbox.recv() => Woken::Command(command),
-            Some(change) = self.sending.changes.recv() => Woken::Change(change),
-            Some(event) = self.sending.sink.pipeline.next() => Woken::Sink(event),
+            event = self.sending.sender.events.recv(), if !self.broken => Woken::Sender(event),
             Some(event) = async { mixer?.pipeline.next().await }, if active => Woken::Mixer(event),
             Some(fault) = async { faults?.recv().await }, if active => Woken::Fault(fault),
-            Ok(()) = self.sending.registered.changed() => Woken::Registered,
-            Ok(()) = self.sending.stuck.changed() => Woken::Stuck,
             () = tokio::time::sleep_until(self.next_look), if watched => Woken::Look,
             () = async { tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)).await }, if deadline.is_some() => Woken::Time,
         }
     }
 
-    /// Plays the sending pipeline and primes it: webrtcsink registers once it has seen media in its
-    /// final caps. A card and silence do; no device is opened for it.
-    async fn start_sending(&mut self) {
-        if let Err(error) = self.sending.sink.pipeline.play().await {
-            // It is built anew when it has not registered in time.
-            tracing::error!(%error, "the sending pipeline does not start");
-        }
-        self.activate(true).await;
-        // GStreamer makes the process's DTLS key with the first element that needs it, which takes half a second:
-        // now, not when the first viewer waits. Not awaited: whoever joins meanwhile must find the sink as it is to be.
-        tokio::task::spawn_blocking(|| {
-            if let Err(error) = crate::pipeline::make("dtlsdec") {
-                tracing::error!(%error, "no viewer can be served");
-            }
-        });
-    }
-
     async fn rebuild(&mut self) {
         self.settings.metrics.restarted("sending");
-        // A sink that hangs could not: and then it would still be listed, and be called.
-        self.sending.sink.ender().leave();
         self.deactivate().await;
         tokio::time::sleep(REBUILD).await;
         match Sending::new(&self.settings, &self.hub) {
             Ok(fresh) => {
                 self.broken = false;
-                let old = std::mem::replace(&mut self.sending, fresh);
-                if tokio::time::timeout(STOP, old.sink.pipeline.stop()).await.is_err() {
-                    tracing::error!("the old sending pipeline does not stop; it is left behind");
-                }
+                self.sending = fresh;
                 self.report(Report::Viewers(0));
-                self.start_sending().await;
+                if self.is_wanted() {
+                    self.activate().await;
+                }
             }
             Err(error) => {
-                tracing::error!(%error, "cannot build the sending pipeline; trying again");
+                tracing::error!(%error, "what sends media cannot be started; trying again");
                 self.broken = true;
                 self.retry_later();
             }
         }
     }
 
-    async fn activate(&mut self, prime: bool) {
+    async fn activate(&mut self) {
         let recording = self.holders.has(Purpose::Recording);
-        match Active::start(&self.settings, &self.slot, &self.sending, prime, recording).await {
+        match Active::start(&self.settings, &self.slot, &self.sending, recording).await {
             Ok(mut active) => {
-                if !prime {
-                    self.wishes.iter().for_each(|wish| active.grant(wish.clone()));
-                }
+                self.wishes.iter().for_each(|wish| active.grant(wish.clone()));
                 self.active = Some(active);
             }
             Err(error) => {
@@ -247,13 +203,8 @@ impl Task {
     /// Capture runs from here on; somebody has just begun to want it.
     async fn wake(&mut self) {
         match &mut self.active {
-            Some(active) if !active.priming => active.idle_at = None,
-            // It goes on to capture once the device is registered.
-            Some(_) if !*self.sending.registered.borrow() => {}
-            _ => {
-                self.deactivate().await;
-                self.activate(false).await;
-            }
+            Some(active) => active.idle_at = None,
+            None => self.activate().await,
         }
     }
 
@@ -266,14 +217,14 @@ impl Task {
         }
         // Also without a move: one that was begun earlier may have left a rung empty.
         self.encode();
-        self.sending.seats.ask_for_moves();
+        self.sending.seats.ask_again();
     }
 
     /// Encodes the rungs that somebody stands on, and the top one for a recording, with the bit rates that they carry.
     fn encode(&mut self) {
         let recording = self.holders.has(Purpose::Recording);
         let Some(active) = &mut self.active else { return };
-        let mut wanted = self.sending.rungs_wanted();
+        let mut wanted = self.sending.seats.wanted();
         wanted.iter_mut().take(1).for_each(|top| *top |= recording);
         if let Err(error) = active.encode(&wanted, &self.settings.tap) {
             tracing::error!(%error, "a rung cannot be encoded");
@@ -284,7 +235,7 @@ impl Task {
     /// Sets or clears the time at which capture stops.
     fn settle(&mut self) {
         let wanted = self.is_wanted();
-        if let Some(active) = self.active.as_mut().filter(|active| !active.priming) {
+        if let Some(active) = &mut self.active {
             active.idle_at = (!wanted).then(|| Instant::now() + self.settings.idle_grace);
         }
     }
@@ -304,34 +255,34 @@ impl Task {
         }
     }
 
-    async fn change(&mut self, change: Change) {
-        match change {
-            Change::Joined { session, peer } => {
+    async fn happened(&mut self, event: sender::Event) {
+        match event {
+            sender::Event::Registered => tracing::info!("the device can be called"),
+            sender::Event::Joined { session, peer } => {
                 tracing::info!(peer, "viewer joins");
-                self.sending.joined(session, peer, Instant::now() + self.settings.negotiation_timeout);
+                self.sending.joined(session.clone(), peer, Instant::now() + self.settings.negotiation_timeout);
                 self.wake().await;
+                self.encode();
+                // While its transport comes up: its first picture waits for that then.
+                self.sending.seats.ask(&session);
                 self.tell_viewers();
             }
-            Change::Linked(session) => {
-                self.sending.seats.allow_key_frame();
-                self.sending.seats.ask(&session);
-                if let Some((peer, state)) = self.sending.seated(&session) {
-                    self.report(Report::Quality { peer, state });
-                }
-                self.encode();
-            }
-            Change::Connected(session) => {
+            sender::Event::Connected(session) => {
                 if let Some(peer) = self.sending.connected(&session) {
                     tracing::info!(peer, "viewer connected");
+                }
+                // Who has just come may not have listened yet when his session was made.
+                if let Some((peer, state)) = self.sending.standing(&session) {
+                    self.report(Report::Quality { peer, state });
                 }
                 self.tell_connected();
             }
             // Who had media and lost it calls again by himself; who never had any is told what to look at.
-            Change::Failed(session) | Change::Dropped(session) if self.sending.is_pending(&session) => {
+            sender::Event::Dropped(session) if self.sending.is_pending(&session) => {
                 self.fail(session, Failure::NoMedia);
             }
-            Change::Refused(session) => self.fail(session, Failure::Codec(self.settings.setup.format.codec)),
-            Change::Left(session) | Change::Failed(session) | Change::Dropped(session) => {
+            sender::Event::Refused(session) => self.fail(session, Failure::Codec(self.settings.setup.format.codec)),
+            sender::Event::Left(session) | sender::Event::Dropped(session) => {
                 if let Some(peer) = self.sending.left(&session) {
                     tracing::info!(peer, "viewer left");
                     self.encode();
@@ -347,9 +298,7 @@ impl Task {
         tracing::warn!(peer, ?why, "no media connection to this viewer came about");
         self.settings.metrics.session_failed(why.word());
         self.report(Report::CallFailed { peer, why });
-        let sink = self.sending.sink.ender();
-        // webrtcsink may block on its own runtime here.
-        tokio::task::spawn_blocking(move || sink.end_session(&session));
+        self.sending.sender.end_session(&session);
         self.encode();
         self.tell_viewers();
         self.settle();
@@ -357,10 +306,6 @@ impl Task {
 
     async fn deadlines(&mut self) {
         let now = Instant::now();
-        if self.sending.failed_to_register(now) {
-            tracing::error!("the device did not register with signalling; building the sending pipeline anew");
-            return self.rebuild().await;
-        }
         self.sending.late(now).into_iter().for_each(|session| self.fail(session, Failure::NoMedia));
         if self.active.as_ref().and_then(|active| active.idle_at).is_some_and(|at| at <= now) {
             tracing::info!("nobody watches: capture and encoder stop");
@@ -388,10 +333,6 @@ impl Task {
 
     async fn stop(&mut self) {
         self.deactivate().await;
-        let inner = self.sending.sink.pipeline.inner().clone();
-        let stopping = tokio::task::spawn_blocking(move || crate::pipeline::to_null(&inner));
-        if !matches!(tokio::time::timeout(STOP, stopping).await, Ok(Ok(()))) {
-            tracing::error!("the sending pipeline did not stop cleanly");
-        }
+        self.sending.sender.stop().await;
     }
 }

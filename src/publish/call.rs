@@ -41,7 +41,7 @@ impl Call {
         while !(gathered.complete && gathered.offer.is_some()) {
             tokio::select! {
                 message = peer.rx.recv() => gathered.take(&peer, message.ok_or("the service is stopping")?)?,
-                // A STUN or TURN server that does not answer holds nothing up.
+                // A STUN server that does not answer holds it up for some seconds.
                 () = &mut deadline => break,
             }
         }
@@ -62,7 +62,7 @@ impl Call {
 
     /// Gives the device the server's answer.
     pub fn answer(&self, answer: &str) {
-        // webrtcbin takes the candidates out of it.
+        // Its session takes the candidates out of it.
         let peer_message = PeerMessageInner::Sdp(SdpMessage::Answer { sdp: answer.to_owned() });
         self.peer.tx.send(IncomingMessage::Peer(PeerMessage { session_id: self.session.clone(), peer_message }));
     }

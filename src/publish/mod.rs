@@ -2,13 +2,13 @@
 //! can serve.
 //!
 //! In: where to, the signalling hub, which sessions of outbound are connected. Out: one session more of the device's own
-//! `webrtcsink`, for as long as the service runs, made again after each end; [`Report`]s. Never: an encoder or a pipeline of
+//! sender, for as long as the service runs, made again after each end; [`Report`]s. Never: an encoder or a pipeline of
 //! its own; a token or an address's path in a log; an end that reaches viewers.
 //!
 //! ```text
 //! hub <== Call: a peer of the hub, as a viewer is ==> offer, candidates ─┐
 //!                                                                        ├─ POST ──> server ──> answer (201, Location)
-//! webrtcsink <================== answer ================================ ┘  ... media ... DELETE Location
+//! sender <====================== answer ================================ ┘  ... media ... DELETE Location
 //! ```
 
 mod backoff;

@@ -251,7 +251,7 @@ impl Policy {
             return Err(format!("this peer has too many sessions ({consumed}); end one first."));
         }
         if self.producer_class(&start.peer_id) == Some(ProducerClass::Device) {
-            // webrtcsink (0.15.4) takes parts of a consumer's offer for granted and panics without them.
+            // All viewers get the same media, in packets of the same numbers: an offer of theirs could want others.
             if start.offer.is_some() {
                 return Err("the device makes the offer itself; leave yours out.".into());
             }

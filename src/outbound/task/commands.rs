@@ -23,8 +23,7 @@ impl Task {
                     self.video_fault = None;
                 }
                 self.settings.wanted = wanted;
-                // No source is open while it only primes.
-                if let Some(active) = self.active.as_mut().filter(|active| !active.priming) {
+                if let Some(active) = &mut self.active {
                     active.feed(&self.settings);
                 } else {
                     // What an earlier source left behind is no fault of the next one.
@@ -72,16 +71,16 @@ impl Task {
                 self.awaited.push((peer, reply));
                 self.tell_connected();
             }
-            // A sink that left the hub is replaced; a mixer that did not start is tried again.
+            // A sender that has ended is replaced; a mixer that did not start is tried again.
             Command::Retry if self.broken => self.rebuild().await,
-            Command::Retry if self.active.is_none() && self.is_wanted() => self.activate(false).await,
+            Command::Retry if self.active.is_none() && self.is_wanted() => self.activate().await,
             #[cfg(test)]
-            Command::Break(name) => {
-                use gst::prelude::GstObjectExt;
-                let pipelines =
-                    [Some(&self.sending.sink.pipeline), self.active.as_ref().map(|active| &active.mixer.pipeline)];
-                for pipeline in pipelines.into_iter().flatten().filter(|pipeline| pipeline.inner().name() == name) {
-                    gst::element_error!(pipeline.inner(), gst::CoreError::Failed, ["broken by a test"]);
+            Command::Break("sender") => self.sending.sender.break_off(),
+            #[cfg(test)]
+            Command::Break(_) => {
+                if let Some(active) = &self.active {
+                    let pipeline = active.mixer.pipeline.inner();
+                    gst::element_error!(pipeline, gst::CoreError::Failed, ["broken by a test"]);
                 }
             }
             Command::Retry | Command::Stop(_) => {}
@@ -95,13 +94,13 @@ impl Task {
         }
         self.wishes.retain(snapshot::Wish::is_open);
         self.wishes.push(wish.clone());
-        if let Some(active) = self.active.as_mut().filter(|active| !active.priming) {
+        if let Some(active) = &mut self.active {
             active.grant(wish);
         }
     }
 
     async fn announce(&mut self, sound: Sound, source: Source) -> Result<(), Error> {
-        let Some(active) = self.active.as_mut().filter(|active| !active.priming) else {
+        let Some(active) = &mut self.active else {
             return Err(Error::Input("nobody is listening: nothing was played".into()));
         };
         let own = self.own.clone();

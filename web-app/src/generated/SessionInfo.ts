@@ -66,11 +66,11 @@ deliveredKbits: number | null,
  */
 lostPercent: number | null, 
 /**
- * How much longer packets take than at the best of times, milliseconds: more when the link is full.
+ * kbit/s that its link is estimated to carry; more than the best picture takes is not looked for.
  */
-queueMs: number | null, 
+linkKbits: number | null, 
 /**
- * How long a packet to it and the answer take, milliseconds, by its receiver reports.
+ * How long a packet to it and the answer take, milliseconds, by its reports on packets.
  */
 roundTripMs: number | null, 
 /**
