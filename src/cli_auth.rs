@@ -134,7 +134,8 @@ impl Terminal<'_> {
             }
             AuthCommand::Token(TokenArgs { command }) => match command {
                 TokenCommand::New { name, may, expires, place } => {
-                    self.token_new(name, may, *expires, &open(place, env)?)
+                    let state = config::state_dir(&place.flags(), env)?;
+                    self.token_new(name, may, *expires, &state, &Auth::open(&state)?)
                 }
                 TokenCommand::List { place } => self.token_list(&open(place, env)?),
                 TokenCommand::Revoke { name, place } => {
@@ -150,14 +151,9 @@ impl Terminal<'_> {
         if !args.remove {
             let password = (self.ask)(args.role)?;
             auth.set_password(args.role, &password)?;
-            // Set in another folder than the service's, it would protect nothing.
-            let used = match control::refuse_a_second(state) {
-                Ok(()) => "no service runs with it now",
-                Err(_) => "the running service uses it at once",
-            };
             return self.note(&format!(
-                "The {role}'s password is set. Whoever was signed in as {role} must sign in again. It is kept in {}: {used}.",
-                state.display()
+                "The {role}'s password is set. Whoever was signed in as {role} must sign in again. {}",
+                kept_in(state)
             ));
         }
         auth.remove_password(args.role)?;
@@ -171,11 +167,19 @@ impl Terminal<'_> {
         })
     }
 
-    fn token_new(&mut self, name: &str, may: &[Scope], expires: Option<Duration>, auth: &Auth) -> Result<(), Error> {
+    fn token_new(
+        &mut self,
+        name: &str,
+        may: &[Scope],
+        expires: Option<Duration>,
+        state: &Path,
+        auth: &Auth,
+    ) -> Result<(), Error> {
         let token = auth.token_new(name, may, expires)?;
         writeln!(self.out, "{token}").map_err(Error::Output)?;
         self.note(&format!(
-            "This is the token {name}. Keep it now, it cannot be shown again; `duplex token revoke {name}` ends it."
+            "This is the token {name}. Keep it now, it cannot be shown again; `duplex token revoke {name}` ends it. {}",
+            kept_in(state)
         ))
     }
 
@@ -206,6 +210,15 @@ impl Terminal<'_> {
     fn note(&mut self, text: &str) -> Result<(), Error> {
         writeln!(self.notes, "{text}").map_err(Error::Output)
     }
+}
+
+/// Where something is kept: in another folder than the service's it would do nothing.
+fn kept_in(state: &Path) -> String {
+    let used = match control::refuse_a_second(state) {
+        Ok(()) => "no service runs with it now",
+        Err(_) => "the running service uses it at once",
+    };
+    format!("It is kept in {}: {used}.", state.display())
 }
 
 fn open(place: &Place, env: &dyn Fn(&str) -> Option<String>) -> Result<Auth, Error> {

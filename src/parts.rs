@@ -116,7 +116,7 @@ fn credential(server: &IceServer) -> Result<Option<String>, Error> {
     Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
 }
 
-/// STUN and TURN servers as webrtcbin wants them: `stun://HOST:PORT`, `turn://USER:CREDENTIAL@HOST:PORT`.
+/// STUN and TURN servers as they are written for webrtcbin, and for who sends to viewers: `stun://HOST:PORT`, `turn://USER:CREDENTIAL@HOST:PORT`.
 ///
 /// # Errors
 /// A credential cannot be read.
@@ -155,7 +155,9 @@ pub fn urls(config: &Config, local: &[SocketAddr]) -> Vec<String> {
         if address.ip().is_loopback() {
             hosts.push(("localhost".to_owned(), address.port()));
         } else if address.ip().is_unspecified() {
-            hosts.extend(certificate::names(config).iter().map(|name| (bracketed(name), address.port())));
+            let names = certificate::names(config);
+            let all = names.iter().map(|name| (bracketed(name), address.port()));
+            hosts.extend(all.filter(|(host, _)| is_listened_on(host, address.ip())));
         } else {
             hosts.push((address.ip().to_string(), address.port()));
         }
@@ -170,6 +172,11 @@ pub fn urls(config: &Config, local: &[SocketAddr]) -> Vec<String> {
         }
     }
     urls
+}
+
+/// Whether who listens on all addresses of a family is reached by that host. ([::] is all of IPv4 as well.)
+fn is_listened_on(host: &str, all: IpAddr) -> bool {
+    !(all.is_ipv4() && host.starts_with('['))
 }
 
 /// How likely a host is reached by that from another machine; 0 is the likeliest. A name that nobody has given may be known to
@@ -216,6 +223,13 @@ mod tests {
         let wanted =
             ["door.lan", "192.0.2.7", "box.local", "172.17.0.1", "box", "[fe80::1]", "localhost", "127.0.0.1", "[::1]"];
         assert_eq!(hosts, wanted);
+    }
+
+    #[test]
+    fn an_address_of_a_family_that_is_not_listened_on_is_not_told() {
+        let [four, six] = ["0.0.0.0", "::"].map(|all| all.parse().unwrap());
+        assert!(is_listened_on("192.0.2.7", four) && is_listened_on("box", four) && !is_listened_on("[::1]", four));
+        assert!(is_listened_on("192.0.2.7", six) && is_listened_on("[::1]", six));
     }
 
     #[test]

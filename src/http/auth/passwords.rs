@@ -90,6 +90,7 @@ impl Contents for Passwords {
 /// Checks a new password's length in characters.
 pub(super) fn check_rule(password: &str) -> Result<(), &'static str> {
     match password.chars().count() {
+        _ if password.trim().is_empty() && !password.is_empty() => Err("The password must not be of blanks alone."),
         SHORTEST..=LONGEST => Ok(()),
         0..SHORTEST => Err("The password must have at least 10 characters."),
         _ => Err("The password must have at most 200 characters."),

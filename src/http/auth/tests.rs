@@ -186,7 +186,7 @@ fn damaged_files_are_refused_without_quoting_them() {
 fn rules_for_passwords() {
     let (_keep, state) = folder();
     let auth = Auth::open(&state).unwrap();
-    for bad in ["", "123456789", &"ü".repeat(9), &"a".repeat(201)] {
+    for bad in ["", "123456789", &"ü".repeat(9), &"a".repeat(201), &" ".repeat(12)] {
         assert!(matches!(auth.set_password(Role::Owner, bad), Err(Error::WeakPassword(_))), "{bad}");
     }
     assert!(matches!(auth.set_password(Role::Viewer, VIEWER), Err(Error::OwnerFirst)));
