@@ -58,9 +58,9 @@ pub(super) async fn set_password(
     attempt(&state, caller.link)?;
     let (role, at_home) = (request.role, caller.at_home);
     let changed = hashed(&state, move |auth| {
-        auth.confirm_owner(request.owner_password.as_deref())?;
-        auth.set_password(role, &request.password)?;
-        let session = if role == Role::Owner { Some(auth.session_for(role)?) } else { None };
+        let shown = auth.confirm_owner(request.owner_password.as_deref())?;
+        let now = auth.set_password_by_owner(&shown, role, &request.password)?;
+        let session = if role == Role::Owner { Some(auth.owner_session(&now)?) } else { None };
         Ok((known(auth, at_home), session))
     });
     let (known, session) = changed.await?;
@@ -92,8 +92,8 @@ pub(super) async fn remove_password(
     }
     attempt(&state, caller.link)?;
     let changed = hashed(&state, move |auth| {
-        auth.confirm_owner(request.owner_password.as_deref())?;
-        auth.remove_password(role)?;
+        let shown = auth.confirm_owner(request.owner_password.as_deref())?;
+        auth.remove_password_by_owner(&shown, role)?;
         Ok(known(auth, at_home))
     });
     let known = changed.await?;

@@ -19,7 +19,7 @@ mod tests;
 mod tokens;
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 pub use attempts::{Attempts, RetryAfter};
@@ -45,6 +45,20 @@ pub struct Auth {
     kept: Store<Kept>,
     /// Held while a password is hashed: each hash takes 19 MiB, and a flood must not get them all at once.
     hashing: Mutex<()>,
+}
+
+/// That somebody has shown the owner's password, or that there was none to show. It goes for what was known then.
+pub struct OwnerShown(Arc<Passwords>);
+
+impl OwnerShown {
+    /// Refuses where the owner's password is another one by now.
+    fn still_holds(&self, now: &Passwords) -> Result<(), Refused> {
+        match (self.0.of(Role::Owner), now.of(Role::Owner)) {
+            (shown, known) if shown == known => Ok(()),
+            (None, Some(_)) => Err(Refused::AlreadySetUp),
+            _ => Err(Refused::WrongPassword),
+        }
+    }
 }
 
 impl Auth {
@@ -112,22 +126,45 @@ impl Auth {
     ///
     /// # Errors
     /// [`Refused::WrongPassword`], also for none where there is one.
-    pub fn confirm_owner(&self, password: Option<&str>) -> Result<(), Refused> {
+    pub fn confirm_owner(&self, password: Option<&str>) -> Result<OwnerShown, Refused> {
         let known = self.passwords.get();
         if known.of(Role::Owner).is_none() {
-            return Ok(());
+            return Ok(OwnerShown(known));
         }
         let password = password.filter(|password| password.chars().count() <= passwords::LONGEST);
         let _one_at_a_time = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
-        password.is_some_and(|password| known.verify(Role::Owner, password)).then_some(()).ok_or(Refused::WrongPassword)
+        let is_right = password.is_some_and(|password| known.verify(Role::Owner, password));
+        if is_right { Ok(OwnerShown(known)) } else { Err(Refused::WrongPassword) }
     }
 
-    /// A new session for somebody who has just set this role's password.
+    /// A new session for the owner, who has just set his password.
     ///
     /// # Errors
-    /// [`Refused::Failed`] if it cannot be stored.
-    pub fn session_for(&self, role: Role) -> Result<SessionToken, Refused> {
-        Ok(self.new_session(role, &self.passwords.get())?)
+    /// If it cannot be stored.
+    pub fn owner_session(&self, shown: &OwnerShown) -> Result<SessionToken, Error> {
+        self.new_session(Role::Owner, &shown.0)
+    }
+
+    /// [`Self::set_password`] by the owner from afar, and what he is known by then.
+    ///
+    /// # Errors
+    /// As there; and [`Refused::AlreadySetUp`] or [`Refused::WrongPassword`] if the owner's password has been set or changed since
+    /// he showed his.
+    pub fn set_password_by_owner(&self, shown: &OwnerShown, role: Role, password: &str) -> Result<OwnerShown, Refused> {
+        let now = self.put_password(role, password, |passwords| shown.still_holds(passwords))?;
+        if let Err(error) = self.forget_setup_code_after(role) {
+            // The password is set, and the next start forgets the code.
+            tracing::warn!(%error, "the setup code was not forgotten");
+        }
+        Ok(OwnerShown(Arc::new(now)))
+    }
+
+    /// [`Self::remove_password`] by the owner from afar.
+    ///
+    /// # Errors
+    /// As there and with [`Self::set_password_by_owner`].
+    pub fn remove_password_by_owner(&self, shown: &OwnerShown, role: Role) -> Result<(), Refused> {
+        self.take_password(role, |passwords| shown.still_holds(passwords))
     }
 
     /// Sets or changes the password of a role; whoever is signed in with that role is signed out.
@@ -139,20 +176,38 @@ impl Auth {
     /// If the password has fewer than 10 or more than 200 characters, if another role has the same one, or if the owner has
     /// none yet and `role` is not the owner; or if the file cannot be written.
     pub fn set_password(&self, role: Role, password: &str) -> Result<(), Error> {
+        self.put_password(role, password, |_| Ok::<(), Error>(()))?;
+        self.forget_setup_code_after(role)
+    }
+
+    /// The passwords as they are then; `may` has a look at them before.
+    fn put_password<E: From<Error>>(
+        &self,
+        role: Role,
+        password: &str,
+        may: impl FnOnce(&Passwords) -> Result<(), E>,
+    ) -> Result<Passwords, E> {
         passwords::check_rule(password).map_err(Error::WeakPassword)?;
         let _one_at_a_time = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
         let hash = passwords::hash(password)?;
-        self.passwords.change(|passwords| {
+        let mut now = Passwords::default();
+        self.passwords.change(|passwords| -> Result<(), E> {
+            may(passwords)?;
             if role != Role::Owner && passwords.of(Role::Owner).is_none() {
-                return Err(Error::OwnerFirst);
+                return Err(Error::OwnerFirst.into());
             }
             // Sign-in asks for a password alone, so it must tell which role is meant.
             if passwords::ROLES.iter().any(|other| *other != role && passwords.verify(*other, password)) {
-                return Err(Error::SamePassword);
+                return Err(Error::SamePassword.into());
             }
             passwords.set(role, Some(hash));
+            now = passwords.clone();
             Ok(())
         })?;
+        Ok(now)
+    }
+
+    fn forget_setup_code_after(&self, role: Role) -> Result<(), Error> {
         if role == Role::Owner { self.forget_setup_code() } else { Ok(()) }
     }
 
@@ -161,12 +216,21 @@ impl Auth {
     /// # Errors
     /// If the role has no password, if it is the owner's while another role has one, or if the file cannot be written.
     pub fn remove_password(&self, role: Role) -> Result<(), Error> {
+        self.take_password(role, |_| Ok(()))
+    }
+
+    fn take_password<E: From<Error>>(
+        &self,
+        role: Role,
+        may: impl FnOnce(&Passwords) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.passwords.change(|passwords| {
+            may(passwords)?;
             if passwords.of(role).is_none() {
-                return Err(Error::NoPassword(role));
+                return Err(Error::NoPassword(role).into());
             }
             if role == Role::Owner && (passwords.of(Role::Talker).is_some() || passwords.of(Role::Viewer).is_some()) {
-                return Err(Error::OwnerLast);
+                return Err(Error::OwnerLast.into());
             }
             passwords.set(role, None);
             Ok(())
@@ -222,7 +286,7 @@ impl Auth {
         })?;
         *setup = Setup::none();
         self.forget_setup_code()?;
-        self.session_for(Role::Owner)
+        Ok(self.new_session(Role::Owner, &self.passwords.get())?)
     }
 
     /// The code with which the owner's password can be set, as `XXXX-XXXX`; for the device's own terminal only.

@@ -230,6 +230,41 @@ fn another_process_changes_passwords_and_sessions_end() {
 }
 
 #[test]
+fn what_the_owner_showed_goes_for_the_password_he_had_then() {
+    let (_keep, state) = folder();
+    let service = Auth::open(&state).unwrap();
+    let command = Auth::open(&state).unwrap();
+    let nothing = service.confirm_owner(None).unwrap();
+    command.set_password(Role::Owner, OWNER).unwrap();
+    let late = |result: Result<OwnerShown, Refused>| result.err().expect("taken");
+    assert!(matches!(
+        late(service.set_password_by_owner(&nothing, Role::Owner, "another password")),
+        Refused::AlreadySetUp
+    ));
+    assert!(matches!(service.remove_password_by_owner(&nothing, Role::Owner), Err(Refused::AlreadySetUp)));
+    let shown = service.confirm_owner(Some(OWNER)).unwrap();
+    // The same password set anew is a new password.
+    command.set_password(Role::Owner, OWNER).unwrap();
+    command.set_password(Role::Viewer, VIEWER).unwrap();
+    for role in [Role::Owner, Role::Talker] {
+        assert!(matches!(
+            late(service.set_password_by_owner(&shown, role, "another password")),
+            Refused::WrongPassword
+        ));
+    }
+    assert!(matches!(service.remove_password_by_owner(&shown, Role::Viewer), Err(Refused::WrongPassword)));
+    assert_eq!(service.roles_with_password(), [Role::Owner, Role::Viewer]);
+    let shown = service.confirm_owner(Some(OWNER)).unwrap();
+    let now = service.set_password_by_owner(&shown, Role::Owner, "another password").unwrap();
+    let cookie = service.owner_session(&now).unwrap();
+    assert!(service.session(cookie.as_str(), SystemTime::now()).is_some());
+    // One that comes after the next change is worth nothing.
+    command.set_password(Role::Owner, OWNER).unwrap();
+    let cookie = service.owner_session(&now).unwrap();
+    assert!(service.session(cookie.as_str(), SystemTime::now()).is_none());
+}
+
+#[test]
 fn a_file_spoiled_while_running_changes_nothing() {
     let (_keep, state) = folder();
     let auth = Auth::open(&state).unwrap();
