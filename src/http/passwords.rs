@@ -7,7 +7,7 @@
 use super::AppState;
 use super::access::Caller;
 use super::api::{Body, attempt, hashed, session_cookie};
-use super::auth::{Auth, SessionToken};
+use super::auth::{Auth, OwnerShown, SessionToken};
 use super::denied::Denied;
 use crate::api::panel::{PasswordRemoval, PasswordRequest, PasswordState, Passwords};
 use crate::api::{ApiError, Role};
@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use std::time::Duration;
-use tracing::info;
+use tracing::{info, warn};
 
 /// The routes under `/api/v1`.
 pub fn routes() -> Router<AppState> {
@@ -60,7 +60,7 @@ pub(super) async fn set_password(
     let changed = hashed(&state, move |auth| {
         let shown = auth.confirm_owner(request.owner_password.as_deref())?;
         let now = auth.set_password_by_owner(&shown, role, &request.password)?;
-        let session = if role == Role::Owner { Some(auth.owner_session(&now)?) } else { None };
+        let session = if role == Role::Owner { session(auth, &now) } else { None };
         Ok((known(auth, at_home), session))
     });
     let (known, session) = changed.await?;
@@ -101,6 +101,15 @@ pub(super) async fn remove_password(
     answer(&state, &caller, role, known, None)
 }
 
+/// The owner's new session; without one his password is changed all the same, and he signs in with it.
+fn session(auth: &Auth, now: &OwnerShown) -> Option<SessionToken> {
+    let session = auth.owner_session(now);
+    if let Err(error) = &session {
+        warn!(%error, "the owner must sign in again: no session could be stored for him");
+    }
+    session.ok()
+}
+
 fn known(auth: &Auth, at_home: bool) -> Passwords {
     let set = auth.roles_with_password();
     let state = |role| {
@@ -111,7 +120,7 @@ fn known(auth: &Auth, at_home: bool) -> Passwords {
 }
 
 /// The new state. Sessions and connections of the role end by themselves, as with `duplex passwd`; those of an owner who changed his
-/// own begin anew with what he gets here.
+/// own begin anew with what he gets here, or at the sign-in where that is nothing.
 fn answer(
     state: &AppState,
     caller: &Caller,

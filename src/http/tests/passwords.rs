@@ -104,6 +104,21 @@ async fn whoever_is_not_the_owner_or_does_not_show_his_password_changes_nothing(
 }
 
 #[tokio::test]
+async fn an_owner_without_a_new_session_has_changed_his_password_all_the_same() {
+    let service = Service::start(Setup::default()).await;
+    let owner = service.sign_in(OWNER).await;
+    let mut socket = Socket::with_cookie(&service, &owner).await;
+    let file = service.dir.path().join("state/sessions.toml");
+    std::fs::write(&file, "").expect("a spoiled file");
+    let reply = set(&service, &owner, "owner", NEW, Some(OWNER)).send(&service).await;
+    assert_eq!((states(&reply)[0].clone(), reply.get("set-cookie")), (("owner".to_owned(), true, false), ""));
+    assert!(socket.closed().await.contains("1008"), "and his connections end");
+    assert_eq!(role(&service, &owner).await, json!(null));
+    std::fs::remove_file(&file).expect("it is there");
+    assert_eq!(service.auth.sign_in(NEW).expect("the new one").0, Role::Owner);
+}
+
+#[tokio::test]
 async fn the_rules_are_those_of_the_command() {
     let service = Service::start(Setup { passwords: &[(Role::Owner, OWNER)], ..Setup::default() }).await;
     let owner = service.sign_in(OWNER).await;
