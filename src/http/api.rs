@@ -231,13 +231,19 @@ pub fn closing(error: DeskClosed) -> Denied {
     Denied::new(StatusCode::SERVICE_UNAVAILABLE, "closing", format!("Not now: {error}."))
 }
 
-/// Takes one of the caller's attempts at a password or a code.
-pub(super) fn attempt(state: &AppState, link: Link) -> Result<(), Denied> {
+/// Takes one of the caller's attempts at a password or a code, and tells when.
+pub(super) fn attempt(state: &AppState, link: Link) -> Result<Instant, Denied> {
+    let now = Instant::now();
     let mut attempts = state.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-    attempts.check(link.address.ip(), Instant::now()).map_err(|wait| Denied {
+    attempts.check(link.address.ip(), now).map(|()| now).map_err(|wait| Denied {
         retry_after: Some(wait.seconds()),
         ..Denied::new(StatusCode::TOO_MANY_REQUESTS, "tooManyAttempts", wait.to_string())
     })
+}
+
+/// Gives back the attempt that the caller took then.
+pub(super) fn restore_attempt(state: &AppState, link: Link, taken: Instant) {
+    state.attempts.lock().unwrap_or_else(PoisonError::into_inner).restore(link.address.ip(), taken);
 }
 
 /// Runs what hashes passwords where it holds nobody up.
@@ -255,7 +261,8 @@ pub(super) async fn hashed<T: Send + 'static>(
     }
 }
 
-fn refused(refused: Refused) -> Denied {
+/// A refusal in the terms of HTTP; what failed is logged.
+pub(super) fn refused(refused: Refused) -> Denied {
     let (status, code) = match &refused {
         Refused::WrongPassword => (StatusCode::UNAUTHORIZED, "wrongPassword"),
         Refused::WrongCode => (StatusCode::UNAUTHORIZED, "wrongCode"),

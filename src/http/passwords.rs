@@ -4,11 +4,11 @@
 //! which whoever was signed in with the role is signed out. Never: an answer to anybody else; a password in a log or an answer; a
 //! device that nobody can sign in to from where it is served.
 
-use super::AppState;
 use super::access::Caller;
-use super::api::{Body, attempt, hashed, session_cookie};
-use super::auth::{Auth, OwnerShown, SessionToken};
+use super::api::{Body, attempt, hashed, refused, restore_attempt, session_cookie};
+use super::auth::{Auth, OwnerShown, Refused, SessionToken};
 use super::denied::Denied;
+use super::{AppState, Link};
 use crate::api::panel::{PasswordRemoval, PasswordRequest, PasswordState, Passwords};
 use crate::api::{ApiError, Role};
 use axum::extract::State;
@@ -55,11 +55,11 @@ pub(super) async fn set_password(
 ) -> Result<Response, Denied> {
     caller.must_own()?;
     let Body(request) = body?;
-    attempt(&state, caller.link)?;
-    let (role, at_home) = (request.role, caller.at_home);
-    let changed = hashed(&state, move |auth| {
-        let shown = auth.confirm_owner(request.owner_password.as_deref())?;
-        let now = auth.set_password_by_owner(&shown, role, &request.password)?;
+    // It costs no attempt: nothing of what is known is compared.
+    Auth::check_new_password(&request.password).map_err(refused)?;
+    let (role, at_home, password) = (request.role, caller.at_home, request.password);
+    let changed = by_owner(&state, caller.link, request.owner_password, move |auth, shown| {
+        let now = auth.set_password_by_owner(shown, role, &password)?;
         let session = if role == Role::Owner { session(auth, &now) } else { None };
         Ok((known(auth, at_home), session))
     });
@@ -90,15 +90,27 @@ pub(super) async fn remove_password(
             "Without the owner's password nobody could sign in to a device that serves a network. Change it instead.";
         return Err(Denied::new(StatusCode::CONFLICT, "ownerNeeded", message));
     }
-    attempt(&state, caller.link)?;
-    let changed = hashed(&state, move |auth| {
-        let shown = auth.confirm_owner(request.owner_password.as_deref())?;
-        auth.remove_password_by_owner(&shown, role)?;
+    let changed = by_owner(&state, caller.link, request.owner_password, move |auth, shown| {
+        auth.remove_password_by_owner(shown, role)?;
         Ok(known(auth, at_home))
     });
     let known = changed.await?;
     info!(address = %caller.link.address, ?role, "the owner removed a password in the page");
     answer(&state, &caller, role, known, None)
+}
+
+/// Does what the owner asks for once he has shown his password. Only a wrong one costs an attempt: whoever changes some passwords in a
+/// row must be able to sign in afterwards.
+async fn by_owner<T: Send + 'static>(
+    state: &AppState,
+    link: Link,
+    password: Option<String>,
+    work: impl FnOnce(&Auth, &OwnerShown) -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Denied> {
+    let taken = attempt(state, link)?;
+    let shown = hashed(state, move |auth| auth.confirm_owner(password.as_deref())).await?;
+    restore_attempt(state, link, taken);
+    hashed(state, move |auth| work(auth, &shown)).await
 }
 
 /// The owner's new session; without one his password is changed all the same, and he signs in with it.

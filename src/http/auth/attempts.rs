@@ -66,6 +66,17 @@ impl Attempts {
         Ok(())
     }
 
+    /// Gives back the attempt that `address` took at that instant: it was no guess.
+    pub fn restore(&mut self, address: IpAddr, taken: Instant) {
+        if let Some(place) = self.recent.iter().rposition(|instant| *instant == taken) {
+            self.recent.remove(place);
+        }
+        if let Some(restored) = self.restored.get_mut(&network(address)) {
+            // Never before it was taken, so that nobody gets more than he had.
+            *restored = restored.checked_sub(EVERY).map_or(taken, |before| before.max(taken));
+        }
+    }
+
     fn make_room(&mut self, address: &IpAddr, now: Instant) {
         if self.restored.len() < MOST_ADDRESSES || self.restored.contains_key(address) {
             return;
@@ -122,6 +133,27 @@ mod tests {
         // All five are back after a while, and not more.
         let later = after(now, 1000.0);
         assert_eq!((0..9).filter(|_| attempts.check(v4(1), later).is_ok()).count(), 5);
+    }
+
+    #[test]
+    fn what_was_no_guess_is_given_back_and_not_more() {
+        let now = Instant::now();
+        let mut attempts = Attempts::new();
+        for _ in 0..60 {
+            assert_eq!(attempts.check(v4(1), now), Ok(()), "neither the address's nor the service's");
+            attempts.restore(v4(1), now);
+        }
+        for _ in 0..4 {
+            assert_eq!(attempts.check(v4(1), now), Ok(()));
+        }
+        let last = after(now, 1.0);
+        assert_eq!(attempts.check(v4(1), last), Ok(()));
+        assert!(attempts.check(v4(1), last).is_err());
+        attempts.restore(v4(1), last);
+        assert_eq!(attempts.check(v4(1), last), Ok(()));
+        assert!(attempts.check(v4(1), last).is_err(), "the guesses before it still count");
+        attempts.restore(v4(2), now);
+        assert_eq!((0..9).filter(|_| attempts.check(v4(2), last).is_ok()).count(), 5);
     }
 
     #[test]

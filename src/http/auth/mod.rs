@@ -145,6 +145,14 @@ impl Auth {
         self.new_session(Role::Owner, &shown.0)
     }
 
+    /// Whether a new password keeps the rule of 10 to 200 characters. Does not block.
+    ///
+    /// # Errors
+    /// [`Refused::WeakPassword`]
+    pub fn check_new_password(password: &str) -> Result<(), Refused> {
+        passwords::check_rule(password).map_err(Refused::WeakPassword)
+    }
+
     /// [`Self::set_password`] by the owner from afar, and what he is known by then.
     ///
     /// # Errors

@@ -104,6 +104,24 @@ async fn whoever_is_not_the_owner_or_does_not_show_his_password_changes_nothing(
 }
 
 #[tokio::test]
+async fn only_a_wrong_password_costs_an_attempt() {
+    let service = Service::start(Setup { passwords: &[(Role::Owner, OWNER)], ..Setup::default() }).await;
+    let owner = service.sign_in(OWNER).await;
+    for number in 0..6 {
+        let new = format!("number {number} of many");
+        assert_eq!(set(&service, &owner, "viewer", &new, Some(OWNER)).send(&service).await.status, StatusCode::OK);
+        set(&service, &owner, "viewer", "short", Some("a guess")).send(&service).await.denied(422, "weakPassword");
+        set(&service, &owner, "viewer", OWNER, Some(OWNER)).send(&service).await.denied(422, "samePassword");
+        remove(&service, &owner, "talker", Some(OWNER)).send(&service).await.denied(409, "noPassword");
+    }
+    // One attempt of five went into the sign-in.
+    for _ in 0..4 {
+        set(&service, &owner, "viewer", NEW, Some("a wrong guess")).send(&service).await.denied(401, "wrongPassword");
+    }
+    set(&service, &owner, "viewer", NEW, Some(OWNER)).send(&service).await.denied(429, "tooManyAttempts");
+}
+
+#[tokio::test]
 async fn an_owner_without_a_new_session_has_changed_his_password_all_the_same() {
     let service = Service::start(Setup::default()).await;
     let owner = service.sign_in(OWNER).await;
