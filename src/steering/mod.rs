@@ -181,7 +181,7 @@ impl Steering {
         self.0.present.subscribe()
     }
 
-    /// Makes changes: all of them or none.
+    /// Makes changes: all of them or none. The answer waits until the devices they name were looked at; the changes do not.
     ///
     /// # Errors
     /// Nothing is changed, except with [`Error::NotKept`].
@@ -199,13 +199,10 @@ impl Steering {
             };
             crate::outbound::try_out(source, &setup).await.map_err(refused)?;
         }
-        // Before the sources change: a camera that is being opened holds up the list of cameras.
+        // Begun before the sources change: a camera that is being opened holds up the list of cameras. Nothing waits for it, a mute
+        // least of all.
         let looked_at = changes.clone();
-        let notes = tokio::task::spawn_blocking(move || notes::notes(&looked_at, devices::remark)).await;
-        let notes = notes.unwrap_or_else(|error| {
-            tracing::error!(%error, "the devices could not be looked at");
-            Vec::new()
-        });
+        let notes = tokio::task::spawn_blocking(move || notes::notes(&looked_at, devices::remark));
         tracing::info!(changes = %serde_json::to_string(&changes).unwrap_or_default(), "changed while running");
         if before != after {
             inner.parts.outbound.set_sources(after);
@@ -228,7 +225,20 @@ impl Steering {
         let writing = path.clone();
         let written = tokio::task::spawn_blocking(move || kept::write(&writing, &table)).await;
         let written = written.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        written.map(|()| Present { notes, ..present }).map_err(|source| Error::NotKept { path, source })
+        drop(in_force);
+        written.map_err(|source| Error::NotKept { path, source })?;
+        let mut notes = notes.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the devices could not be looked at");
+            Vec::new()
+        });
+        // Others may have changed something meanwhile.
+        let now = self.present();
+        notes.retain(|note| match &*note.key {
+            "video" => now.video == present.video,
+            "audio" => now.audio == present.audio,
+            _ => now.sound == present.sound,
+        });
+        Ok(Present { notes, ..now })
     }
 }
 
