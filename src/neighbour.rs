@@ -1,7 +1,7 @@
 //! A Duplex of the same user that runs on this machine already, for whoever starts a second one.
 //!
 //! In: the kernel's list of Unix sockets, and what a service says of itself over its control socket. Out: where it is.
-//! Never: a word with a socket of another user's; a longer wait than [`PATIENCE`] for each; anything changed.
+//! Never: a word with a socket of another user's; a longer wait than [`PATIENCE`]; anything changed.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,10 +10,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+
 use crate::cli_owner::{self, Question};
 use crate::control::{self, Request, Told};
 
-/// Longest wait for one service's answer. One that hangs has its health looked at for three seconds first, and is no news then.
+/// Longest wait for the services' answers; all are asked at once. One that hangs has its health looked at for three seconds first, and is no news then.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running service.
@@ -44,8 +47,13 @@ impl Neighbour {
     /// The service whose page is on this port.
     pub async fn on_port(port: u16) -> Option<Self> {
         let list = fs::read_to_string(SOCKETS).unwrap_or_default();
-        for folder in folders(&list).into_iter().filter(|folder| is_own(&control::socket(folder))) {
-            let one = Self::in_folder(&folder).await;
+        Self::first_on_port(port, folders(&list).into_iter().filter(|folder| is_own(&control::socket(folder)))).await
+    }
+
+    async fn first_on_port(port: u16, folders: impl Iterator<Item = PathBuf>) -> Option<Self> {
+        let mut asked: FuturesUnordered<_> =
+            folders.map(|folder| async move { Self::in_folder(&folder).await }).collect();
+        while let Some(one) = asked.next().await {
             if one.addresses.iter().any(|address| port_of(address) == Some(port)) {
                 return Some(one);
             }
@@ -95,6 +103,7 @@ fn port_of(address: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncWriteExt as _;
 
     #[test]
     fn state_folders_are_found_by_their_sockets() {
@@ -106,6 +115,32 @@ mod tests {
             0000000000000000: 00000002 00000000 00010000 0001 01 45681 @/x/control.sock\n\
             0000000000000000: 00000003 00000000 00000000 0001 03 45682\n";
         assert_eq!(folders(list).into_iter().collect::<Vec<_>>(), [PathBuf::from("/home/a b/state")]);
+    }
+
+    #[tokio::test]
+    async fn one_that_hangs_holds_up_nobody() {
+        let parent = tempfile::tempdir().unwrap();
+        let folders = ["a", "b", "c"].map(|name| parent.path().join(name));
+        let listeners = folders.each_ref().map(|folder| {
+            fs::create_dir(folder).unwrap();
+            tokio::net::UnixListener::bind(control::socket(folder)).unwrap()
+        });
+        let serve = async {
+            let (mut stream, _) = listeners[2].accept().await.unwrap();
+            stream
+                .write_all(b"{\"error\":null,\"told\":{\"addresses\":[\"https://localhost:4711/\"]}}\n")
+                .await
+                .unwrap();
+            // The others never answer.
+            std::future::pending::<()>().await;
+        };
+        let asked = tokio::time::timeout(PATIENCE, Neighbour::first_on_port(4711, folders.clone().into_iter()));
+        let found = tokio::select! {
+            found = asked => found.expect("in less time than one that hangs may take"),
+            () = serve => unreachable!(),
+        };
+        let addresses = vec!["https://localhost:4711/".to_owned()];
+        assert_eq!(found, Some(Neighbour { folder: folders[2].clone(), addresses }));
     }
 
     #[test]
