@@ -115,9 +115,9 @@ impl Media {
         recording_state(self.recorder.began())
     }
 
-    /// Name of the recording that is being written.
-    pub fn recorded_to(&self) -> Option<String> {
-        self.recorder.open_file()
+    /// Name of the call's recording that is being written, and when recording began.
+    pub fn recorded_to(&self) -> Option<(String, SystemTime)> {
+        Some((self.recorder.open_file()?, self.recorder.began()?.at))
     }
 
     /// All recordings, the newest first; blocks.

@@ -7,6 +7,7 @@ use crate::media::{Media, Refusal};
 use futures::future::BoxFuture;
 use std::fs::File;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// The media as the API sees them; the caller has checked who asks.
 pub trait MediaDesk: Send + Sync + 'static {
@@ -24,8 +25,8 @@ pub trait MediaDesk: Send + Sync + 'static {
     fn record(&self, on: bool) -> BoxFuture<'_, Result<(), String>>;
     /// Whether the call is recorded.
     fn recording(&self) -> Recording;
-    /// Name of the recording that is being written.
-    fn recorded_to(&self) -> Option<String>;
+    /// Name of the call's recording that is being written, and when recording began.
+    fn recorded_to(&self) -> Option<(String, SystemTime)>;
     /// All recordings; blocks.
     fn recordings(&self) -> Vec<RecordingEntry>;
     /// Opens a recording; blocks.
@@ -63,7 +64,7 @@ impl MediaDesk for Media {
         Media::recording(self)
     }
 
-    fn recorded_to(&self) -> Option<String> {
+    fn recorded_to(&self) -> Option<(String, SystemTime)> {
         Media::recorded_to(self)
     }
 

@@ -100,8 +100,10 @@ pub(super) async fn look(state: &AppState, access: Access) -> Result<DeviceHealt
     let version = state.desk.status(access).version;
     let faults = state.desk.faults().into_iter().chain(notes).collect();
     let published_to = state.panel.published.borrow().clone();
-    let running = |since| RunningRecording { since: unix(since), file: state.media.recorded_to() };
-    let recording = state.desk.recorded_since().map(running);
+    // A talker's own recording may have begun before the call's, whose file is named.
+    let of_call = state.media.recorded_to().map(|(file, since)| (since, Some(file)));
+    let recording = of_call.or_else(|| Some((state.desk.recorded_since()?, None)));
+    let recording = recording.map(|(since, file)| RunningRecording { since: unix(since), file });
     let health = shown(machine, &verdict, version, &state.panel.metrics);
     Ok(DeviceHealth { faults, published_to, recording, addresses, ..health })
 }

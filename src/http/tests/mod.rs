@@ -379,7 +379,7 @@ impl TalkDesk for FakeDesk {
     }
 
     fn recorded_since(&self) -> Option<SystemTime> {
-        None
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1000))
     }
 }
 
@@ -389,13 +389,14 @@ pub struct FakeMedia {
     pub shelf: Shelf,
     pub asked: Arc<Mutex<Vec<String>>>,
     pub on: Arc<Mutex<bool>>,
+    pub recorded_to: Arc<Mutex<Option<(String, SystemTime)>>>,
 }
 
 impl FakeMedia {
     fn new(folder: &std::path::Path) -> Self {
         let shelf = Shelf { folder: folder.join("recordings"), max_size: u64::MAX, max_age: None, min_free: 0 };
         shelf.prepare().expect("a fresh folder");
-        Self { shelf, asked: Arc::default(), on: Arc::default() }
+        Self { shelf, asked: Arc::default(), on: Arc::default(), recorded_to: Arc::default() }
     }
 
     fn note(&self, what: impl Into<String>) {
@@ -438,8 +439,8 @@ impl MediaDesk for FakeMedia {
         Recording { on: *self.on.lock().expect("no panic"), since: None, elapsed_ms: None }
     }
 
-    fn recorded_to(&self) -> Option<String> {
-        None
+    fn recorded_to(&self) -> Option<(String, SystemTime)> {
+        self.recorded_to.lock().expect("no panic").clone()
     }
 
     fn recordings(&self) -> Vec<RecordingEntry> {

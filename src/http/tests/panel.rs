@@ -48,6 +48,20 @@ async fn what_is_shown_is_what_is_there() {
 }
 
 #[tokio::test]
+async fn a_recording_is_shown_with_the_time_of_its_own_file() {
+    let service = Service::start(Setup::default()).await;
+    let owner = service.sign_in(OWNER).await;
+    let recording = async || {
+        service.get("/api/v1/device").header("cookie", &owner).send(&service).await.json()["recording"].clone()
+    };
+    // The desk tells of the talker's, which began first.
+    assert_eq!(recording().await, json!({"since": 1000, "file": null}));
+    let call = ("call.mkv".to_owned(), SystemTime::UNIX_EPOCH + Duration::from_secs(2000));
+    *service.media.recorded_to.lock().expect("no panic") = Some(call);
+    assert_eq!(recording().await, json!({"since": 2000, "file": "call.mkv"}));
+}
+
+#[tokio::test]
 async fn ending_a_session_signs_the_person_out() {
     let service = Service::start(Setup { passwords: ALL_ROLES, ..Setup::default() }).await;
     let owner = service.sign_in(OWNER).await;
