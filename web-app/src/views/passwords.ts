@@ -48,7 +48,7 @@ export class Passwords {
 
   #ask(role: Role, removes: boolean): void {
     const row = this.#rows.get(role);
-    if (!row) return;
+    if (!row || this.#form?.isSending) return; // its answer shall be seen
     this.#leave();
     this.#note.textContent = "";
     const change = { role, removes, isSet: this.#isSet(role), asksOwn: this.#isSet("owner") };
@@ -143,6 +143,7 @@ class Form {
   readonly #own: HTMLInputElement | null;
   readonly #error = document.createElement("p");
   readonly #act: HTMLButtonElement;
+  readonly #cancel = button("Cancel", "link");
 
   /** @param send resolves when it was done or refused */
   constructor(private readonly change: Change, leave: () => void, private readonly send: (next: string, own: string | null) => Promise<void>) {
@@ -154,11 +155,10 @@ class Form {
     this.#error.setAttribute("role", "alert");
     this.#act = button(removes ? "Remove" : isSet ? "Change" : "Set", removes ? "quiet grave" : "quiet");
     this.#act.type = "submit";
-    const cancel = button("Cancel", "link");
-    cancel.addEventListener("click", leave);
+    this.#cancel.addEventListener("click", leave);
     const acts = document.createElement("p");
     acts.className = "acts";
-    acts.append(this.#act, cancel);
+    acts.append(this.#act, this.#cancel);
     form.append(account(role));
     this.#next = removes ? null : this.#field("passwords-next", `New password of the ${role}`, "new-password", "At least 10 characters.");
     this.#own = asksOwn ? this.#field("passwords-own", "The owner’s present password", "current-password") : null;
@@ -168,12 +168,17 @@ class Form {
     form.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
       event.stopPropagation(); // closes the form, not the panel
-      leave();
+      if (!this.isSending) leave();
     });
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#submit();
     });
+  }
+
+  /** Meanwhile it stays: nothing takes back what is sent, and a refusal is shown in it. */
+  get isSending(): boolean {
+    return this.#act.disabled;
   }
 
   begin(): void {
@@ -183,7 +188,7 @@ class Form {
 
   refuse(about: About | null, reason: string): void {
     this.#error.textContent = reason;
-    this.#act.disabled = false; // it may be what gets the focus
+    this.#sending(false); // the button may be what gets the focus
     const field = about === "next" ? this.#next : about === "own" ? this.#own : null;
     field?.setAttribute("aria-invalid", "true");
     (field ?? this.#act).focus();
@@ -191,14 +196,18 @@ class Form {
   }
 
   async #submit(): Promise<void> {
-    if (this.#act.disabled) return;
+    if (this.isSending) return;
     const [next, own] = [this.#next?.value ?? "", this.#own?.value ?? null];
     // By code points, as the service counts.
     if (this.#next && [...next].length < SHORTEST) return this.refuse("next", `The new password needs at least ${SHORTEST} characters.`);
     if (own === "") return this.refuse("own", `Type the owner’s present password as well, ${this.change.removes ? "to remove this one" : "to set this one"}.`);
-    this.#act.disabled = true;
+    this.#sending(true);
     await this.send(next, own);
-    this.#act.disabled = false;
+    this.#sending(false);
+  }
+
+  #sending(now: boolean): void {
+    this.#act.disabled = this.#cancel.disabled = now;
   }
 
   #field(id: string, words: string, autocomplete: AutoFill, rule = ""): HTMLInputElement {
