@@ -33,6 +33,8 @@ export class Owner {
   #again: ReturnType<typeof setTimeout> | undefined;
   #stopLog: (() => void) | null = null;
   #lastLine = 0;
+  // Counts the changes of passwords: a list asked for before one of them is older than it.
+  #passwordChanges = 0;
 
   /**
    * @param opener gets the focus back
@@ -145,11 +147,14 @@ export class Owner {
   }
 
   async #refreshPasswords(): Promise<void> {
-    this.#passwords.show((await api.passwords()).roles);
+    const asked = this.#passwordChanges;
+    const { roles } = await api.passwords();
+    if (asked === this.#passwordChanges) this.#passwords.show(roles);
   }
 
   async #change(role: Role, asked: Promise<Known>): Promise<Known["roles"]> {
     const { roles } = await asked;
+    this.#passwordChanges += 1;
     if (role === "owner") this.signInChanged();
     return roles;
   }
