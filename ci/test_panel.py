@@ -36,6 +36,24 @@ def picture(path: Path, colour: str) -> Path:
     return path
 
 
+# Holds back the next answer of the method in `hold` about passwords, until what is in `held` is called; counts the lists that came.
+HOLD = """(() => {
+  const fetch = window.fetch;
+  Object.assign(window, { hold: null, held: [], lists: 0 });
+  window.fetch = async (path, options) => {
+    const answer = await fetch(path, options);
+    if (!String(path).endsWith("/passwords")) return answer;
+    const copy = new Response(await answer.text(), answer);
+    if (options.method === window.hold) {
+      window.hold = null;
+      await new Promise((go) => window.held.push(go));
+    }
+    if (options.method === "GET") window.lists += 1;
+    return copy;
+  };
+})()"""
+
+
 def open_panel(page: ChromiumPage) -> None:
     page.click("#owner-toggle")
     page.wait("the panel with sources", "document.querySelectorAll('#steer-video option').length > 1")
@@ -260,13 +278,31 @@ def test_passwords_are_set_and_removed_in_the_panel(device: Start, tmp_path: Pat
         page.page.fill("#passwords-next", talker)
         page.page.keyboard.press("Enter")
         assert page.evaluate(f"{told}(document.getElementById('passwords-own'), document.getElementById('passwords-error'))")[:3] == ["true", True, "Type the owner’s present password as well, to set this one."]
+        page.evaluate(HOLD)
+        page.evaluate("window.hold = 'POST'")
         page.page.fill("#passwords-own", wrong)
         page.page.keyboard.press("Enter")
+        page.wait("the answer", "window.held.length === 1")
+        # Nothing takes back what is sent: the form stays for the answer.
+        page.page.keyboard.press("Escape")
+        page.page.dispatch_event("#passwords li[data-role=owner] button", "click")
+        assert page.evaluate("[...document.querySelectorAll('#passwords form')].map((form) => form.closest('li').dataset.role)") == ["talker"]
+        assert page.page.is_disabled("#passwords form button:has-text('Cancel')")
+        page.evaluate("window.held.pop()()")
         page.wait("the refusal", f"{told}(document.getElementById('passwords-own'), document.getElementById('passwords-error'))[2] === 'The password is wrong.'")
         assert page.page.input_value("#passwords-next") == talker and page.evaluate("document.activeElement.id") == "passwords-own"
         page.page.fill("#passwords-own", owner)
+        page.evaluate("window.hold = 'GET'")
+        page.wait("a list of before", "window.held.length === 1")
         page.page.keyboard.press("Enter")
         page.wait("that it is set", f"{said} === 'The talker’s password is set.'")
+        # The list of before comes after the change, and is not shown; the next one is.
+        page.evaluate("window.summaries = []")
+        page.evaluate("new MutationObserver(() => window.summaries.push(document.getElementById('passwords-summary').textContent)).observe(document.getElementById('passwords-summary'), { childList: true }) ?? null")
+        lists = page.evaluate("window.held.pop()() ?? window.lists")
+        page.wait("both lists", f"window.lists >= {lists} + 2")
+        page.wait("the next one", "window.summaries.length > 0")
+        assert set(page.evaluate("window.summaries")) == {"owner, talker"}
         assert page.page.text_content("#passwords-summary") == "owner, talker" and page.evaluate("document.querySelectorAll('#owner input[type=password]').length") == 0
         other.page.fill("#password", talker)
         other.click("#sign-in")
@@ -282,7 +318,7 @@ def test_passwords_are_set_and_removed_in_the_panel(device: Start, tmp_path: Pat
         assert page.evaluate("fetch('/api/v1/status').then((answer) => answer.json())")["access"] == {"role": "owner", "open": False, "needsSetup": False}
         assert not page.evaluate("document.getElementById('owner').hidden")
         lines = "\n".join([one.log(), *asked, json.dumps(page.evaluate("fetch('/api/v1/log?lines=500').then((answer) => answer.json())"))])
-        assert "set a password in the page" in lines and not any(word in lines for word in (owner, talker, wrong, cookie["value"]))
+        assert re.search(r"request refused.*/api/v1/passwords.*wrongPassword", one.log()) and "set a password in the page" in lines and not any(word in lines for word in (owner, talker, wrong, cookie["value"]))
 
 
 def test_only_owners_see_the_panel(device: Start, tmp_path: Path) -> None:
