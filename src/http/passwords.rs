@@ -35,7 +35,7 @@ pub(super) async fn passwords(State(state): State<AppState>, caller: Caller) -> 
 }
 
 /// Sets or changes the password of a role, with the owner's present password. Whoever is signed in with that role is signed out;
-/// an owner who changes his own gets a new session in its place.
+/// but for the owner who changes his own: his session goes on, or a new one takes its place where he had none.
 #[utoipa::path(
     post,
     path = "/api/v1/passwords",
@@ -58,14 +58,15 @@ pub(super) async fn set_password(
     // It costs no attempt: nothing of what is known is compared.
     Auth::check_new_password(&request.password).map_err(refused)?;
     let (role, at_home, password) = (request.role, caller.at_home, request.password);
+    let own = caller.grants.principal.strip_prefix("session:").map(str::to_owned);
     let changed = by_owner(&state, caller.link, request.owner_password, move |auth, shown| {
         let now = auth.set_password_by_owner(shown, role, &password)?;
-        let session = if role == Role::Owner { session(auth, &now) } else { None };
-        Ok((known(auth, at_home), session))
+        let after = if role == Role::Owner { after(auth, &now, own.as_deref()) } else { After::GoesOn };
+        Ok((known(auth, at_home), after))
     });
-    let (known, session) = changed.await?;
+    let (known, after) = changed.await?;
     info!(address = %caller.link.address, ?role, "the owner set a password in the page");
-    answer(&state, &caller, role, known, session.as_ref())
+    answer(&state, &caller, known, &after)
 }
 
 /// Removes the password of a role, with the owner's present password: nobody can sign in with that role then. The owner's goes last,
@@ -96,7 +97,8 @@ pub(super) async fn remove_password(
     });
     let known = changed.await?;
     info!(address = %caller.link.address, ?role, "the owner removed a password in the page");
-    answer(&state, &caller, role, known, None)
+    let after = if role == Role::Owner { After::Ends } else { After::GoesOn };
+    answer(&state, &caller, known, &after)
 }
 
 /// Does what the owner asks for once he has shown his password. Only a wrong one costs an attempt: whoever changes some passwords in a
@@ -113,13 +115,25 @@ async fn by_owner<T: Send + 'static>(
     hashed(state, move |auth| work(auth, &shown)).await
 }
 
-/// The owner's new session; without one his password is changed all the same, and he signs in with it.
-fn session(auth: &Auth, now: &OwnerShown) -> Option<SessionToken> {
-    let session = auth.owner_session(now);
-    if let Err(error) = &session {
+/// What becomes of who asked for a change.
+enum After {
+    /// Nothing: his session holds, and his calls go on.
+    GoesOn,
+    /// He had no session, as nobody needed one; he gets this one, and his connections begin anew with it.
+    Begins(SessionToken),
+    /// His connections end.
+    Ends,
+}
+
+/// Without a session the owner's password is changed all the same, and he signs in with it.
+fn after(auth: &Auth, now: &OwnerShown, own: Option<&str>) -> After {
+    let goes_on = own.map_or(Ok(false), |id| auth.owner_goes_on(now, id));
+    let after = goes_on
+        .and_then(|goes_on| if goes_on { Ok(After::GoesOn) } else { auth.owner_session(now).map(After::Begins) });
+    after.unwrap_or_else(|error| {
         warn!(%error, "the owner must sign in again: no session could be stored for him");
-    }
-    session.ok()
+        After::Ends
+    })
 }
 
 fn known(auth: &Auth, at_home: bool) -> Passwords {
@@ -131,16 +145,9 @@ fn known(auth: &Auth, at_home: bool) -> Passwords {
     Passwords { roles: [Role::Owner, Role::Talker, Role::Viewer].map(state).into() }
 }
 
-/// The new state. Sessions and connections of the role end by themselves, as with `duplex passwd`; those of an owner who changed his
-/// own begin anew with what he gets here, or at the sign-in where that is nothing.
-fn answer(
-    state: &AppState,
-    caller: &Caller,
-    role: Role,
-    known: Passwords,
-    session: Option<&SessionToken>,
-) -> Result<Response, Denied> {
-    if role == Role::Owner {
+/// The new state. Other sessions and connections of the role end by themselves, as with `duplex passwd`.
+fn answer(state: &AppState, caller: &Caller, known: Passwords, after: &After) -> Result<Response, Denied> {
+    if !matches!(after, After::GoesOn) {
         let (hub, principal) = (state.hub.clone(), caller.grants.principal.clone());
         tokio::spawn(async move {
             // The answer travels another way than the end of the connection, and shall be first.
@@ -149,7 +156,7 @@ fn answer(
         });
     }
     let mut response = Json(known).into_response();
-    if let Some(session) = session {
+    if let After::Begins(session) = after {
         response.headers_mut().insert(header::SET_COOKIE, session_cookie(session, caller.link)?);
     }
     Ok(response)

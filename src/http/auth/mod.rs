@@ -145,6 +145,19 @@ impl Auth {
         self.new_session(Role::Owner, &shown.0)
     }
 
+    /// The owner's session with this [`id`](Session::id) goes on after he has changed his password. Whether there is that session.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn owner_goes_on(&self, shown: &OwnerShown, id: &str) -> Result<bool, Error> {
+        let mut goes_on = false;
+        self.sessions.change(|sessions| {
+            goes_on = sessions.go_on(id, Role::Owner, &shown.0);
+            Ok::<(), Error>(())
+        })?;
+        Ok(goes_on)
+    }
+
     /// Whether a new password keeps the rule of 10 to 200 characters. Does not block.
     ///
     /// # Errors

@@ -64,6 +64,14 @@ impl Sessions {
         self.sessions.push(Entry { sha256: id.to_owned(), role, password, expires: unix(now + LIFE) });
     }
 
+    /// A session goes on with the role's changed password. Whether there is that session.
+    pub fn go_on(&mut self, id: &str, role: Role, passwords: &Passwords) -> bool {
+        let entry = self.sessions.iter_mut().find(|entry| entry.sha256 == id && entry.role == role);
+        let (Some(entry), Some(mark)) = (entry, passwords.mark(role)) else { return false };
+        entry.password = mark;
+        true
+    }
+
     pub fn remove(&mut self, id: &str) {
         self.sessions.retain(|entry| entry.sha256 != id);
     }
