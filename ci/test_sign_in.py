@@ -92,6 +92,34 @@ def test_attempts_are_limited(device: Start, tmp_path: Path) -> None:
         page.wait_data(view="call", state="live")
 
 
+# A page to whose window nobody turns, and one that asks nothing by itself.
+DEAF = "addEventListener('focus', (event) => event.stopImmediatePropagation());"
+PATIENT = "const later = setTimeout; window.setTimeout = (call, ms, ...more) => (ms === 10000 ? 0 : later(call, ms, ...more));"
+
+
+def test_a_page_before_the_sign_in_goes_on_when_none_is_needed_any_more(device: Start, tmp_path: Path) -> None:
+    """By itself, at a try to sign in, and when somebody turns to its window; what is typed meanwhile stays while one is needed."""
+    one = with_password(device)
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        waits, tries, looks = (chromium.open(one.url, script) for script in (DEAF, DEAF + PATIENT, PATIENT))
+        for page in (waits, tries, looks):
+            page.wait_data(view="sign-in")
+        waits.page.fill("#password", "half a pass")
+        asked: list[str] = []
+        waits.page.on("response", lambda answer: asked.append(answer.url) if answer.url.endswith("/status") else None)
+        wait_for("the page to ask twice by itself", lambda: waits.evaluate("1") and len(asked) >= 2, 25)
+        assert waits.page.input_value("#password") == "half a pass" and waits.evaluate("document.activeElement.id") == "password"
+        done = one.command("passwd", "--remove")
+        assert done.returncode == 0, done.stderr
+        waits.wait_data(14, view="call")
+        assert [page.evaluate("app.dataset.view") for page in (tries, looks)] == ["sign-in"] * 2
+        submit(tries, "whatever")
+        tries.wait_data(view="call")
+        looks.evaluate("dispatchEvent(new Event('focus'))")
+        for page in (tries, looks, waits):
+            page.wait_data(state="live")
+
+
 def test_who_is_open_to_everybody_says_so(device: Start) -> None:
     """Without a password the terminal tells that everybody on this computer is the owner; with one it does not."""
     one = device()
@@ -150,6 +178,8 @@ def test_first_setup(tmp_path: Path) -> None:
             page.page.fill("#new-password", password)
             page.click("#set-up")
 
+        other = chromium.open(url)
+        other.wait_data(view="setup")
         # Read from a card, which then goes back into the board: another start.
         one.restart()
         assert one.wait_for_log(r"setup code: (\S+)")[1] == code
@@ -171,8 +201,10 @@ def test_first_setup(tmp_path: Path) -> None:
         set_up(code, PASSWORD)
         page.wait_data(view="call", state="live")
         assert page.page.get_attribute("#new-password", "type") == "password"
-        other = chromium.open(url)
+        # Whoever else stood there with the code signs in now.
+        other.evaluate("dispatchEvent(new Event('focus'))")
         other.wait_data(view="sign-in")
+        assert "has a password from now on" in other.page.text_content("#sign-in-error")
         submit(other, PASSWORD)
         other.wait_data(view="call", state="live")
 

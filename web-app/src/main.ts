@@ -8,6 +8,7 @@ import { followEscape } from "./escape";
 import { callToTheAir } from "./called";
 import * as capture from "./capture";
 import { Client } from "./client";
+import type { Access } from "./generated/Access";
 import type { Status } from "./generated/Status";
 import type { TalkState } from "./generated/TalkState";
 import { isSame } from "./names";
@@ -27,6 +28,8 @@ import { canChooseSpeaker, Viewer } from "./views/viewer";
 
 const NOBODY: TalkState = { you: "idle", busy: false, place: 0, waiting: 0, version: 0, revokedBy: null };
 const NOTICE_MS = 15_000;
+// So often a page before the sign-in asks whether it may go on.
+const DOOR_MS = 10_000;
 // So long the page says that somebody out of the line is on air.
 const CALLED_MS = 8000;
 // Beside the owner's panel the call has less than 900 pixels then, or nothing: the settings would cover what is in its middle.
@@ -203,16 +206,22 @@ const quality = new QualityChoice((wanted) => {
 });
 
 const signIn = new SignIn({
-  async signIn(password) {
-    await api.signIn(password);
-    await refresh();
-  },
-  async setUp(code, password) {
-    await api.setUp(code, password);
-    await refresh();
-  },
+  signIn: (password) => enter("sign-in", api.signIn(password)),
+  setUp: (code, password) => enter("setup", api.setUp(code, password)),
   waitAfter: (refused) => (refused instanceof api.ApiFailure && refused.code === "tooManyAttempts" ? refused.retryAfter : null),
 });
+
+/** @throws the refusal, unless what is asked for at this door is another thing by now, or nothing */
+async function enter(view: "sign-in" | "setup", asked: Promise<Access>): Promise<void> {
+  try {
+    await asked;
+  } catch (refused) {
+    await refresh();
+    if (app.dataset["view"] === view) throw refused;
+    return;
+  }
+  await refresh();
+}
 
 // --- facts in, page out ---
 
@@ -282,8 +291,8 @@ let started = false;
 let leaving = false;
 // Whether this connection has been told the person's choice.
 let qualityAsked = false;
-// Counts the statuses that came as events: an answer asked for before one of them is older than it.
-let statusEvents = 0;
+// Counts the statuses that were asked for and those that came as events: an answer is old once there is a later one of either.
+let statuses = 0;
 let stopEvents = () => {};
 let eventsTimer: ReturnType<typeof setTimeout> | undefined;
 let statusTimer: ReturnType<typeof setTimeout> | undefined;
@@ -312,11 +321,14 @@ function end(message: string): void {
 
 async function refresh(): Promise<void> {
   clearTimeout(statusTimer);
-  const asked = statusEvents;
+  const asked = ++statuses;
   try {
     const status = await api.status();
     statusBackoff.reset();
-    if (asked === statusEvents) useStatus(status);
+    if (asked !== statuses) return;
+    useStatus(status);
+    // Before the door nothing is told: the last password may go, or another person may set the device up.
+    if (app.dataset["view"] !== "call") statusTimer = setTimeout(() => void refresh(), DOOR_MS);
   } catch {
     // Until signalling is open, its own retries ask again; without it, nobody else does.
     if (!started) statusTimer = setTimeout(() => void refresh(), statusBackoff.next());
@@ -342,7 +354,7 @@ function heard(event: api.ServiceEvent): void {
   eventsBackoff.reset();
   switch (event.type) {
     case "status":
-      statusEvents += 1;
+      statuses += 1;
       return useStatus(event.status);
     case "talk":
       owner?.peopleChanged();
@@ -418,6 +430,9 @@ addEventListener("online", () => {
 addEventListener("offline", () => change({ online: false }));
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible" && started) client.connect();
+});
+addEventListener("focus", () => {
+  if (app.dataset["view"] !== "call") void refresh();
 });
 capture.onDevicesChanged(() => void showChoices());
 followEscape();

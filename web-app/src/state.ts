@@ -229,8 +229,9 @@ function failureLine(failure: CallFailure | null): { headline: string; detail: s
   }
 }
 
-/** Why a page that could call stands before the sign-in now; null: it could not, or does not know. */
+/** Why a page stands before the sign-in now that could call, or set the device up, before; null: it could not, or does not know. */
 export function putOut(before: Access | null): string | null {
+  if (before?.needsSetup) return "This device has a password from now on. Sign in to go on.";
   if (before === null || before.role === null) return null;
   return before.open ? "This device has a password from now on. Sign in to go on." : "Your sign-in has ended. Sign in to go on.";
 }

@@ -149,6 +149,7 @@ test("who talks is told that others would like to", () => {
 test("who is put before the sign-in is told why, who was there already is not", () => {
   assert.match(putOut({ role: "owner", open: true, needsSetup: false }) ?? "", /has a password from now on/);
   assert.match(putOut({ role: "talker", open: false, needsSetup: false }) ?? "", /sign-in has ended/);
+  assert.match(putOut({ role: null, open: false, needsSetup: true }) ?? "", /has a password from now on/);
   assert.equal(putOut({ role: null, open: false, needsSetup: false }), null);
   assert.equal(putOut(null), null);
 });
