@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Callable
 
@@ -228,6 +229,54 @@ def test_a_double_click_on_record_is_one_and_the_sign_goes_with_the_device(devic
         assert not page.evaluate("document.getElementById('recording').checkVisibility()")
         page.wait("no sign left", "document.getElementById('recording').textContent === ''")
         assert page.evaluate("document.getElementById('record').getAttribute('aria-pressed')") == "false"
+
+
+def test_what_is_said_of_a_wish_to_record_goes_with_its_cause(device: Start, tmp_path: Path) -> None:
+    """When somebody else's recording runs, and when the device is back; of two who press at one moment neither reads that nothing is recorded."""
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page, other = chromium.live(one.url), chromium.live(one.url)
+        sign = lambda on: f"document.getElementById('recording').textContent === '{'Recording' if on else ''}'"  # noqa: E731
+        press = "document.getElementById('record').click()"
+        full = {"error": {"code": "notRecorded", "message": "Nothing is recorded: the disk is full."}}
+        page.page.route("**/api/v1/recording", lambda route: route.fulfill(status=503, json=full))
+        page.click("#record")
+        wait_for("why not", lambda: page.state_line() == "Nothing is recorded The disk is full.")
+        other.click("#record")
+        page.wait("the other's recording", sign(True))
+        assert page.state_line() == "Live"
+        page.page.unroute("**/api/v1/recording")
+        page.wait("the button again", "!document.getElementById('record').disabled")
+        page.click("#record")
+        for each in (page, other):
+            each.wait("no recording", sign(False))
+            each.wait("the button again", "!document.getElementById('record').disabled")
+        told = [keep(each, "headline") for each in (page, other)]
+        answers: list[int] = []
+        for each in (page, other):
+            each.page.on("response", lambda answer: answers.append(answer.status) if answer.url.endswith("/api/v1/recording") else None)
+            each.evaluate(press)
+        for each in (page, other):
+            each.wait("a recording of both", sign(True))
+            each.wait("the button again", "!document.getElementById('record').disabled")
+        assert [set(headlines()) for headlines in told] == [{"Live"}] * 2, answers
+        print("answers to two who press at one moment:", answers)
+        # A service that stands still, and one that is gone.
+        assert one.process
+        one.process.send_signal(signal.SIGSTOP)
+        page.click("#record")
+        wait_for("that it does not answer", lambda: "The device does not answer" in page.state_line(), 5)
+        one.process.send_signal(signal.SIGCONT)
+        wait_for("nothing of it", lambda: page.state_line() == "Live", 25)
+        one.kill()
+        page.wait_data(state="reconnecting")
+        page.wait("the button", "!document.getElementById('record').disabled")
+        page.click("#record")
+        wait_for("that it does not answer", lambda: page.state_line() == "The device does not answer Nothing is recorded.", 2)
+        one.flags[one.flags.index("--listen") + 1] = f"127.0.0.1:{one.port}"
+        one.start()
+        page.wait_data(state="live")
+        assert page.state_line() == "Live"
 
 
 def test_a_password_set_in_mid_call_is_told_to_whom_it_puts_out(device: Start, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import { callToTheAir } from "./called";
 import * as capture from "./capture";
 import { Client } from "./client";
 import type { Access } from "./generated/Access";
+import type { Recording } from "./generated/Recording";
 import type { Status } from "./generated/Status";
 import type { TalkState } from "./generated/TalkState";
 import { isSame } from "./names";
@@ -30,6 +31,12 @@ const NOBODY: TalkState = { you: "idle", busy: false, place: 0, waiting: 0, vers
 const NOTICE_MS = 15_000;
 // So often a page before the sign-in asks whether it may go on.
 const DOOR_MS = 10_000;
+// After so long without an answer the page says so; sooner where picture and sound stand still already.
+const SLOW_MS = 2000;
+const STALLED_MS = 300;
+// So long a recording that another owner asked for at the same moment may take to begin.
+const BEGINS_MS = 5000;
+const ASKED_TWICE = /asked for once more/;
 // So long the page says that somebody out of the line is on air.
 const CALLED_MS = 8000;
 // Beside the owner's panel the call has less than 900 pixels then, or nothing: the settings would cover what is in its middle.
@@ -61,6 +68,7 @@ const client = new Client(`${scheme}://${location.host}/signalling`, {
     turn.peer = peerId;
     qualityAsked = false;
     change({ signalling: true, unanswered: false, turnedAway: null });
+    answersAgain();
     listen(peerId);
     owner?.reconnected();
   },
@@ -73,7 +81,11 @@ const client = new Client(`${scheme}://${location.host}/signalling`, {
     void refresh();
   },
   turnedAway: (words) => change({ turnedAway: words }),
-  call: (call, failure) => change({ call, failure }),
+  call(call, failure) {
+    const back = call === "media" && facts.call !== "media";
+    change({ call, failure });
+    if (back) answersAgain();
+  },
   stream: (stream) => viewer.setStream(stream),
   shown(latency) {
     // Behind other windows nothing is on a screen.
@@ -150,11 +162,21 @@ const panel = new Panel({
 
 const recorder = new Recorder({
   async record(on) {
+    const unanswered: Notice = { headline: "The device does not answer", detail: on ? "Nothing is recorded." : "It was not told to stop.", away: true };
+    if (!facts.signalling) return showNotice(unanswered);
+    const slow = setTimeout(() => showNotice(unanswered), facts.call === "stalled" ? STALLED_MS : SLOW_MS);
     try {
-      recorder.show(await api.record(on));
+      showRecording(await api.record(on));
+      if (facts.notice === unanswered) showNotice(null);
     } catch (error) {
+      if (error instanceof api.ApiFailure && error.status === 0) return showNotice(unanswered);
+      // Two owners at the same moment: the recording that the other one gets is this one's, too.
+      if (on && error instanceof api.ApiFailure && ASKED_TWICE.test(error.message)) await recorder.begins(BEGINS_MS);
+      if (on === recorder.on) return;
       const detail = plain(error instanceof Error ? error.message : String(error));
-      showNotice({ headline: on ? "Nothing is recorded" : "Still recording", detail });
+      showNotice((notRecorded = { headline: on ? "Nothing is recorded" : "Still recording", detail }));
+    } finally {
+      clearTimeout(slow);
     }
   },
 });
@@ -245,6 +267,18 @@ function showNotice(notice: Notice | null): void {
   change({ notice });
 }
 
+/** What was said while the device was away is no longer so. */
+function answersAgain(): void {
+  if (facts.notice !== null && (facts.notice.away || facts.notice === notRecorded)) showNotice(null);
+}
+
+/** What the service says outdates what was said of the last wish to record or to stop. */
+function showRecording(recording: Recording): void {
+  const changed = recording.on !== recorder.on;
+  recorder.show(recording);
+  if (changed) answersAgain();
+}
+
 function useStatus(status: Status): void {
   // The service was updated while this page was open; its page may be a newer one, too.
   if (facts.status && facts.status.version !== status.version && !turn.wanted) return location.reload();
@@ -282,6 +316,8 @@ function useStatus(status: Status): void {
 
 let noticeTimer: ReturnType<typeof setTimeout> | undefined;
 let calledTimer: ReturnType<typeof setTimeout> | undefined;
+// What was said of the last wish to record or to stop.
+let notRecorded: Notice | null = null;
 // The turn that is coming was waited for.
 let stoodInLine = false;
 // The chosen speaker; empty: the browser's default.
@@ -371,7 +407,7 @@ function heard(event: api.ServiceEvent): void {
       owner?.peopleChanged();
       return panel.showViewers(event.count);
     case "recording":
-      recorder.show(event.recording);
+      showRecording(event.recording);
       return recordings.changed();
     case "fault": {
       const faults = { ...facts.faults };

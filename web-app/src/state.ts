@@ -44,6 +44,8 @@ export interface Facts {
 export interface Notice {
   headline: string;
   detail: string;
+  /** It says that the device does not answer: shown while the call is gone, too. */
+  away?: boolean;
 }
 
 export type CallState = "connecting" | "live" | "reconnecting" | "failed" | "ended";
@@ -142,6 +144,7 @@ function line(facts: Facts, state: CallState): { headline: string; detail: strin
       }
       return facts.unanswered ? warning("Connecting", "The device does not answer; trying again.") : calm("Connecting", "");
     case "reconnecting":
+      if (facts.notice?.away) return warning(facts.notice.headline, facts.notice.detail);
       return warning("Reconnecting", "The device or the network is gone for the moment; trying again.");
     case "failed":
       return failureLine(facts.failure);
@@ -169,7 +172,7 @@ function liveLine(facts: Facts): { headline: string; detail: string; warn: boole
   if (turn === "waiting") {
     return calm("Waiting for your turn", talk.place > 1 ? `${talk.place - 1} before you.` : "You are next.");
   }
-  if (notice) return { ...notice, warn: true };
+  if (notice) return warning(notice.headline, notice.detail);
   if (talk.busy) {
     return calm("Busy: someone is talking", sentences(talk.waiting > 0 ? `${talk.waiting} in line.` : fault, muted(facts)));
   }

@@ -18,6 +18,7 @@ export class Recorder {
   #on = false;
   /** When it began, as `performance.now()` counts: device and browser need not agree on the time of day. */
   #began: number | null = null;
+  #begun = () => {};
   #tick: ReturnType<typeof setTimeout> | undefined;
 
   constructor(on: RecorderEvents) {
@@ -28,6 +29,7 @@ export class Recorder {
   show(recording: Recording | null): void {
     const on = recording?.on ?? false;
     this.#on = on;
+    if (on) this.#begun();
     // A live region speaks at every write.
     const text = on ? "Recording" : "";
     if (this.#sign.textContent !== text) this.#sign.textContent = text;
@@ -35,6 +37,20 @@ export class Recorder {
     this.#showTime();
     setPressed(this.#button, on);
     this.#button.title = on ? "Stop recording" : "Record this call";
+  }
+
+  /** Whether the service says that it records. */
+  get on(): boolean {
+    return this.#on;
+  }
+
+  /** Resolves when it records, or after so many milliseconds. */
+  begins(most: number): Promise<void> {
+    return new Promise((done) => {
+      if (this.#on) return done();
+      this.#begun = done;
+      setTimeout(done, most);
+    });
   }
 
   /** Beside the sign and not in it: a screen reader is told that it is recorded, not each second of it. */
