@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -475,10 +476,11 @@ def test_the_owner_plays_and_deletes_recordings_in_the_page(device: Start, tmp_p
         page.wait("the sign that the call is recorded", "document.getElementById('recording').textContent === 'Recording'")
         assert page.evaluate("document.getElementById('record').getAttribute('aria-pressed')") == "true"
         wait_seconds(6)
-        assert page.evaluate(count) == "1,Recordings (1)"
+        assert page.evaluate(count) == ",Recordings", "one that is still written is none to play yet"
         screenshot(page, "recording")
         page.click("#record")
         page.wait("the sign to go", "document.getElementById('recording').textContent === ''")
+        page.wait("the number", f"{count} === '1,Recordings (1)'")
         later = chromium.live(one.url)
         later.wait("the number, to whom comes later too", f"{count} === '1,Recordings (1)'")
         later.page.context.close()
@@ -499,6 +501,58 @@ def test_the_owner_plays_and_deletes_recordings_in_the_page(device: Start, tmp_p
         assert files(one) == [] and page.faults == [] and page.evaluate(count) == ",Recordings"
         page.page.keyboard.press("Escape")
         page.wait("the focus back where it was", "document.activeElement.id === 'recordings-open'")
+
+
+def test_an_open_list_follows_what_runs_and_what_another_owner_deletes(device: Start, tmp_path: Path) -> None:
+    """Length and size of the one that runs grow, as long as the red sign says; what another owner deleted goes, from list and number."""
+    one = device()
+    for _ in range(2):
+        record(one, "start")
+        wait_seconds(2)
+        record(one, "stop")
+    rows = "document.querySelectorAll('#recordings-list li').length"
+    number = "document.getElementById('recordings-count').textContent"
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page, other = chromium.live(one.url), chromium.live(one.url)
+        record(one, "start")
+        page.wait("the sign", "document.getElementById('recording').textContent === 'Recording'")
+        for each in (page, other):
+            each.click("#recordings-open")
+            each.wait("three", f"{rows} === 3 && {number} === '2'")
+        # A question that is asked is not lost when the list is looked at anew.
+        item = "[...document.querySelectorAll('#recordings-list li')].at(-1)"
+        page.page.locator("#recordings-list li").last.locator("button", has_text="Delete").click()
+        told = "[document.getElementById('recording-time').textContent, document.querySelector('#recordings-list .what').textContent]"
+
+        def running() -> tuple[int, int, float]:
+            """Seconds by the sign and by the list, megabytes."""
+            sign, what = page.evaluate(told)
+            found = re.fullmatch(r"Recording now · (?:(\d+)\smin )?(\d+)\ss · ([\d.]+)\sMB", what)
+            assert found, what
+            minutes, rest = sign.split(":")
+            return 60 * int(minutes) + int(rest), 60 * int(found[1] or 0) + int(found[2]), float(found[3])
+
+        before = running()
+        assert before[0] == before[1]
+        after = wait_for("it grows", lambda: now if (now := running())[1] >= before[1] + 3 and now[2] > before[2] else None, 15)
+        assert after[0] == after[1]
+        assert page.evaluate(f"{item}.querySelector('.sure')?.textContent === 'Delete it?'"), "the question was lost"
+        page.page.locator("button", has_text="Delete it?").click()
+        page.wait("two", f"{rows} === 2 && {number} === '1'")
+        other.wait("two there as well", f"{rows} === 2 && {number} === '1'", 12)
+        # Before the other list is looked at anew, it is told at the try.
+        other.evaluate("const later = setTimeout; window.setTimeout = (call, ms, ...more) => (ms === 5000 || ms === 10000 ? 0 : later(call, ms, ...more))")
+        asked: list[str] = []
+        other.page.on("response", lambda answer: asked.append(answer.url) if answer.url.endswith("/recordings") else None)
+        wait_for("the last look", lambda: other.evaluate("1") and asked, 8)
+        page.page.locator("#recordings-list li").last.locator("button", has_text="Delete").click()
+        page.page.locator("button", has_text="Delete it?").click()
+        page.wait("one", f"{rows} === 1")
+        assert other.evaluate(rows) == 2
+        other.page.locator("#recordings-list li").last.locator("button", has_text="Delete").click()
+        other.page.locator("button", has_text="Delete it?").click()
+        other.wait("one there as well", f"{rows} === 1 && {number} === ''")
+        assert other.evaluate("document.getElementById('recordings-note').textContent") == "That recording is no longer there."
 
 
 def test_how_long_it_has_been_recorded_is_shown_to_everybody(device: Start, tmp_path: Path) -> None:

@@ -161,6 +161,7 @@ const panel = new Panel({
 });
 
 const recorder = new Recorder({
+  passed: (runs) => recordings.passed(runs),
   async record(on) {
     const unanswered: Notice = { headline: "The device does not answer", detail: on ? "Nothing is recorded." : "It was not told to stop.", away: true };
     if (!facts.signalling) return showNotice(unanswered);
@@ -172,7 +173,7 @@ const recorder = new Recorder({
       if (error instanceof api.ApiFailure && error.status === 0) return showNotice(unanswered);
       // Two owners at the same moment: the recording that the other one gets is this one's, too.
       if (on && error instanceof api.ApiFailure && ASKED_TWICE.test(error.message)) await recorder.begins(BEGINS_MS);
-      if (on === recorder.on) return;
+      if (on === recorder.isOn) return;
       const detail = plain(error instanceof Error ? error.message : String(error));
       showNotice((notRecorded = { headline: on ? "Nothing is recorded" : "Still recording", detail }));
     } finally {
@@ -186,6 +187,8 @@ const recordings = new Recordings({
   remove: (name) => api.removeRecording(name),
   address: (name) => api.recordingAddress(name),
   exists: (address) => api.exists(address),
+  isGone: (refused) => refused instanceof api.ApiFailure && refused.status === 404,
+  runs: () => recorder.runs,
   isHere: (peer) => isSame(turn.peer, peer),
 });
 
@@ -274,7 +277,7 @@ function answersAgain(): void {
 
 /** What the service says outdates what was said of the last wish to record or to stop. */
 function showRecording(recording: Recording): void {
-  const changed = recording.on !== recorder.on;
+  const changed = recording.on !== recorder.isOn;
   recorder.show(recording);
   if (changed) answersAgain();
 }
@@ -469,6 +472,7 @@ document.addEventListener("visibilitychange", () => {
 });
 addEventListener("focus", () => {
   if (app.dataset["view"] !== "call") void refresh();
+  else recordings.changed(); // another owner may have deleted some
 });
 capture.onDevicesChanged(() => void showChoices());
 followEscape();

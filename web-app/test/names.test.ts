@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isSame, shortName } from "../src/names";
 import { called, link } from "../src/views/people";
-import { callers, summary } from "../src/views/recordings";
+import { callers, summary } from "../src/views/recording-row";
 
 const ID = "766f68f7-05c2-4d5d-9d0a-8f3b5d1f6a10";
 

@@ -9,6 +9,8 @@ import { element, setPressed } from "./elements";
 export interface RecorderEvents {
   /** Resolves once the service has done it or has refused to. */
   record(on: boolean): Promise<void>;
+  /** It has run so many milliseconds: told each second. */
+  passed(runs: number): void;
 }
 
 export class Recorder {
@@ -21,8 +23,8 @@ export class Recorder {
   #begun = () => {};
   #tick: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(on: RecorderEvents) {
-    this.#button.addEventListener("click", () => void this.#ask(on));
+  constructor(private readonly on: RecorderEvents) {
+    this.#button.addEventListener("click", () => void this.#ask());
   }
 
   /** @param recording what the service says; null: it says nothing any more */
@@ -40,8 +42,13 @@ export class Recorder {
   }
 
   /** Whether the service says that it records. */
-  get on(): boolean {
+  get isOn(): boolean {
     return this.#on;
+  }
+
+  /** Milliseconds that the recording has run; null: there is none. */
+  get runs(): number | null {
+    return this.#began === null ? null : performance.now() - this.#began;
   }
 
   /** Resolves when it records, or after so many milliseconds. */
@@ -56,17 +63,19 @@ export class Recorder {
   /** Beside the sign and not in it: a screen reader is told that it is recorded, not each second of it. */
   #showTime(): void {
     clearTimeout(this.#tick);
-    const passed = this.#began === null ? null : performance.now() - this.#began;
+    const passed = this.runs;
     this.#time.textContent = passed === null ? "" : elapsed(passed);
-    if (passed !== null) this.#tick = setTimeout(() => this.#showTime(), SECOND_MS - (passed % SECOND_MS));
+    if (passed === null) return;
+    this.on.passed(passed);
+    this.#tick = setTimeout(() => this.#showTime(), SECOND_MS - (passed % SECOND_MS));
   }
 
   /** One wish at a time, and a double click is one: its second half would end the recording before its first second. */
-  async #ask(on: RecorderEvents): Promise<void> {
+  async #ask(): Promise<void> {
     const focused = document.activeElement === this.#button;
     this.#button.disabled = true;
     this.#button.setAttribute("aria-busy", "true");
-    await on.record(!this.#on);
+    await this.on.record(!this.#on);
     await new Promise((done) => setTimeout(done, DOUBLE_CLICK_MS));
     this.#button.disabled = false;
     this.#button.removeAttribute("aria-busy");

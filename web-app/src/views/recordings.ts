@@ -1,12 +1,11 @@
 /**
- * The owner's list of recordings: how many there are, on the control that opens it; when, how long, how large, who; play,
- * download, delete. Enters: the list. Leaves: the wish to have it, to delete one. Never fetches anything itself but by the
- * addresses it is given.
+ * The owner's list of recordings, and how many are complete, on the control that opens it. Enters: the list. Leaves: the wish to
+ * have it, again and again while it is open, for nobody tells of what another owner deletes; the wish to delete one. Never
+ * fetches anything itself but by the addresses it is given.
  */
 import type { RecordingEntry } from "../generated/RecordingEntry";
-import { shortName } from "../names";
-import { dated } from "../time";
 import { element } from "./elements";
+import { RecordingRow } from "./recording-row";
 
 export interface RecordingsEvents {
   list(): Promise<RecordingEntry[]>;
@@ -15,6 +14,10 @@ export interface RecordingsEvents {
   address(name: string): string;
   /** Whether there is a file at that address; true as well when the device does not answer. */
   exists(address: string): Promise<boolean>;
+  /** Whether it was refused because there is no such recording. */
+  isGone(refused: unknown): boolean;
+  /** How long the recording under way has run, milliseconds; null: there is none. */
+  runs(): number | null;
   /** Whether that peer is this page. */
   isHere(peer: string): boolean;
 }
@@ -22,6 +25,7 @@ export interface RecordingsEvents {
 export class Recordings {
   readonly #dialog = element("recordings", HTMLDialogElement);
   readonly #open = element("recordings-open", HTMLButtonElement);
+  readonly #close = element("recordings-close", HTMLButtonElement);
   readonly #player = element("recordings-player", HTMLVideoElement);
   readonly #note = element("recordings-note", HTMLElement);
   readonly #list = element("recordings-list", HTMLUListElement);
@@ -29,20 +33,28 @@ export class Recordings {
   #owner = false;
   #known = false;
   #soon: ReturnType<typeof setTimeout> | undefined;
-  #doubt: ReturnType<typeof setTimeout> | undefined;
+  #again: ReturnType<typeof setTimeout> | undefined;
+  /** Counts what was asked and what was deleted: an answer is old once there is a later one of either. */
+  #asked = 0;
+  readonly #rows = new Map<string, RecordingRow>();
+  /** What the note says is about the list, not about what was done with one of it. */
+  #ofList = false;
 
   constructor(private readonly on: RecordingsEvents) {
     this.#open.addEventListener("click", () => {
-      this.#say("Loading the list.", false);
+      this.#say("Loading the list.", false, true);
       this.#dialog.showModal();
       void this.#refresh();
     });
-    element("recordings-close", HTMLButtonElement).addEventListener("click", () => this.#dialog.close());
+    this.#close.addEventListener("click", () => this.#dialog.close());
     // A press beside it closes it, as with the settings.
     this.#dialog.addEventListener("click", (event) => {
       if (event.target === this.#dialog) this.#dialog.close();
     });
-    this.#dialog.addEventListener("close", () => this.#stop());
+    this.#dialog.addEventListener("close", () => {
+      clearTimeout(this.#again);
+      this.#stop();
+    });
     this.#player.addEventListener("error", () => void this.#broken());
   }
 
@@ -56,6 +68,11 @@ export class Recordings {
     this.#showCount(0);
   }
 
+  /** The recording under way has run so many milliseconds. */
+  passed(runs: number): void {
+    if (this.#dialog.open) for (const row of this.#rows.values()) row.passed(runs);
+  }
+
   /** A recording began or ended, or may have. */
   changed(): void {
     clearTimeout(this.#soon);
@@ -63,6 +80,11 @@ export class Recordings {
     if (this.#dialog.open) return void this.#refresh();
     // At first the call comes before the number of what there is besides.
     this.#soon = setTimeout(() => void this.#refresh(), this.#known ? SOON_MS : FIRST_MS);
+  }
+
+  /** One that is still being written is none to play yet. */
+  #countRows(): void {
+    this.#showCount([...this.#rows.values()].filter((row) => !row.running).length);
   }
 
   #showCount(count: number): void {
@@ -73,49 +95,64 @@ export class Recordings {
   }
 
   async #refresh(): Promise<void> {
+    const asked = ++this.#asked;
     try {
       const entries = await this.on.list();
-      if (!this.#owner) return;
+      if (!this.#owner || asked !== this.#asked) return;
       this.#known = true;
-      this.#showCount(entries.length);
-      this.#list.replaceChildren(...entries.map((entry) => this.#item(entry)));
-      this.#say(entries.length === 0 ? "There is none yet. The red button beside the picture's controls makes one." : "", false);
+      this.#show(entries);
+      if (this.#ofList || entries.length === 0) this.#say(entries.length === 0 ? NONE : "", false, true);
     } catch (error) {
-      this.#say(sentence(error), true);
+      this.#say(sentence(error), true, true);
     }
+    this.#lookAgain();
   }
 
-  #item(entry: RecordingEntry): HTMLLIElement {
-    const item = document.createElement("li");
-    const when = made("p", "when", entry.began === null ? "At an unknown time" : dated(Date.parse(entry.began)));
-    when.title = `File ${entry.name}; the time in its name is UTC`;
-    const names = callers(entry.talkers, (peer) => this.on.isHere(peer));
-    const what = made("p", "what", summary(entry, names));
-    if (names.length > MOST_NAMED) what.title = `${names.join(", ")} talked`;
-    if (entry.recording) what.prepend(made("span", "live", "Recording now"), " · ");
-    const acts = made("div", "acts", "");
-    const play = act("Play", when.textContent);
-    play.addEventListener("click", () => this.#play(entry, item));
-    const download = document.createElement("a");
-    download.href = this.on.address(entry.name);
-    download.download = entry.name;
-    download.textContent = "Download";
-    download.setAttribute("aria-label", `Download ${when.textContent}`);
-    const remove = act("Delete", when.textContent);
-    remove.disabled = entry.recording;
-    remove.addEventListener("click", () => void this.#remove(entry, item, remove));
-    remove.addEventListener("blur", () => unsure(remove));
-    acts.append(play, download, remove);
-    item.append(when, what, acts);
-    return item;
+  #lookAgain(): void {
+    clearTimeout(this.#again);
+    const runs = [...this.#rows.values()].some((row) => row.running);
+    if (this.#dialog.open) this.#again = setTimeout(() => void this.#refresh(), runs ? RUNNING_MS : OPEN_MS);
   }
 
-  #play(entry: RecordingEntry, item: HTMLLIElement): void {
+  /** The newest first. */
+  #show(entries: readonly RecordingEntry[]): void {
+    const gone = [...this.#rows.values()].filter((row) => !entries.some((entry) => entry.name === row.name));
+    for (const row of gone) this.#drop(row);
+    const runs = this.on.runs();
+    entries.forEach((entry, at) => {
+      const row = this.#rows.get(entry.name) ?? this.#row(entry);
+      row.show(entry, runs);
+      if (this.#list.children[at] !== row.item) this.#list.insertBefore(row.item, this.#list.children[at] ?? null);
+    });
+    this.#countRows();
+  }
+
+  #row(entry: RecordingEntry): RecordingRow {
+    const row = new RecordingRow(entry, {
+      play: (played) => this.#play(played),
+      remove: (removed) => void this.#remove(removed),
+      address: (name) => this.on.address(name),
+      isHere: (peer) => this.on.isHere(peer),
+    });
+    this.#rows.set(entry.name, row);
+    return row;
+  }
+
+  /** The focus goes to a neighbour. */
+  #drop(row: RecordingRow): void {
+    const { item } = row;
+    const next = item.contains(document.activeElement) ? (item.nextElementSibling ?? item.previousElementSibling)?.querySelector("button") ?? this.#close : null;
+    item.remove();
+    this.#rows.delete(row.name);
+    next?.focus();
+  }
+
+  #play({ item, name }: RecordingRow): void {
     for (const other of this.#list.children) other.removeAttribute("aria-current");
     item.setAttribute("aria-current", "true");
     this.#say("", false);
     this.#player.hidden = false;
-    this.#player.src = this.on.address(entry.name);
+    this.#player.src = this.on.address(name);
     this.#player.scrollIntoView({ block: "nearest" });
     this.#player.play().catch((error: unknown) => console.warn("the recording does not play by itself:", error));
   }
@@ -129,29 +166,22 @@ export class Recordings {
     if (there) return this.#say("This browser cannot play that recording; download it.", true);
     this.#stop();
     await this.#refresh();
-    this.#say("That recording is no longer there.", true);
+    this.#say(GONE, true);
   }
 
-  /** The second press does it: what is gone does not come back. */
-  async #remove(entry: RecordingEntry, item: HTMLLIElement, button: HTMLButtonElement): Promise<void> {
-    if (!button.classList.contains("sure")) {
-      button.classList.add("sure");
-      button.textContent = "Delete it?";
-      clearTimeout(this.#doubt);
-      this.#doubt = setTimeout(() => unsure(button), SURE_MS); // a finger's press gives no focus that could be lost
-      return;
-    }
-    unsure(button);
+  async #remove(row: RecordingRow): Promise<void> {
     try {
-      if (item.hasAttribute("aria-current")) this.#stop();
-      await this.on.remove(entry.name);
-      const next = (item.nextElementSibling ?? item.previousElementSibling)?.querySelector("button");
-      item.remove();
-      this.#showCount(this.#list.childElementCount);
-      (next ?? element("recordings-close", HTMLButtonElement)).focus();
+      if (row.item.hasAttribute("aria-current")) this.#stop();
+      await this.on.remove(row.name);
+      this.#asked += 1; // whoever was asked before still knows of it
+      this.#drop(row);
+      this.#lookAgain();
+      this.#countRows();
       this.#say("Deleted.", false);
     } catch (error) {
-      this.#say(sentence(error), true);
+      if (!this.on.isGone(error)) return this.#say(sentence(error), true);
+      await this.#refresh();
+      this.#say(GONE, true);
     }
   }
 
@@ -161,66 +191,25 @@ export class Recordings {
     this.#player.hidden = true;
   }
 
-  #say(text: string, warn: boolean): void {
+  #say(text: string, warn: boolean, ofList = false): void {
+    this.#ofList = ofList;
+    if (this.#note.textContent === text) return; // a live region speaks at every write
     this.#note.textContent = text;
     this.#note.dataset["warn"] = String(warn);
   }
-}
-
-function made(tag: string, name: string, text: string): HTMLElement {
-  const one = document.createElement(tag);
-  one.className = name;
-  one.textContent = text;
-  return one;
-}
-
-function act(word: string, what: string | null): HTMLButtonElement {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = word;
-  button.setAttribute("aria-label", `${word} ${what ?? ""}`);
-  return button;
-}
-
-function unsure(button: HTMLButtonElement): void {
-  button.classList.remove("sure");
-  button.textContent = "Delete";
 }
 
 function sentence(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Everybody who talked, by name. */
-export function callers(talkers: readonly string[], isHere: (peer: string) => boolean): string[] {
-  return [...new Set(talkers.map((peer) => (isHere(peer) ? "you" : shortName(peer))))];
-}
-
-/** @param names those who talked */
-export function summary({ seconds, bytes, cutOff }: Pick<RecordingEntry, "seconds" | "bytes" | "cutOff">, names: readonly string[]): string {
-  const shown = names.length > MOST_NAMED ? [...names.slice(0, MOST_NAMED - 1), `${names.length - MOST_NAMED + 1}\u00a0others`] : names;
-  const who = shown.length === 0 ? "" : `${[shown.slice(0, -1).join(", "), shown.at(-1)].filter((part) => part !== "").join(" and ")} talked`;
-  return [duration(seconds), size(bytes), who, cutOff ? "cut off when the device stopped" : ""].filter((part) => part !== "").join(" · ");
-}
-
-function duration(seconds: number | null): string {
-  if (seconds === null) return "length unknown";
-  const whole = Math.round(seconds);
-  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  if (hours > 0) return `${hours}\u00a0h ${minutes}\u00a0min`;
-  return minutes > 0 ? `${minutes}\u00a0min ${rest}\u00a0s` : `${rest}\u00a0s`;
-}
-
-function size(bytes: number): string {
-  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)}\u00a0GB` : `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)}\u00a0MB`;
-}
-
-/** A question that nobody answers is taken back. */
-const SURE_MS = 6000;
+const NONE = "There is none yet. The button with the red dot makes one.";
+const GONE = "That recording is no longer there.";
 /** Several signs that something changed come at once. */
 const SOON_MS = 300;
 const FIRST_MS = 1500;
-/** A list has room for so many; the others are counted. */
-const MOST_NAMED = 3;
+/** How often an open list is looked at anew, also while one of it grows. */
+const OPEN_MS = 10_000;
+const RUNNING_MS = 5000;
 /** What the corner of an icon has room for. */
 const MOST_SHOWN = 99;
