@@ -491,6 +491,13 @@ def test_the_owner_plays_and_deletes_recordings_in_the_page(device: Start, tmp_p
         player = "document.getElementById('recordings-player')"
         page.wait("it plays", f"{player}.currentTime > 1 && {player}.videoWidth === 640", 20)
         assert page.evaluate(f"{player}.duration > 5 && {player}.duration < 10")
+        # Two sounds at once are none; what the person chose stays, and comes back.
+        sound = "[document.getElementById('picture').muted, app.dataset.sound].join()"
+        assert page.evaluate(sound) == "true,on"
+        page.evaluate(f"{player}.pause()")
+        page.wait("the live sound", f"{sound} === 'false,on'")
+        page.evaluate(f"{player}.play()")
+        page.wait("the recording's sound alone", f"{sound} === 'true,on'")
         page.evaluate(f"{player}.currentTime = 4")
         page.wait("it plays from there", f"{player}.currentTime > 4.5 && !{player}.seeking && {player}.readyState >= 3", 20)
         screenshot(page, "recordings")
@@ -498,6 +505,7 @@ def test_the_owner_plays_and_deletes_recordings_in_the_page(device: Start, tmp_p
         assert len(files(one)) == 1
         page.click("#recordings-list button:has-text('Delete it?')")
         page.wait("an empty list", "document.querySelectorAll('#recordings-list li').length === 0")
+        page.wait("the live sound again", f"{sound} === 'false,on'")
         assert files(one) == [] and page.faults == [] and page.evaluate(count) == ",Recordings"
         page.page.keyboard.press("Escape")
         page.wait("the focus back where it was", "document.activeElement.id === 'recordings-open'")

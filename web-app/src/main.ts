@@ -189,6 +189,7 @@ const recordings = new Recordings({
   exists: (address) => api.exists(address),
   isGone: (refused) => refused instanceof api.ApiFailure && refused.status === 404,
   runs: () => recorder.runs,
+  plays: (on) => viewer.hush(on),
   isHere: (peer) => isSame(turn.peer, peer),
 });
 

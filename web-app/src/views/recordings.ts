@@ -18,6 +18,8 @@ export interface RecordingsEvents {
   isGone(refused: unknown): boolean;
   /** How long the recording under way has run, milliseconds; null: there is none. */
   runs(): number | null;
+  /** One of them is being played, or (false) no longer. */
+  plays(on: boolean): void;
   /** Whether that peer is this page. */
   isHere(peer: string): boolean;
 }
@@ -55,6 +57,8 @@ export class Recordings {
       clearTimeout(this.#again);
       this.#stop();
     });
+    const plays = () => this.on.plays(!this.#player.paused && !this.#player.ended);
+    for (const sign of ["play", "pause", "ended", "emptied"]) this.#player.addEventListener(sign, plays);
     this.#player.addEventListener("error", () => void this.#broken());
   }
 

@@ -32,6 +32,7 @@ export class Viewer {
 
   #wantsSound = localStorage.getItem(MUTED_KEY) !== "yes";
   #sound: Sound = "muted";
+  #hushed = false;
   #stream: MediaStream | null = null;
   #hasSound = true;
   #idle: ReturnType<typeof setTimeout> | undefined;
@@ -83,6 +84,13 @@ export class Viewer {
     if (this.#sound === "blocked") this.#setWanted(true);
   }
 
+  /** Something else is heard for a while: this is not, whatever the person has chosen, and then again. */
+  hush(hushed: boolean): void {
+    if (this.#hushed === hushed) return;
+    this.#hushed = hushed;
+    if (this.#sound === "on") void this.#play();
+  }
+
   async useSpeaker(deviceId: string): Promise<void> {
     if (canChooseSpeaker()) await this.#picture.setSinkId(deviceId);
   }
@@ -95,7 +103,7 @@ export class Viewer {
 
   async #play(): Promise<void> {
     const picture = this.#picture;
-    picture.muted = !this.#wantsSound;
+    picture.muted = !this.#wantsSound || this.#hushed;
     this.#setSound(this.#wantsSound ? "on" : "muted");
     if (!picture.srcObject) return;
     try {
