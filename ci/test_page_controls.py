@@ -124,8 +124,16 @@ def test_hold_to_talk_with_the_space_bar(device: Start, tmp_path: Path) -> None:
         page.evaluate("document.activeElement.blur()")
         hold(page, one, heard, down, lambda: keys.up("Space"))
         wait_for("the key is told", lambda: "Space" in (hint() or ""))
+        # What the mouse has pressed leaves the key alone, also where the focus is given back to it; what Tab has reached has it.
         page.click("#mute")
         page.wait_data(sound="muted")
+        wait_for("the key is told", lambda: "Space" in (hint() or ""))
+        hold(page, one, heard, down, lambda: keys.up("Space"))
+        assert page.evaluate("app.dataset.sound") == "muted"
+        page.click("#record")
+        page.wait("the button again", "document.getElementById('recording').textContent !== '' && !document.getElementById('record').disabled")
+        assert focused(page) == ""
+        tab_to(page, "mute")
         wait_for("the key is the other control's", lambda: hint() == "Click to talk, or hold.")
         keys.press("Space")
         page.wait_data(sound="on")
@@ -146,9 +154,13 @@ def test_hold_to_talk_with_the_space_bar(device: Start, tmp_path: Path) -> None:
         page.wait("the log", "document.getElementById('log-details').open")
         assert "Space" not in (hint() or "")
         page.click("#owner-close")
-        page.evaluate("document.activeElement.blur()")
         wait_for("the key is told again", lambda: "Space" in (hint() or ""))
         assert page.evaluate("app.dataset.talk") == "idle"
+        hold(page, one, heard, down, lambda: keys.up("Space"))
+        assert page.evaluate("app.dataset.panel === undefined")
+        page.page.focus("#owner-toggle")
+        keys.press("Space")
+        page.wait("the panel by its key", "app.dataset.panel !== undefined")
 
 
 #: A phone with a pen: its screen is for fingers first, and points finely all the same.

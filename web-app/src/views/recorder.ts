@@ -24,7 +24,7 @@ export class Recorder {
   #tick: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly on: RecorderEvents) {
-    this.#button.addEventListener("click", () => void this.#ask());
+    this.#button.addEventListener("click", ({ detail }) => void this.#ask(detail === 0));
   }
 
   /** @param recording what the service says; null: it says nothing any more */
@@ -70,16 +70,18 @@ export class Recorder {
     this.#tick = setTimeout(() => this.#showTime(), SECOND_MS - (passed % SECOND_MS));
   }
 
-  /** One wish at a time, and a double click is one: its second half would end the recording before its first second. */
-  async #ask(): Promise<void> {
-    const focused = document.activeElement === this.#button;
+  /**
+   * One wish at a time, and a double click is one: its second half would end the recording before its first second.
+   * @param byKey the focus, which a button loses while it cannot be pressed, comes back
+   */
+  async #ask(byKey: boolean): Promise<void> {
     this.#button.disabled = true;
     this.#button.setAttribute("aria-busy", "true");
     await this.on.record(!this.#on);
     await new Promise((done) => setTimeout(done, DOUBLE_CLICK_MS));
     this.#button.disabled = false;
     this.#button.removeAttribute("aria-busy");
-    if (focused && document.activeElement === document.body) this.#button.focus();
+    if (byKey && document.activeElement === document.body) this.#button.focus();
   }
 
   showOwner(owner: boolean): void {

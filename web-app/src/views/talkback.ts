@@ -91,6 +91,12 @@ export class Talkback {
     const isTalkKey = (event: KeyboardEvent) => event.code === "Space" && this.#spaceTalks(event.target);
     // Where the focus goes, the key goes; a control that is taken away while it has the focus tells nothing.
     for (const sign of ["focusin", "focusout"]) document.addEventListener(sign, () => setTimeout(() => this.#showHint()));
+    // What was clicked has done its work, and so has what had the focus given back by it: the key is for talking again. Who works
+    // by keyboard, where a click has no detail, keeps the place; so does who fills in a form or goes through a list.
+    document.addEventListener("click", ({ detail }) => {
+      const focused = document.activeElement;
+      if (detail > 0 && focused instanceof HTMLButtonElement && !focused.closest("form, dialog, ul, ol")) focused.blur();
+    });
     document.addEventListener("keydown", (event) => {
       if (!isTalkKey(event)) return;
       event.preventDefault(); // no scrolling, and no click when the key comes up
