@@ -269,6 +269,31 @@ def test_loudspeaker_and_volume_are_chosen(device: Start, tmp_path: Path, sounds
         assert page.evaluate("[document.getElementById('volume').value, document.getElementById('picture').volume]") == ["40", 0.4]
 
 
+def test_mute_shows_volume_0_and_brings_back_what_was_before(device: Start, tmp_path: Path) -> None:
+    """Not a step on the way to it; also after a reload, and where nothing was chosen before."""
+    one = device()
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url)
+        told = "[document.getElementById('mute').getAttribute('aria-pressed'), document.getElementById('volume').value, picture.volume, picture.muted].join()"
+        page.wait("sound", f"{told} === 'false,100,1,false'")
+        page.page.fill("#volume", "0")
+        page.wait("a sign of silence", f"{told} === 'true,0,0,false'")
+        page.click("#mute")
+        page.wait("all of it", f"{told} === 'false,100,1,false'")
+        page.page.fill("#volume", "40")
+        page.click("#mute")
+        page.wait("muted, with its volume", f"{told} === 'true,40,0.4,true'")
+        page.click("#mute")
+        # As one drags it there.
+        page.evaluate("for (const value of [20, 1, 0]) { volume.value = value; volume.dispatchEvent(new Event('input')); }")
+        page.evaluate("volume.dispatchEvent(new Event('change'))")
+        page.page.reload()
+        page.wait_data(state="live")
+        page.wait("a sign of silence", f"{told} === 'true,0,0,false'")
+        page.click("#mute")
+        page.wait("what was before", f"{told} === 'false,40,0.4,false'")
+
+
 def test_the_chosen_microphone_is_heard(device: Start, tmp_path: Path, sounds: Sounds) -> None:
     """The chosen microphone is what the device hears: changed in mid-talk, and still in the next talk."""
     heard = tmp_path / "heard.wav"

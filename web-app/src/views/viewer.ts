@@ -44,11 +44,14 @@ export class Viewer {
     if (this.#still.complete) none();
     for (const sign of ["loadeddata", "resize"]) this.#picture.addEventListener(sign, () => this.#frameCame());
     this.#tap.addEventListener("click", () => this.unblock());
-    this.#mute.addEventListener("click", () => this.#setWanted(this.#sound !== "on"));
+    this.#mute.addEventListener("click", () => {
+      const silent = this.#isSilent;
+      if (this.#volume.valueAsNumber === 0) this.#setVolume(localStorage.getItem(BEFORE_KEY) ?? "100");
+      this.#setWanted(silent);
+    });
     this.#setUpVolume();
     this.#setUpFullscreen();
     this.#setUpKeys();
-    setPressed(this.#mute, !this.#wantsSound);
   }
 
   setStream(stream: MediaStream | null): void {
@@ -121,7 +124,7 @@ export class Viewer {
   #setSound(sound: Sound): void {
     this.#sound = sound;
     this.#tap.hidden = sound !== "blocked" || !this.#hasSound;
-    setPressed(this.#mute, sound !== "on");
+    setPressed(this.#mute, this.#isSilent);
     this.on.sound(sound);
   }
 
@@ -144,16 +147,29 @@ export class Viewer {
     this.#lastFrame.hidden = false;
   }
 
+  /** By the person's choice: muted, or not allowed to sound yet, or at volume 0. */
+  get #isSilent(): boolean {
+    return this.#sound !== "on" || this.#volume.valueAsNumber === 0;
+  }
+
+  /** @param value of the slider, 0 to 100 */
+  #setVolume(value: string): void {
+    this.#volume.value = value;
+    this.#picture.volume = this.#volume.valueAsNumber / 100;
+    localStorage.setItem(VOLUME_KEY, this.#volume.value);
+    setPressed(this.#mute, this.#isSilent);
+  }
+
   #setUpVolume(): void {
-    const apply = () => {
-      this.#picture.volume = this.#volume.valueAsNumber / 100;
-      localStorage.setItem(VOLUME_KEY, this.#volume.value);
-    };
-    this.#volume.value = localStorage.getItem(VOLUME_KEY) ?? "100";
-    apply();
+    this.#setVolume(localStorage.getItem(VOLUME_KEY) ?? "100");
+    setPressed(this.#mute, !this.#wantsSound || this.#volume.valueAsNumber === 0);
     this.#volume.addEventListener("input", () => {
-      apply();
+      this.#setVolume(this.#volume.value);
       if (this.#sound !== "on") this.#setWanted(true);
+    });
+    // Where the slider is let go; on its way to 0 it passes what nobody wants back.
+    this.#volume.addEventListener("change", () => {
+      if (this.#volume.valueAsNumber >= HEARD) localStorage.setItem(BEFORE_KEY, this.#volume.value);
     });
     // The panel beside the call takes of its width, too.
     const place = () => {
@@ -206,6 +222,10 @@ function write(target: HTMLElement, text: string): void {
 
 const MUTED_KEY = "duplex.muted";
 const VOLUME_KEY = "duplex.volume";
+/** What Mute brings back from volume 0. */
+const BEFORE_KEY = "duplex.volume-before";
+/** Of the slider's 100: less may be a step on the way to 0. */
+const HEARD = 5;
 const IDLE_MS = 3000;
 /** Pixels of the call below which style.css has no room for the volume in the bar. */
 const NARROW = 900;
