@@ -62,11 +62,14 @@ def test_no_control_lies_over_another(device: Start, tmp_path: Path, panel: bool
         if panel:
             page.click("#owner-toggle")
             page.wait("the panel", "document.getElementById('app').dataset.panel !== undefined")
+        high = lambda: page.evaluate("innerWidth >= 1000 && document.getElementById('bar').clientHeight")  # noqa: E731
+        bars = at_every_size(page, high)
         look = lambda: covered(page) if not panel or page.evaluate("innerWidth >= 1000") else []  # noqa: E731 - narrower, the panel lies over the call
         assert not (wrong := {size: names for size, names in at_every_size(page, look).items() if names}), wrong
         other.start_talk()
         page.wait_data(talk="busy")
         page.wait("take over", "document.getElementById('take-over').checkVisibility()")
+        assert panel or bars == at_every_size(page, high), "picture and controls jump"
         assert not (wrong := {size: names for size, names in at_every_size(page, look).items() if names}), wrong
         other.end_talk()
         page.wait_data(talk="idle")
@@ -162,6 +165,29 @@ def test_all_of_the_settings_can_be_reached(device: Start, tmp_path: Path) -> No
             })()"""))
 
         assert not (wrong := {size: names for size, names in at_every_size(page, reached).items() if names}), wrong
+
+
+def test_on_a_phone_nothing_covers_the_self_view_and_the_hint_is_below_talk(device: Start, tmp_path: Path) -> None:
+    one = device("--picture", "overlay")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url, viewport={"width": 844, "height": 390})
+        page.click("#camera")
+        page.click("#stats-toggle")
+        page.wait("both", "['self', 'stats'].every((id) => document.getElementById(id).checkVisibility())")
+        for sign in (False, True):
+            if sign:
+                page.click("#record")
+                page.wait("the sign", "document.getElementById('recording').textContent === 'Recording'")
+            assert page.evaluate("""(() => {
+              const [self, stats] = ['self', 'stats'].map((id) => document.getElementById(id).getBoundingClientRect());
+              return self.left >= stats.right || self.top >= stats.bottom;
+            })()""")
+        page.page.set_viewport_size({"width": 390, "height": 844})
+        off = page.evaluate("""(() => {
+          const [hint, talk] = ['talk-hint', 'talk'].map((id) => document.getElementById(id).getBoundingClientRect());
+          return hint.left + hint.right - talk.left - talk.right;
+        })()""")
+        assert abs(off) < 2, off
 
 
 def test_keys_that_tooltips_name_and_two_taps_on_the_camera(device: Start, tmp_path: Path) -> None:
