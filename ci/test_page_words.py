@@ -179,6 +179,10 @@ def test_what_is_too_long_to_say_is_not_cut_but_refused(device: Start, tmp_path:
         page.click("#settings-toggle")
         asked: list[str] = []
         page.page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/say") else None)
+        page.page.fill("#announce-text", "  ")
+        page.click("#announce button[type=submit]")
+        note = lambda: page.page.text_content("#announce-note")  # noqa: E731
+        wait_for("what is missing", lambda: note() == "Type what is to be said.")
         page.page.fill("#announce-text", "")
         page.page.focus("#announce-text")
         page.page.keyboard.insert_text("x" * 1005)

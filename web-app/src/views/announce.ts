@@ -30,14 +30,15 @@ export class Announce {
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       const text = this.#text.value.trim();
-      if (text === "" || this.#measure()) return;
+      if (text === "") return this.#say("Type what is to be said.");
+      if (this.#measure()) return;
       void this.#do(on.say(text), "It is being said.").then((done) => {
         // What was typed meanwhile is the next text.
         if (done && this.#text.value.trim() === text) this.#text.value = "";
         this.#measure();
       });
     });
-    element("announce-stop", HTMLButtonElement).addEventListener("click", () => void this.#do(on.stop(), "It has stopped."));
+    element("announce-stop", HTMLButtonElement).addEventListener("click", () => void this.#do(on.stop(), "Nothing is being said or played now."));
     this.#play.addEventListener("click", () => void this.#do(on.play(this.#clip.value), "It is being played."));
   }
 
@@ -50,6 +51,10 @@ export class Announce {
     this.#clip.replaceChildren(...names.map((name) => new Option(name.replace(/\.[a-z0-9]+$/i, ""), name)));
     if (names.includes(chosen)) this.#clip.value = chosen;
     this.#clips.hidden = names.length === 0;
+  }
+
+  #say(text: string): void {
+    this.#note.textContent = text;
   }
 
   /** The settings were opened: an answer from before is old. */
