@@ -189,6 +189,8 @@ def test_another_browsers_session_is_ended_and_says_so(device: Start, tmp_path: 
         owner.wait("both in the list", "document.querySelectorAll('#people li').length === 2")
         names = owner.evaluate("[...document.querySelectorAll('#people strong')].map((name) => name.textContent)")
         assert names.count("You") == 1 and len(set(names)) == 2 and "Owner" not in names, names
+        (called,) = set(names) - {"You"}
+        assert other.evaluate("document.getElementById('own-name').textContent") == f"You are called {called} here."
         button = "#people li:not(:has(.chip)) button"
         owner.click(button)
         how = "[...document.querySelectorAll('#people li')].map((row) => row.querySelector(':scope > small').textContent.replaceAll('\u00a0', ' '))"

@@ -12,7 +12,7 @@ import type { Access } from "./generated/Access";
 import type { Recording } from "./generated/Recording";
 import type { Status } from "./generated/Status";
 import type { TalkState } from "./generated/TalkState";
-import { isSame } from "./names";
+import { isSame, shortName } from "./names";
 import type { Owner } from "./owner";
 import { plain } from "./sentences";
 import { putOut, show, type Facts, type Notice } from "./state";
@@ -69,6 +69,7 @@ const client = new Client(`${scheme}://${location.host}/signalling`, {
     qualityAsked = false;
     change({ signalling: true, unanswered: false, turnedAway: null });
     answersAgain();
+    panel.showOwnName(shortName(peerId));
     listen(peerId);
     owner?.reconnected();
   },
@@ -77,6 +78,7 @@ const client = new Client(`${scheme}://${location.host}/signalling`, {
     turn.lostSignalling();
     change({ signalling: false, unanswered: true, turnedAway: null, talk: NOBODY, faults: {} });
     panel.showViewers(0);
+    panel.showOwnName(null);
     recorder.show(null); // known no longer; the next connection says it anew
     void refresh();
   },

@@ -18,6 +18,7 @@ export class Panel {
   readonly #settings = element("settings", HTMLElement);
   readonly #settingsToggle = element("settings-toggle", HTMLButtonElement);
   readonly #signOut = element("sign-out", HTMLButtonElement);
+  readonly #ownName = element("own-name", HTMLElement);
   readonly #viewers = element("viewers", HTMLElement);
   #timer: ReturnType<typeof setInterval> | undefined;
 
@@ -37,6 +38,12 @@ export class Panel {
 
   showViewers(count: number): void {
     this.#viewers.textContent = count > 1 ? `${count} watching` : "";
+  }
+
+  /** @param name what others read where this person is meant; null: nobody does, for there is no connection */
+  showOwnName(name: string | null): void {
+    this.#ownName.hidden = name === null;
+    this.#ownName.replaceChildren("You are called ", Object.assign(document.createElement("strong"), { textContent: name }), " here.");
   }
 
   /** @param possible false where there is nothing to sign out of */
