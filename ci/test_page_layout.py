@@ -69,7 +69,8 @@ def test_no_control_lies_over_another(device: Start, tmp_path: Path, panel: bool
         other.start_talk()
         page.wait_data(talk="busy")
         page.wait("take over", "document.getElementById('take-over').checkVisibility()")
-        assert panel or bars == at_every_size(page, high), "picture and controls jump"
+        grown = {size: now - bars[size] for size, now in at_every_size(page, high).items()}
+        assert panel or all(abs(by) <= 2 for by in grown.values()), f"picture and controls jump: {grown}"
         assert not (wrong := {size: names for size, names in at_every_size(page, look).items() if names}), wrong
         other.end_talk()
         page.wait_data(talk="idle")
