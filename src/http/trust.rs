@@ -107,7 +107,9 @@ async fn plain_guard(State(front): State<Arc<Front>>, request: Request, next: Ne
 
 async fn page(State(trust): State<Trust>) -> Result<Html<String>, Denied> {
     let ca = trust.ca()?;
-    let page = PAGE.replace("{{name}}", &escape(ca.common_name())).replace("{{fingerprint}}", &ca.fingerprint_sha256());
+    // A line may end between two bytes alone.
+    let fingerprint = ca.fingerprint_sha256().replace(':', ":<wbr>");
+    let page = PAGE.replace("{{name}}", &escape(ca.common_name())).replace("{{fingerprint}}", &fingerprint);
     Ok(Html(page))
 }
 
