@@ -48,8 +48,8 @@ pub struct Climb {
     raised: bool,
     /// When it last came down, to another rung or a lower bit rate.
     came_down: Option<Instant>,
-    /// kbit/s that the link carried when it fled, and when its estimate begins anew from there.
-    carried: Option<(f64, Instant)>,
+    /// How the estimate begins anew, and when: from what the link carried when it fled.
+    carried: Option<(Anew, Instant)>,
     /// When the estimate was last doubted.
     doubted: Option<Instant>,
     /// When more was last looked for.
@@ -170,7 +170,8 @@ impl Climb {
             let all_arrives = !reading.is_lossy() && reading.delivered >= reading.sent * FULL;
             if all_arrives && self.doubted.is_none_or(|at| now.duration_since(at) >= DOUBTED) {
                 // One late report makes it fall for seconds. It begins anew at once, and is believed if it falls again.
-                (self.full, self.doubted, self.carried) = (None, Some(now), Some((carries, now)));
+                (self.full, self.doubted, self.carried) =
+                    (None, Some(now), Some((Anew { from: carries, seeks: true }, now)));
                 return None;
             }
             return self.flee(carries, held, now);
@@ -188,9 +189,8 @@ impl Climb {
             return None;
         }
         let least = self.needs[self.rung].least;
-        if let Some((from, _)) = self.carried.take() {
-            // Where nothing at all was carried nothing is known of what is there now.
-            return Some(Anew { from: from.max(least), seeks: from <= 0.0 });
+        if let Some((Anew { from, seeks }, _)) = self.carried.take() {
+            return Some(Anew { from: from.max(least), seeks });
         }
         let wants_more = (self.rung > 0 || self.carries.is_some()) && !self.rests(now);
         if !wants_more || self.full.is_some() || reading.is_lossy() || now.duration_since(self.sought) < SEEK {
@@ -246,7 +246,9 @@ impl Climb {
         let moved = self.descend(carried * USED, held, now);
         // Where nothing less is to be had, nothing changes for the reports either.
         if self.rung != rung || self.wants() < wanted * EASED {
-            (self.came_down, self.carried) = (Some(now), Some((carried, now + SETTLES)));
+            // Where nothing at all was carried nothing is known of what will be there.
+            let anew = Anew { from: carried, seeks: carried <= 0.0 };
+            (self.came_down, self.carried) = (Some(now), Some((anew, now + SETTLES)));
         }
         moved
     }

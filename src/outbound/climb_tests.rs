@@ -118,7 +118,7 @@ fn an_estimate_that_falls_though_all_arrives_is_doubted_once() {
         (anew, anew.map_or_else(|| link.climb.look(Some(low), &link.held, link.now), |_| None))
     };
     let ticks: Vec<_> = (0..5).map(|_| look(&mut link, 2200.0).0).collect();
-    assert_eq!(ticks, [None, None, None, None, Some(Anew { from: 2200.0, seeks: false })]);
+    assert_eq!(ticks, [None, None, None, None, Some(Anew { from: 2200.0, seeks: true })]);
     assert_eq!(link.gets(), 2200.0);
     // Falling again it is believed, and at once where something is in the way.
     for _ in 0..4 {

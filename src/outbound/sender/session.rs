@@ -3,7 +3,7 @@
 //! In: encoded pictures and sound, its peer's answer and candidates, its datagrams, time. Out: datagrams; [`Happening`]s. Never: a picture
 //! before a key frame of its rung; a panic of the library that reaches another session.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -63,10 +63,14 @@ pub struct Session {
     offer: SDPMessage,
     /// Since when its peer does not answer.
     pub silent: Option<Instant>,
+    /// Our own candidates that its peer was told.
+    offered: HashSet<(SocketAddr, Protocol)>,
     /// The candidates its peer has told.
     candidates: usize,
     /// Where its peer's checks came from, and when last.
     sources: HashMap<SocketAddr, Instant>,
+    /// How many there were in all.
+    all_sources: usize,
     /// Reports that its peer sent, in the second that began then.
     reports: (Instant, u32),
     /// What it will get first: from a key frame on, while its transport comes up.
@@ -97,8 +101,8 @@ const OLD: Duration = Duration::from_millis(300);
 /// Candidates taken of a peer: each of them is a pair with each of ours to be checked.
 const CANDIDATES: usize = 24;
 /// Addresses that a peer's checks may come from: the library keeps each, and looks at all of them at each packet. One from which nothing came for
-/// so long makes room for another.
-const SOURCES: (usize, Duration) = (32, Duration::from_secs(60));
+/// so long makes room for another, until there were as many as the last.
+const SOURCES: (usize, Duration, usize) = (32, Duration::from_secs(60), 512);
 /// Datagrams of reports that a peer may send in a second. A browser sends some thirty; each may ask for hundreds of packets again.
 const REPORTS: u32 = 300;
 /// What is due within this is done at once: the runtime's clock has milliseconds.
@@ -139,8 +143,10 @@ impl Session {
             pending: Some(pending),
             offer: parsed,
             silent: None,
+            offered: HashSet::new(),
             candidates: 0,
             sources: HashMap::new(),
+            all_sources: 0,
             reports: (now, 0),
             early: Vec::new(),
             video: Stream::new(video, VIDEO)?,
@@ -151,8 +157,12 @@ impl Session {
         Ok((session, text))
     }
 
-    /// Offers a candidate of ours. Returns it as its peer is told, unless it adds nothing to the others.
+    /// Offers a candidate of ours. Returns it as its peer is told, unless it adds nothing to the others. Once: the library would take some anew, and
+    /// forget what it knows of the old one.
     pub fn offer_candidate(&mut self, candidate: Candidate) -> Option<String> {
+        if !self.offered.insert((candidate.addr(), candidate.proto())) {
+            return None;
+        }
         let added =
             catch_unwind(AssertUnwindSafe(|| self.rtc.add_local_candidate(candidate).map(Candidate::to_sdp_string)));
         added.ok().flatten()
@@ -234,8 +244,10 @@ impl Session {
         if !self.sources.contains_key(&address) && self.sources.len() >= SOURCES.0 {
             self.sources.retain(|_, last| now.saturating_duration_since(*last) < SOURCES.1);
         }
-        let may = self.sources.contains_key(&address) || self.sources.len() < SOURCES.0;
+        let known = self.sources.contains_key(&address);
+        let may = known || (self.sources.len() < SOURCES.0 && self.all_sources < SOURCES.2);
         if may {
+            self.all_sources += usize::from(!known);
             self.sources.insert(address, now);
         }
         may
@@ -266,7 +278,8 @@ impl Session {
         now: Instant,
     ) -> (Vec<Happening>, bool) {
         if self.silent.is_some() {
-            return (Vec::new(), false);
+            // It begins with a key frame once it is back, and asks for none until then.
+            return (Vec::new(), true);
         }
         if self.connected {
             return (self.act(sockets, |session| session.write(MediaKind::Video, frame, time, now)), true);

@@ -2,7 +2,7 @@
 //!
 //! In: the machine's addresses, datagrams to send. Out: datagrams that came, with both their ends. Never: a wait for a network that takes nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -43,6 +43,8 @@ const GONE: Duration = Duration::from_secs(600);
 pub struct Sockets {
     /// By our end for UDP.
     open: HashMap<SocketAddr, Open>,
+    /// Addresses that could not be used, and were told of.
+    refused: HashSet<IpAddr>,
     connections: Connections,
     came: mpsc::Sender<Datagram>,
 }
@@ -77,7 +79,7 @@ impl Sockets {
     /// None yet. Must be used within a `LocalSet`.
     pub fn new() -> (Self, mpsc::Receiver<Datagram>) {
         let (came, datagrams) = mpsc::channel(WAITING);
-        (Self { open: HashMap::new(), connections: Connections::default(), came }, datagrams)
+        (Self { open: HashMap::new(), refused: HashSet::new(), connections: Connections::default(), came }, datagrams)
     }
 
     /// Opens a socket on each address of the machine that has none; closes those on addresses that are gone, unless they are `in_use`: for a while a network
@@ -94,8 +96,13 @@ impl Sockets {
                 continue;
             }
             match self.bind(address) {
-                Ok(()) => {}
-                Err(error) => tracing::warn!(%address, %error, "no media goes by way of this address"),
+                Ok(()) => {
+                    self.refused.remove(&address);
+                }
+                Err(error) if self.refused.insert(address) => {
+                    tracing::warn!(%address, %error, "no media goes by way of this address");
+                }
+                Err(_) => {}
             }
         }
         let there = || self.open.iter().filter(|(_, open)| open.gone.is_none());

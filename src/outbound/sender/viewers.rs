@@ -354,6 +354,7 @@ impl Viewers {
         let was = session.silent.is_some();
         session.silent = silent.then(|| session.silent.unwrap_or_else(Instant::now));
         if was && !silent {
+            self.given.seats.starve(id);
             self.given.seats.ask(id);
         }
     }
