@@ -307,7 +307,7 @@ def test_the_plain_listener_offers_the_ca_and_a_redirect_and_nothing_else(device
     assert status == 200 and headers["content-type"] == "application/x-apple-aspen-config" and b"com.apple.security.root" in profile
     status, headers, page = get("/trust")
     shown = one.wait_for_log(r"fingerprint +((?:[0-9A-F]{2}:){31}[0-9A-F]{2})")[1]
-    assert status == 200 and shown in page.decode() and "text/html" in headers["content-type"]
+    assert status == 200 and shown in page.decode().replace("<wbr>", "") and "text/html" in headers["content-type"]
     for path in ("/", "/index.html", "/api/v1/status", "/signalling", "/assets/x.js", "/trust/../api/v1/status", "/gstwebrtc-api/?a=b"):
         status, headers, body = get(path)
         assert status == 308 and headers["location"].startswith(f"https://localhost:{one.port}/") and b"{" not in body, (path, status)
