@@ -57,8 +57,8 @@ export class Recordings {
       clearTimeout(this.#again);
       this.#stop();
     });
-    const plays = () => this.on.plays(!this.#player.paused && !this.#player.ended);
-    for (const sign of ["play", "pause", "ended", "emptied"]) this.#player.addEventListener(sign, plays);
+    const plays = () => this.on.plays(!this.#player.paused && !this.#player.ended && !this.#player.error);
+    for (const sign of ["play", "pause", "ended", "emptied", "error"]) this.#player.addEventListener(sign, plays);
     this.#player.addEventListener("error", () => void this.#broken());
   }
 
