@@ -35,7 +35,7 @@ pub(super) async fn passwords(State(state): State<AppState>, caller: Caller) -> 
 }
 
 /// Sets or changes the password of a role, with the owner's present password. Whoever is signed in with that role is signed out;
-/// but for the owner who changes his own: his session goes on, or a new one takes its place where he had none.
+/// but for the owner who changes his own: his calls go on, and he gets another session in the place of his.
 #[utoipa::path(
     post,
     path = "/api/v1/passwords",
@@ -61,7 +61,7 @@ pub(super) async fn set_password(
     let own = caller.grants.principal.strip_prefix("session:").map(str::to_owned);
     let changed = by_owner(&state, caller.link, request.owner_password, move |auth, shown| {
         let now = auth.set_password_by_owner(shown, role, &password)?;
-        let after = if role == Role::Owner { after(auth, &now, own.as_deref()) } else { After::GoesOn };
+        let after = if role == Role::Owner { after(auth, &now, own.as_deref()) } else { After::Same };
         Ok((known(auth, at_home), after))
     });
     let (known, after) = changed.await?;
@@ -97,7 +97,7 @@ pub(super) async fn remove_password(
     });
     let known = changed.await?;
     info!(address = %caller.link.address, ?role, "the owner removed a password in the page");
-    let after = if role == Role::Owner { After::Ends } else { After::GoesOn };
+    let after = if role == Role::Owner { After::Ends } else { After::Same };
     answer(&state, &caller, known, &after)
 }
 
@@ -117,8 +117,10 @@ async fn by_owner<T: Send + 'static>(
 
 /// What becomes of who asked for a change.
 enum After {
-    /// Nothing: his session holds, and his calls go on.
-    GoesOn,
+    /// Nothing: he is who he was.
+    Same,
+    /// His calls go on; he gets this in his session's place.
+    GoesOn(SessionToken),
     /// He had no session, as nobody needed one; he gets this one, and his connections begin anew with it.
     Begins(SessionToken),
     /// His connections end.
@@ -127,9 +129,11 @@ enum After {
 
 /// Without a session the owner's password is changed all the same, and he signs in with it.
 fn after(auth: &Auth, now: &OwnerShown, own: Option<&str>) -> After {
-    let goes_on = own.map_or(Ok(false), |id| auth.owner_goes_on(now, id));
-    let after = goes_on
-        .and_then(|goes_on| if goes_on { Ok(After::GoesOn) } else { auth.owner_session(now).map(After::Begins) });
+    let goes_on = own.map_or(Ok(None), |id| auth.owner_goes_on(now, id));
+    let after = goes_on.and_then(|goes_on| match goes_on {
+        Some(session) => Ok(After::GoesOn(session)),
+        None => auth.owner_session(now).map(After::Begins),
+    });
     after.unwrap_or_else(|error| {
         warn!(%error, "the owner must sign in again: no session could be stored for him");
         After::Ends
@@ -147,7 +151,7 @@ fn known(auth: &Auth, at_home: bool) -> Passwords {
 
 /// The new state. Other sessions and connections of the role end by themselves, as with `duplex passwd`.
 fn answer(state: &AppState, caller: &Caller, known: Passwords, after: &After) -> Result<Response, Denied> {
-    if !matches!(after, After::GoesOn) {
+    if matches!(after, After::Begins(_) | After::Ends) {
         let (hub, principal) = (state.hub.clone(), caller.grants.principal.clone());
         tokio::spawn(async move {
             // The answer travels another way than the end of the connection, and shall be first.
@@ -156,7 +160,7 @@ fn answer(state: &AppState, caller: &Caller, known: Passwords, after: &After) ->
         });
     }
     let mut response = Json(known).into_response();
-    if let After::Begins(session) = after {
+    if let After::GoesOn(session) | After::Begins(session) = after {
         response.headers_mut().insert(header::SET_COOKIE, session_cookie(session, caller.link)?);
     }
     Ok(response)

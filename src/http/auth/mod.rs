@@ -145,17 +145,18 @@ impl Auth {
         self.new_session(Role::Owner, &shown.0)
     }
 
-    /// The owner's session with this [`id`](Session::id) goes on after he has changed his password. Whether there is that session.
+    /// The owner's session with this [`id`](Session::id) goes on after he has changed his password, with another cookie: what was opened with the one
+    /// before stays open, and nothing more is opened with it. `None`: there is no such session.
     ///
     /// # Errors
-    /// If the file cannot be written.
-    pub fn owner_goes_on(&self, shown: &OwnerShown, id: &str) -> Result<bool, Error> {
-        let mut goes_on = false;
+    /// No random numbers, or if the file cannot be written.
+    pub fn owner_goes_on(&self, shown: &OwnerShown, id: &str) -> Result<Option<SessionToken>, Error> {
+        let (secret, mut goes_on) = (secret::random()?, false);
         self.sessions.change(|sessions| {
-            goes_on = sessions.go_on(id, Role::Owner, &shown.0);
+            goes_on = sessions.go_on(id, &secret::digest(&secret), Role::Owner, &shown.0);
             Ok::<(), Error>(())
         })?;
-        Ok(goes_on)
+        Ok(goes_on.then(|| SessionToken::new(secret)))
     }
 
     /// Whether a new password keeps the rule of 10 to 200 characters. Does not block.
@@ -323,7 +324,7 @@ impl Auth {
     /// The session that belongs to a cookie. Its 30 days start anew with use; that is written down once a day.
     pub fn session(&self, cookie_value: &str, now: SystemTime) -> Option<Session> {
         let id = secret::digest(cookie_value);
-        let session = self.session_by_id(&id, now)?;
+        let session = self.session_by_id(&id, now).filter(|_| self.sessions.get().contains(&id))?;
         if self.sessions.get().wants_renewal(&id, now) {
             let renewed: Result<(), Error> = self.sessions.change(|sessions| {
                 sessions.renew(&id, now);

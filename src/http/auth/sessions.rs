@@ -32,6 +32,9 @@ pub(super) struct Sessions {
 #[serde(deny_unknown_fields)]
 struct Entry {
     sha256: String,
+    /// That of the cookie before, for what was opened with it and goes on; nothing is opened with it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
     role: Role,
     /// [`Passwords::mark`] at sign-in. So a changed password ends the role's sessions whichever process changed it,
     /// and only the service ever writes this file.
@@ -42,7 +45,7 @@ struct Entry {
 
 impl Sessions {
     pub fn find(&self, id: &str, passwords: &Passwords, now: SystemTime) -> Option<Session> {
-        let entry = self.sessions.iter().find(|entry| entry.sha256 == id)?;
+        let entry = self.sessions.iter().find(|entry| entry.sha256 == id || entry.before.as_deref() == Some(id))?;
         entry.holds(passwords, now).then(|| Session { id: id.to_owned(), role: entry.role })
     }
 
@@ -61,13 +64,14 @@ impl Sessions {
             let Some((place, _)) = oldest else { break };
             self.sessions.remove(place);
         }
-        self.sessions.push(Entry { sha256: id.to_owned(), role, password, expires: unix(now + LIFE) });
+        self.sessions.push(Entry { sha256: id.to_owned(), before: None, role, password, expires: unix(now + LIFE) });
     }
 
-    /// A session goes on with the role's changed password. Whether there is that session.
-    pub fn go_on(&mut self, id: &str, role: Role, passwords: &Passwords) -> bool {
+    /// A session goes on with the role's changed password, under another id. Whether there is that session.
+    pub fn go_on(&mut self, id: &str, as_id: &str, role: Role, passwords: &Passwords) -> bool {
         let entry = self.sessions.iter_mut().find(|entry| entry.sha256 == id && entry.role == role);
         let (Some(entry), Some(mark)) = (entry, passwords.mark(role)) else { return false };
+        entry.before = Some(std::mem::replace(&mut entry.sha256, as_id.to_owned()));
         entry.password = mark;
         true
     }
