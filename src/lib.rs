@@ -13,6 +13,7 @@
 
 pub mod api;
 pub mod appliance;
+pub mod arenas;
 pub mod bridge;
 pub mod certificate;
 pub mod cli_auth;

@@ -169,6 +169,7 @@ enum RecordAction {
 }
 
 fn main() -> ExitCode {
+    duplex::arenas::bound();
     let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let cli = Cli::try_parse().unwrap_or_else(|error| cli_hints::hinted(error, &words).exit());
     match dispatch(cli.command) {
