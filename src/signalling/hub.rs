@@ -173,6 +173,11 @@ impl Hub {
         self.send(Command::Dismiss { id: id.to_owned(), sentence: sentence.to_owned() });
     }
 
+    /// Takes one remote peer out, as if it had left by itself; nothing happens when it is not here.
+    pub fn leave(&self, id: &str) {
+        self.send(Command::Leave(id.to_owned()));
+    }
+
     /// Ends a session and tells both its sides; nothing happens when there is none with this id.
     pub fn end_session(&self, session_id: &str) {
         self.send(Command::EndSession(session_id.to_owned()));

@@ -251,10 +251,6 @@ impl Policy {
             return Err(format!("this peer has too many sessions ({consumed}); end one first."));
         }
         if self.producer_class(&start.peer_id) == Some(ProducerClass::Device) {
-            // All viewers get the same media, in packets of the same numbers: an offer of theirs could want others.
-            if start.offer.is_some() {
-                return Err("the device makes the offer itself; leave yours out.".into());
-            }
             let most = self.limits.max_viewers;
             if self.viewers() >= most && !self.is_publisher(from) {
                 return Err(format!("too many viewers ({most}); try again when somebody has left."));

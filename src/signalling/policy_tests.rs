@@ -460,6 +460,14 @@ fn a_consumer_sends_no_offer_into_a_running_session() {
 }
 
 #[test]
+fn an_offer_of_a_viewers_own_goes_to_the_device() {
+    let mut policy = house();
+    let call = StartSessionMessage { peer_id: DEVICE.into(), offer: Some("v=0".into()) };
+    let passed = policy.inbound(VIEWER, IncomingMessage::StartSession(call)).expect("who may watch may offer");
+    assert!(matches!(passed, IncomingMessage::StartSession(call) if call.offer.as_deref() == Some("v=0")));
+}
+
+#[test]
 fn candidates_are_counted_by_session_and_side() {
     let mut policy = house();
     started(&mut policy, DEVICE, VIEWER, "s1");

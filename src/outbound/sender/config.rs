@@ -28,6 +28,9 @@ pub const VIDEO: u8 = 96;
 const VIDEO_RTX: u8 = 97;
 /// The sound's.
 pub const AUDIO: u8 = 111;
+/// What the library offers of the sound, and what there is. gstwebrtc-api finds `sprop-stereo` (which Chromium must be told to play) at the beginning
+/// alone.
+const OPUS: (&str, &str) = (" minptime=10;useinbandfec=1", " sprop-stereo=1;stereo=1;minptime=10;useinbandfec=1");
 
 /// How often a viewer is told which instant a time stamp means. Browsers bring picture and sound together once they were told so twice of
 /// each.
@@ -80,14 +83,8 @@ impl MediaConfig {
             .set_stats_interval(Some(STATS));
         config.set_initial_stun_rto(FIRST_CHECK);
         let codecs = config.codec_config();
-        let opus = FormatParams {
-            min_p_time: Some(10),
-            use_inband_fec: Some(true),
-            stereo: Some(true),
-            sprop_stereo: Some(true),
-            ..FormatParams::default()
-        };
-        codecs.add_config(Pt::from(AUDIO), None, Codec::Opus, Frequency::FORTY_EIGHT_KHZ, Some(2), opus);
+        // As `AUDIO`, which is the library's own number, and with the packet before as 63.
+        codecs.enable_opus(true, true);
         match self.codec {
             VideoCodec::Vp8 => {
                 let (pt, resend) = (Pt::from(VIDEO), Some(Pt::from(VIDEO_RTX)));
@@ -120,6 +117,11 @@ impl Sha1HmacProvider for HmacSha1 {
 
 /// A connectivity check is repeated after this when it is not answered: on the networks here an answer takes a few milliseconds.
 const FIRST_CHECK: Duration = Duration::from_millis(100);
+
+/// The offer as it is sent: with all that is to be said of the sound.
+pub fn complete(offer: &str) -> String {
+    offer.replace(OPUS.0, OPUS.1)
+}
 
 /// kbit/s as the library takes them.
 pub fn bitrate(kbits: f64) -> Bitrate {

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 use str0m::unversioned::{H264Packetizer, Packetizer, Vp8Packetizer};
 
+use super::twice;
 use crate::config::VideoCodec;
 use crate::pipeline;
 
 /// Bytes of an RTP payload at most: what is left of a datagram of 1200 bytes, which passes everywhere, for header, extensions, RTX and SRTP.
-const PAYLOAD: usize = 1140;
+pub const PAYLOAD: usize = 1140;
 /// The clock of a stream's time stamps, Hz. It goes round.
 #[derive(Debug, Clone, Copy)]
 pub struct Rate(u64);
@@ -49,6 +50,8 @@ pub struct Frame {
     pub made: Instant,
     /// RTP payloads, in order.
     pub payloads: Vec<Arc<[u8]>>,
+    /// Sound alone: its payload with the one before it, of another payload type.
+    pub twice: Option<Arc<[u8]>>,
 }
 
 /// Cuts the buffers of one encoder.
@@ -60,7 +63,8 @@ pub struct Packetiser {
 
 #[derive(Debug)]
 enum Codec {
-    Opus,
+    /// With the packet before, and its time stamp.
+    Opus(Option<(Arc<[u8]>, u32)>),
     Vp8(Vp8Packetizer),
     H264(Box<H264Packetizer>),
 }
@@ -77,7 +81,7 @@ impl Packetiser {
 
     /// Of Opus, of which each buffer is a packet.
     pub fn sound() -> Self {
-        Self { rung: 0, codec: Codec::Opus }
+        Self { rung: 0, codec: Codec::Opus(None) }
     }
 
     /// `buffer` has its running time on common time; `None`: it has no time, or nothing in it.
@@ -85,12 +89,19 @@ impl Packetiser {
         let stamp = buffer.pts()?;
         let key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let data = buffer.map_readable().ok()?;
-        let (payloads, rate) = match &mut self.codec {
-            Codec::Opus => (vec![Arc::from(data.as_slice())], AUDIO_RATE),
-            Codec::Vp8(packetizer) => (cut(packetizer, &data)?, VIDEO_RATE),
-            Codec::H264(packetizer) => (cut(packetizer.as_mut(), &data)?, VIDEO_RATE),
+        let mut twice = None;
+        let (payloads, time) = match &mut self.codec {
+            Codec::Opus(before) => {
+                let (payload, time): (Arc<[u8]>, _) = (Arc::from(data.as_slice()), AUDIO_RATE.at(stamp));
+                if let Some((last, at)) = before.replace((payload.clone(), time)) {
+                    twice = twice::both((&last, at), (&payload, time));
+                }
+                (vec![payload], time)
+            }
+            Codec::Vp8(packetizer) => (cut(packetizer, &data)?, VIDEO_RATE.at(stamp)),
+            Codec::H264(packetizer) => (cut(packetizer.as_mut(), &data)?, VIDEO_RATE.at(stamp)),
         };
-        let (time, made) = (rate.at(stamp), Instant::now());
+        let made = Instant::now();
         (!payloads.is_empty()).then(|| Frame {
             rung: self.rung,
             key,
@@ -98,6 +109,7 @@ impl Packetiser {
             captured: captured(stamp, made),
             made,
             payloads,
+            twice,
         })
     }
 }
@@ -155,6 +167,20 @@ mod tests {
         let frame = Packetiser::sound().cut(&buffer(vec![1, 2, 3], hours, false)).unwrap();
         assert_eq!(frame.payloads.iter().map(|payload| payload.to_vec()).collect::<Vec<_>>(), [[1, 2, 3]]);
         assert_eq!(u64::from(frame.time), 100 * 3600 * 48_000 % (1 << 32));
+        assert!(frame.twice.is_none());
+    }
+
+    #[test]
+    fn a_packet_of_sound_has_the_one_before_beside_it() {
+        let mut sound = Packetiser::sound();
+        let at = gst::ClockTime::from_mseconds;
+        sound.cut(&buffer(vec![1, 2], at(100), false)).unwrap();
+        let frame = sound.cut(&buffer(vec![3, 4, 5], at(120), false)).unwrap();
+        // One header for the packet before, 960 units of 48 kHz earlier and 2 bytes long; one for this one (RFC 2198, 3).
+        let header = [128 | 111, (960 >> 6) as u8, ((960 & 63) << 2) as u8, 2, 111];
+        assert_eq!(frame.twice.as_deref(), Some(&[&header[..], &[1, 2, 3, 4, 5]].concat()[..]));
+        // After a pause it would be of no use.
+        assert!(sound.cut(&buffer(vec![6], at(5000), false)).unwrap().twice.is_none());
     }
 
     #[test]

@@ -15,12 +15,14 @@
 //! Refused as well: forwarding by a media server in the process (Janus is C and a service of its own), and an own stack on top of
 //! the parts of webrtc-rs, which is what str0m is.
 
+mod candidates;
 mod config;
 mod frame;
 mod session;
 mod sockets;
 mod stun;
 mod tcp;
+mod twice;
 mod viewers;
 
 use std::sync::Arc;

@@ -4,23 +4,26 @@
 //! before a key frame of its rung; a panic of the library that reaches another session.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gst_sdp::SDPMessage;
-use str0m::change::{SdpAnswer, SdpPendingOffer};
+use gst_sdp::{SDPMediaRef, SDPMessage};
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::format::PayloadParams;
 use str0m::media::{Direction, MediaKind, Mid, Pt};
-use str0m::net::{Protocol, Receive, TcpType};
+use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpWrite, SeqNo};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcError};
 
-use super::config::{AUDIO, MediaConfig, VIDEO, bitrate};
+use super::config::{self, AUDIO, MediaConfig, VIDEO, bitrate};
 use super::frame::{AUDIO_RATE, Frame, VIDEO_RATE};
-use super::sockets::{Datagram, End, Sockets};
+use super::sockets::{Datagram, Sockets};
+use super::twice::Twice;
 use crate::metrics;
 use crate::outbound::climb::Anew;
+use crate::outbound::link::Reading;
 use crate::pipeline::Error;
 use crate::sdp_check;
 
@@ -59,8 +62,9 @@ pub struct Session {
     /// Whether its transport is up.
     pub connected: bool,
     rtc: Rtc,
-    pending: Option<SdpPendingOffer>,
-    offer: SDPMessage,
+    pending: Option<(SdpPendingOffer, SDPMessage)>,
+    /// Whether its peer made the offer. It may have no other way to say something.
+    pub calls: bool,
     /// Since when its peer does not answer.
     pub silent: Option<Instant>,
     /// Our own candidates that its peer was told.
@@ -77,6 +81,7 @@ pub struct Session {
     early: Vec<(Arc<Frame>, u32)>,
     video: Stream,
     audio: Stream,
+    twice: Twice,
     /// kbit/s of the whole top rung.
     most: f64,
     counted: Arc<metrics::Session>,
@@ -112,36 +117,30 @@ const STEPS: usize = 400;
 /// How much more than the whole top rung takes is looked for on a link, so that it is known to carry it.
 const ROOM: f64 = 1.25;
 
+/// Directions of a media that is sent.
+const SENT: [&str; 2] = ["sendonly", "sendrecv"];
+const NO_SDP: &str = "the SDP does not parse";
+
 impl Session {
-    /// Makes a session, and the offer for its peer.
+    /// Makes a session in which nothing is negotiated yet.
     ///
     /// # Errors
-    /// The offer cannot be made.
+    /// There are no random numbers.
     pub fn new(
         config: &MediaConfig,
         id: &str,
         peer: &str,
         counted: Arc<metrics::Session>,
         now: Instant,
-    ) -> Result<(Self, String), Error> {
-        let failed = |error: &dyn std::fmt::Display| Error::Input(format!("cannot offer a session: {error}"));
-        let mut rtc = config.rtc(now)?;
-        let mut changes = rtc.sdp_api();
-        let stream = Some("duplex".to_owned());
-        let video =
-            changes.add_media(MediaKind::Video, Direction::SendOnly, stream.clone(), Some("video".to_owned()), None);
-        let audio = changes.add_media(MediaKind::Audio, Direction::SendOnly, stream, Some("audio".to_owned()), None);
-        let (offer, pending) = changes.apply().ok_or_else(|| failed(&"there is nothing to offer"))?;
-        let text = offer.to_sdp_string();
-        let parsed = SDPMessage::parse_buffer(text.as_bytes()).map_err(|error| failed(&error))?;
-        let session = Self {
+    ) -> Result<Self, Error> {
+        Ok(Self {
             id: id.to_owned(),
             peer: peer.to_owned(),
             next: now,
             connected: false,
-            rtc,
-            pending: Some(pending),
-            offer: parsed,
+            rtc: config.rtc(now)?,
+            pending: None,
+            calls: false,
             silent: None,
             offered: HashSet::new(),
             candidates: 0,
@@ -149,12 +148,58 @@ impl Session {
             all_sources: 0,
             reports: (now, 0),
             early: Vec::new(),
-            video: Stream::new(video, VIDEO)?,
-            audio: Stream::new(audio, AUDIO)?,
+            video: Stream::new(VIDEO)?,
+            audio: Stream::new(AUDIO)?,
+            twice: Twice::default(),
             most: config.most,
             counted,
-        };
-        Ok((session, text))
+        })
+    }
+
+    /// The offer for its peer.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn offer(&mut self) -> Result<String, Error> {
+        let failed = |error: &dyn std::fmt::Display| Error::Input(format!("cannot offer a session: {error}"));
+        let mut changes = self.rtc.sdp_api();
+        let stream = Some("duplex".to_owned());
+        self.video.mid =
+            changes.add_media(MediaKind::Video, Direction::SendOnly, stream.clone(), Some("video".to_owned()), None);
+        self.audio.mid =
+            changes.add_media(MediaKind::Audio, Direction::SendOnly, stream, Some("audio".to_owned()), None);
+        let (offer, pending) = changes.apply().ok_or_else(|| failed(&"there is nothing to offer"))?;
+        let text = config::complete(&offer.to_sdp_string());
+        let parsed = SDPMessage::parse_buffer(text.as_bytes()).map_err(|error| failed(&error))?;
+        self.pending = Some((pending, parsed));
+        Ok(text)
+    }
+
+    /// Takes an offer of its peer instead. Returns the answer, with those of our candidates that were offered before.
+    ///
+    /// # Errors
+    /// The rule that the offer breaks.
+    pub fn called(
+        &mut self,
+        text: &str,
+        sockets: &Sockets,
+        now: Instant,
+    ) -> Result<(String, Vec<Happening>), &'static str> {
+        self.calls = true;
+        sdp_check::parse(text)?;
+        let (rest, theirs) = without_candidates(text);
+        let offer = catch_unwind(|| SdpOffer::from_sdp_string(&rest)).ok().and_then(Result::ok).ok_or(NO_SDP)?;
+        let answer = catch_unwind(AssertUnwindSafe(|| self.rtc.sdp_api().accept_offer(offer)));
+        let answer = answer.ok().and_then(Result::ok).ok_or("the offer cannot be answered")?;
+        let answer = config::complete(&answer.to_sdp_string());
+        let parsed = SDPMessage::parse_buffer(answer.as_bytes()).map_err(|_| "the answer does not parse")?;
+        let streams = [("video", &mut self.video), ("audio", &mut self.audio)];
+        if !streams.into_iter().fold(false, |any, (kind, stream)| stream.find(&parsed, kind) || any) {
+            return Err("the offer takes neither the picture nor the sound in their codecs");
+        }
+        let mut happened = self.agreed(sockets, now, |_| Ok(()));
+        happened.extend(theirs.iter().flat_map(|candidate| self.candidate(candidate, sockets, now)));
+        Ok((answer, happened))
     }
 
     /// Offers a candidate of ours. Returns it as its peer is told, unless it adds nothing to the others. Once: the library would take some anew, and
@@ -173,25 +218,35 @@ impl Session {
     /// # Errors
     /// The rule that the answer breaks.
     pub fn answer(&mut self, text: &str, sockets: &Sockets, now: Instant) -> Result<Vec<Happening>, &'static str> {
-        let Some(pending) = self.pending.take() else { return Ok(Vec::new()) };
-        let parsed = sdp_check::parse(text)?;
-        sdp_check::answers(&parsed, &self.offer)?;
-        // Candidates are counted and looked at, wherever they stand.
-        let (candidates, rest): (Vec<&str>, Vec<&str>) =
-            text.lines().partition(|line| line.starts_with("a=candidate:"));
-        let answer = catch_unwind(|| SdpAnswer::from_sdp_string(&(rest.join("\r\n") + "\r\n")));
-        let answer = answer.ok().and_then(Result::ok).ok_or("the SDP does not parse")?;
+        let Some((pending, offer)) = self.pending.take() else { return Ok(Vec::new()) };
+        sdp_check::answers(&*sdp_check::parse(text)?, &offer)?;
+        let (rest, theirs) = without_candidates(text);
+        let answer = catch_unwind(|| SdpAnswer::from_sdp_string(&rest)).ok().and_then(Result::ok).ok_or(NO_SDP)?;
+        let mut happened = self.agreed(sockets, now, |rtc| rtc.sdp_api().accept_answer(pending, answer));
+        happened.extend(theirs.iter().flat_map(|candidate| self.candidate(candidate, sockets, now)));
+        Ok(happened)
+    }
+
+    /// Both ends know what there will be.
+    fn agreed(
+        &mut self,
+        sockets: &Sockets,
+        now: Instant,
+        accept: impl FnOnce(&mut Rtc) -> Result<(), RtcError>,
+    ) -> Vec<Happening> {
         let video = self.video.mid;
-        let mut happened = self.act(sockets, |session| {
-            session.rtc.sdp_api().accept_answer(pending, answer)?;
+        let happened = self.act(sockets, |session| {
+            accept(&mut session.rtc)?;
             if let Some(stream) = session.rtc.direct_api().stream_tx_by_mid(video, None) {
                 // The encoder keeps the rate. Spread out, a key frame would be on the screen later.
                 stream.set_unpaced(true);
             }
             session.rtc.handle_input(Input::Timeout(now))
         });
-        happened.extend(candidates.iter().flat_map(|candidate| self.candidate(candidate, sockets, now)));
-        Ok(happened)
+        // What its peer does not take is gone from there. Each block tells its payload type, for all viewers the same.
+        let red = self.rtc.codec_config().params().iter().find_map(PayloadParams::red);
+        self.twice.payload_type = red.filter(|_| self.audio.pt == Pt::from(AUDIO));
+        happened
     }
 
     /// Takes a candidate of its peer. What is none, or names a host that only the peer knows (mDNS), is passed over: the peer's own
@@ -320,6 +375,11 @@ impl Session {
         (early.iter().flat_map(write).collect(), !early.is_empty())
     }
 
+    /// How its link does.
+    pub fn link(&mut self, reading: &Reading, now: Instant) {
+        self.twice.link(reading, now);
+    }
+
     /// What its link carries is estimated anew. That looks at once for what is desired, and twice as much at most.
     pub fn estimate_anew(&mut self, Anew { from, seeks }: Anew) {
         let desired = if seeks { self.most * ROOM } else { from / 2.0 };
@@ -389,12 +449,16 @@ impl Session {
         }
         stream.begun = true;
         let (time, last) = (time.wrapping_add(stream.shift), frame.payloads.len().saturating_sub(1));
+        let (payloads, pt) = match (&frame.twice, self.twice.goes(now)) {
+            (Some(twice), Some(pt)) => (std::slice::from_ref(twice), pt),
+            _ => (&frame.payloads[..], stream.pt),
+        };
         if let Some(sender) = self.rtc.direct_api().stream_tx_by_mid(stream.mid, None) {
-            for (place, payload) in frame.payloads.iter().enumerate() {
+            for (place, payload) in payloads.iter().enumerate() {
                 let number = SeqNo::from(stream.number);
                 stream.number += 1;
-                let packet = RtpWrite::new(stream.pt, number, time, frame.captured, payload.clone());
-                // Sound that was lost is concealed: sent again it would come too late.
+                let packet = RtpWrite::new(pt, number, time, frame.captured, payload.clone());
+                // Sound that was lost is concealed, or was in the next packet: sent again it would come too late.
                 sender.write_rtp(packet.marker(video && place == last).nackable(video));
             }
         }
@@ -403,13 +467,37 @@ impl Session {
 }
 
 impl Stream {
-    fn new(mid: Mid, pt: u8) -> Result<Self, Error> {
+    /// Of nobody yet.
+    fn new(pt: u8) -> Result<Self, Error> {
         let mut random = [0_u8; 2];
         getrandom::fill(&mut random).map_err(|error| Error::Input(format!("no random numbers: {error}")))?;
         // Below half of the first round, so that the receiver is not wrong about the round (RFC 3711, 3.3.1).
         let number = u64::from(u16::from_be_bytes(random) / 2);
-        Ok(Self { mid, pt: Pt::from(pt), number, shift: 0, begun: false })
+        Ok(Self { mid: Mid::new(), pt: Pt::from(pt), number, shift: 0, begun: false })
     }
+
+    /// Finds its media in our answer; whether there is one.
+    fn find(&mut self, answer: &SDPMessage, kind: &str) -> bool {
+        let is_sent = |media: &&SDPMediaRef| {
+            media.media() == Some(kind)
+                && media.port() != 0
+                && SENT.iter().any(|word| media.attribute_val(word).is_some())
+        };
+        let found = answer
+            .medias()
+            .find(is_sent)
+            .and_then(|media| Some((media.attribute_val("mid")?.into(), media.format(0)?.parse::<u8>().ok()?.into())));
+        if let Some((mid, pt)) = found {
+            (self.mid, self.pt) = (mid, pt);
+        }
+        found.is_some()
+    }
+}
+
+/// A description, and the candidates in it: they are counted and looked at, wherever they stand.
+fn without_candidates(text: &str) -> (String, Vec<&str>) {
+    let (candidates, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("a=candidate:"));
+    (rest.join("\r\n") + "\r\n", candidates)
 }
 
 fn received(datagram: &Datagram) -> Option<Receive<'_>> {
@@ -449,51 +537,11 @@ fn happening(event: Event) -> Option<Happening> {
     }
 }
 
-/// Our ends as candidates.
-pub fn candidates(ends: &[End]) -> Vec<Candidate> {
-    let candidate = |end: &End| {
-        if matches!(end.address.ip(), IpAddr::V4(ip) if ip.is_link_local()) {
-            return link_local(end);
-        }
-        let builder = Candidate::builder();
-        if end.tcp {
-            builder.tcp().host(end.address).tcptype(TcpType::Passive).build()
-        } else {
-            builder.udp().host(end.address).build()
-        }
-        .ok()
-    };
-    ends.iter().filter_map(candidate).collect()
-}
-
-/// A computer that is connected by a cable alone has no other address, and the library makes no candidate of such a one; it reads it.
-fn link_local(End { address, tcp }: &End) -> Option<Candidate> {
-    // Of the whole protocol's range (RFC 8445, 5.1.2), below those of other addresses.
-    const PRIORITY: u32 = (126 << 24) | 255;
-    let (ip, port) = (address.ip(), address.port());
-    let (protocol, kind) = if *tcp { ("tcp", " tcptype passive") } else { ("udp", "") };
-    Candidate::from_sdp_string(&format!("candidate:{port} 1 {protocol} {PRIORITY} {ip} {port} typ host{kind}")).ok()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-
-    #[test]
-    fn an_address_of_the_link_alone_is_offered() {
-        let mut rtc = str0m::RtcConfig::new().build(Instant::now());
-        let address = "169.254.7.8:5000".parse().unwrap();
-        let ends = [End { address, tcp: false }, End { address, tcp: true }];
-        let offered: Vec<String> = candidates(&ends)
-            .into_iter()
-            .filter_map(|candidate| rtc.add_local_candidate(candidate).map(Candidate::to_sdp_string))
-            .collect();
-        assert_eq!(offered.len(), 2, "{offered:?}");
-        assert!(offered[0].contains("udp") && offered[0].contains(" 169.254.7.8 5000 typ host"), "{offered:?}");
-        assert!(offered[1].contains("tcp") && offered[1].contains("tcptype passive"), "{offered:?}");
-    }
 
     #[test]
     fn data_is_found_behind_other_records() {

@@ -1,7 +1,7 @@
 //! The thread in which all viewers' sessions live.
 //!
 //! In: signalling for the device, encoded media, datagrams, time. Out: signalling to viewers, datagrams, [`Event`]s, what links carry.
-//! Never: waits for a viewer; a session that its peer's messages break in the way of another; a viewer's own offer.
+//! Never: waits for a viewer; a session that its peer's messages break in the way of another.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,9 +12,10 @@ use str0m::Candidate;
 use str0m::net::Protocol;
 use tokio::sync::mpsc;
 
+use super::candidates::candidates;
 use super::config::MediaConfig;
 use super::frame::Frame;
-use super::session::{Happening, Session, candidates};
+use super::session::{Happening, Session};
 use super::sockets::{Datagram, Sockets};
 use super::stun::{Request, Stun, addressee};
 use super::{Event, Input};
@@ -215,12 +216,7 @@ impl Viewers {
                 self.given.peer.tx.send(IncomingMessage::SetPeerStatus(PeerStatus { roles, meta, peer_id: None }));
                 self.tell(Event::Registered);
             }
-            OutgoingMessage::StartSession { peer_id, session_id, offer } => {
-                if offer.is_some() {
-                    return self.refuse(&session_id, "a viewer's own offer is not taken");
-                }
-                self.start(session_id, peer_id);
-            }
+            OutgoingMessage::StartSession { peer_id, session_id, offer } => self.start(session_id, peer_id, offer),
             OutgoingMessage::EndSession(end) => self.end(&end.session_id, false),
             OutgoingMessage::Peer(PeerMessage { session_id, peer_message }) => {
                 let Some(session) = self.sessions.get_mut(&session_id) else { return };
@@ -242,43 +238,60 @@ impl Viewers {
         }
     }
 
-    fn start(&mut self, id: String, peer: String) {
-        let counted = self.given.metrics.session_began(&id, &peer);
-        let made = Session::new(&self.given.config, &id, &peer, counted, Instant::now());
-        let (mut session, offer) = match made {
-            Ok(made) => made,
-            Err(error) => {
-                tracing::error!(%error, "a viewer cannot be served");
-                self.given.metrics.session_ended(&id);
-                return self.refuse(&id, "the device cannot make an offer");
-            }
-        };
-        self.say(&id, PeerMessageInner::Sdp(SdpMessage::Offer { sdp: offer }));
+    /// A session begins: with our offer, unless its peer has made one.
+    fn start(&mut self, id: String, peer: String, offer: Option<String>) {
+        let now = Instant::now();
         let ends = self.sockets.refresh(!self.sessions.is_empty());
-        self.refresh = Instant::now() + REFRESH;
-        let offered: Vec<String> =
-            candidates(&ends).into_iter().filter_map(|one| session.offer_candidate(one)).collect();
-        if offered.is_empty() {
+        self.refresh = now + REFRESH;
+        let udp: Vec<SocketAddr> = ends.iter().filter(|end| !end.tcp).map(|end| end.address).collect();
+        let mut ours = candidates(&ends);
+        ours.extend(udp.iter().filter_map(|end| self.stun.known(*end)).cloned());
+        if ours.is_empty() {
             tracing::warn!("this machine has no network address that a viewer could reach");
         }
-        for candidate in offered {
-            self.say(&id, PeerMessageInner::Ice { candidate, sdp_m_line_index: 0 });
-        }
-        for end in ends.iter().filter(|end| !end.tcp).map(|end| end.address) {
-            let known = self.stun.known(end).and_then(|candidate| session.offer_candidate(candidate.clone()));
-            if let Some(candidate) = known {
-                self.say(&id, PeerMessageInner::Ice { candidate, sdp_m_line_index: 0 });
+        let counted = self.given.metrics.session_began(&id, &peer);
+        let failed = |error| {
+            tracing::error!(%error, "a viewer cannot be served");
+            "the device cannot make a description"
+        };
+        let made =
+            Session::new(&self.given.config, &id, &peer, counted, now).map_err(failed).and_then(|mut session| {
+                let Some(offer) = offer else {
+                    let sdp = session.offer().map_err(failed)?;
+                    self.say(&id, PeerMessageInner::Sdp(SdpMessage::Offer { sdp }));
+                    self.offer_candidates(&mut session, ours);
+                    return Ok((session, Vec::new()));
+                };
+                // All of ours are in the answer: who calls so may not hear of any later.
+                self.offer_candidates(&mut session, ours);
+                let (sdp, happenings) = session.called(&offer, &self.sockets, now)?;
+                self.say(&id, PeerMessageInner::Sdp(SdpMessage::Answer { sdp }));
+                Ok((session, happenings))
+            });
+        let (mut session, happenings) = match made {
+            Ok(made) => made,
+            Err(reason) => {
+                self.given.metrics.session_ended(&id);
+                return self.refuse(&id, reason);
             }
-            if let Some(request) = self.stun.ask(end, Instant::now()) {
-                self.request(&request);
-            }
+        };
+        for request in udp.iter().filter_map(|end| self.stun.ask(*end, now)).collect::<Vec<_>>() {
+            self.request(&request);
         }
         self.untold.push(id.clone());
         self.tell_all();
         self.given.seats.sit(&id);
         self.names.insert(session.name(), id.clone());
         self.sessions.insert(id.clone(), session);
-        self.tell(Event::Joined { session: id, peer });
+        self.tell(Event::Joined { session: id.clone(), peer });
+        self.happened(&id, happenings);
+    }
+
+    fn offer_candidates(&self, session: &mut Session, candidates: Vec<Candidate>) {
+        let offered: Vec<String> = candidates.into_iter().filter_map(|one| session.offer_candidate(one)).collect();
+        for candidate in offered {
+            self.say(&session.id, PeerMessageInner::Ice { candidate, sdp_m_line_index: 0 });
+        }
     }
 
     fn request(&self, request: &Request) {
@@ -336,7 +349,13 @@ impl Viewers {
                 }
                 Happening::KeyFrameWanted => self.given.seats.ask(id),
                 Happening::Reported { carries, loss, bytes, round_trip } => {
-                    self.given.seats.reported(id, carries, loss, bytes, round_trip, Instant::now());
+                    let now = Instant::now();
+                    self.given.seats.reported(id, carries, loss, bytes, round_trip, now);
+                    if let (Some(session), Some(reading)) =
+                        (self.sessions.get_mut(id), self.given.seats.reading(id, now))
+                    {
+                        session.link(&reading, now);
+                    }
                 }
                 Happening::Silent(silent) => self.silent(id, silent),
                 Happening::Over(reason) => self.drop_session(id, &reason),
@@ -345,10 +364,10 @@ impl Viewers {
     }
 
     /// A peer answers no more, or again. Nothing is sent to who does not answer (RFC 7675). A viewer often comes back, and has signalling to tell
-    /// that he is gone; a server has not.
+    /// that he is gone; a server has not, nor may who made the offer himself.
     fn silent(&mut self, id: &str, silent: bool) {
         let Some(session) = self.sessions.get_mut(id).filter(|session| session.connected) else { return };
-        if silent && self.given.hub.grants(&session.peer).is_none() {
+        if silent && (session.calls || self.given.hub.grants(&session.peer).is_none()) {
             return self.drop_session(id, "its peer answers no more");
         }
         let was = session.silent.is_some();

@@ -4,13 +4,16 @@
 
 use std::collections::HashSet;
 
-use str0m::change::SdpOffer;
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::format::{Codec, FormatParams};
+use str0m::media::{Direction, Frequency, MediaKind};
 use str0m::{Event as RtcEvent, Input as RtcInput, Output, Rtc, RtcConfig};
 use tokio::time::timeout;
 
 use super::*;
 use crate::config::VideoCodec;
 use crate::outbound::encoder::Format;
+use crate::outbound::link::Reading;
 use crate::signalling::wire::StartSessionMessage;
 use crate::signalling::{Grants, Kind};
 
@@ -32,6 +35,7 @@ struct House {
 
 /// What a packet brought.
 struct Came {
+    payload_type: u8,
     first: u8,
     time: u32,
     /// The time stamp that the last sender report gave.
@@ -46,8 +50,9 @@ struct Client {
     datagrams: mpsc::Receiver<Datagram>,
     peer: Peer,
     session: String,
-    /// What it answers with, of what it would.
+    /// What it answers with, of what it would; or offers, if it is that which offers.
     answers: fn(String) -> String,
+    pending: Option<SdpPendingOffer>,
     came: Vec<Came>,
     ended: bool,
 }
@@ -78,6 +83,15 @@ impl House {
 
     /// A viewer calls. Returns its number.
     fn call(&mut self, answers: fn(String) -> String) -> usize {
+        self.come(answers, None, RtcConfig::new().enable_opus(true, true))
+    }
+
+    /// A viewer calls with an offer of its own, which takes these.
+    fn call_with_offer(&mut self, answers: fn(String) -> String, kinds: &[MediaKind]) -> usize {
+        self.come(answers, Some(kinds), RtcConfig::new())
+    }
+
+    fn come(&mut self, answers: fn(String) -> String, kinds: Option<&[MediaKind]>, config: RtcConfig) -> usize {
         let grants = Grants {
             watch: true,
             talk: false,
@@ -88,23 +102,30 @@ impl House {
             principal: "open".to_owned(),
         };
         let peer = self.viewers.given.hub.join(Kind::Remote(grants)).unwrap();
-        let start = StartSessionMessage { peer_id: self.viewers.given.peer.id.clone(), offer: None };
-        peer.tx.send(IncomingMessage::StartSession(start));
         let (mut sockets, datagrams) = Sockets::new();
-        let mut rtc = RtcConfig::new().set_rtp_mode(true).build(Instant::now());
+        let mut rtc = config.set_rtp_mode(true).build(Instant::now());
         for candidate in candidates(&sockets.refresh(false)) {
             rtc.add_local_candidate(candidate).unwrap();
         }
+        let (mut offer, mut pending) = (None, None);
+        if let Some(kinds) = kinds {
+            let mut changes = rtc.sdp_api();
+            for kind in kinds {
+                changes.add_media(*kind, Direction::RecvOnly, None, None, None);
+            }
+            let (made, waits) = changes.apply().unwrap();
+            (offer, pending) = (Some(answers(made.to_sdp_string())), Some(waits));
+        }
+        let start = StartSessionMessage { peer_id: self.viewers.given.peer.id.clone(), offer };
+        peer.tx.send(IncomingMessage::StartSession(start));
         let (session, came, ended, next) = (String::new(), Vec::new(), false, Instant::now());
-        self.clients.push(Client { rtc, next, sockets, datagrams, peer, session, answers, came, ended });
+        self.clients.push(Client { rtc, next, sockets, datagrams, peer, session, answers, pending, came, ended });
         self.clients.len() - 1
     }
 
     async fn connected(&mut self) -> usize {
         let client = self.call(|answer| answer);
-        let is_connected =
-            |house: &House| house.told.contains(&Event::Connected(house.clients[client].session.clone()));
-        self.until("a viewer is connected", is_connected).await;
+        self.until("a viewer is connected", |house| house.is_connected(client)).await;
         client
     }
 
@@ -135,12 +156,13 @@ impl House {
     fn picture(&mut self, key: bool, packets: usize) {
         let (time, now) = (super::super::frame::VIDEO_RATE.now(), Instant::now());
         let payloads = (0..packets).map(|_| Arc::from([if key { KEY } else { DELTA }; 500])).collect();
-        self.viewers.picture(&Arc::new(Frame { rung: 0, key, time, captured: now, made: now, payloads }));
+        self.viewers.picture(&Arc::new(Frame { rung: 0, key, time, captured: now, made: now, payloads, twice: None }));
     }
 
     fn sound(&mut self) {
         let (time, now) = (super::super::frame::AUDIO_RATE.now(), Instant::now());
         let payloads = vec![Arc::from([SOUND; 80])];
+        let twice = super::super::twice::both((&[SOUND; 80], time.wrapping_sub(960)), (&[SOUND; 80], time));
         self.viewers.input(Input::Sound(Arc::new(Frame {
             rung: 0,
             key: true,
@@ -148,6 +170,7 @@ impl House {
             captured: now,
             made: now,
             payloads,
+            twice,
         })));
     }
 
@@ -163,6 +186,20 @@ impl House {
             let now = Instant::now();
             self.until("a hundredth of a second", |_| now.elapsed() > Duration::from_millis(10)).await;
         }
+    }
+
+    /// Sound, until something is so.
+    async fn until_fed(&mut self, what: &str, so: impl Fn(&House) -> bool) {
+        let begun = Instant::now();
+        while !so(self) {
+            assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
+            self.sound();
+            self.turn().await;
+        }
+    }
+
+    fn is_connected(&self, client: usize) -> bool {
+        self.told.contains(&Event::Connected(self.clients[client].session.clone()))
     }
 
     fn times_told(&self, event: &Event) -> usize {
@@ -205,6 +242,7 @@ impl Client {
                 Output::Timeout(at) => break self.next = at,
                 Output::Transmit(out) => self.sockets.send(out.proto, out.source, out.destination, &out.contents),
                 Output::Event(RtcEvent::RtpPacket(packet)) if !packet.payload.is_empty() => self.came.push(Came {
+                    payload_type: *packet.header.payload_type,
                     first: packet.payload[0],
                     time: packet.header.timestamp,
                     reported: packet.last_sender_info.map(|info| info.rtp_time.numer() as u32),
@@ -224,6 +262,11 @@ impl Client {
                     let answer = self.rtc.sdp_api().accept_offer(offer).unwrap();
                     let sdp = (self.answers)(answer.to_sdp_string());
                     self.say(PeerMessageInner::Sdp(SdpMessage::Answer { sdp }));
+                    self.drain();
+                }
+                PeerMessageInner::Sdp(SdpMessage::Answer { sdp }) => {
+                    let answer = SdpAnswer::from_sdp_string(&sdp).unwrap();
+                    self.rtc.sdp_api().accept_answer(self.pending.take().unwrap(), answer).unwrap();
                     self.drain();
                 }
                 PeerMessageInner::Ice { candidate, .. } if !candidate.is_empty() => {
@@ -334,6 +377,67 @@ fn who_answers_nonsense_is_ended_once_and_alone() {
 }
 
 #[test]
+fn who_makes_the_offer_gets_what_it_takes() {
+    on_one_thread(async {
+        let mut house = House::new().await;
+        for (kinds, kind, not) in [
+            (&[MediaKind::Audio, MediaKind::Video][..], KEY, None),
+            (&[MediaKind::Video], KEY, Some(SOUND)),
+            (&[MediaKind::Audio], SOUND, Some(KEY)),
+        ] {
+            let client = house.call_with_offer(|offer| offer, kinds);
+            house.until("it is connected", |house| house.is_connected(client)).await;
+            house.feed(client, kind, 6).await;
+            assert_eq!(not.map_or(0, |not| house.clients[client].count(not)), 0);
+        }
+    });
+}
+
+#[test]
+fn a_player_has_payload_types_of_its_own() {
+    on_one_thread(async {
+        let mut house = House::new().await;
+        let mut config = RtcConfig::new().clear_codecs();
+        let codecs = config.codec_config();
+        let (none, rate) = (FormatParams::default(), Frequency::NINETY_KHZ);
+        codecs.add_config(120.into(), Some(121.into()), Codec::Vp8, rate, None, none.clone());
+        codecs.add_config(100.into(), None, Codec::Opus, Frequency::FORTY_EIGHT_KHZ, Some(2), none);
+        let client = house.come(|offer| offer, Some(&[MediaKind::Video, MediaKind::Audio]), config);
+        house.until("it is connected", |house| house.is_connected(client)).await;
+        house.feed(client, KEY, 6).await;
+        house.feed(client, SOUND, 6).await;
+        let types = |kind: u8| {
+            let came = house.clients[client].came.iter().filter(move |came| came.first == kind);
+            came.map(|came| came.payload_type).collect::<HashSet<u8>>()
+        };
+        assert_eq!((types(KEY), types(SOUND)), ([120].into(), [100].into()));
+    });
+}
+
+#[test]
+fn an_offer_that_cannot_be_answered_ends_its_session_alone() {
+    on_one_thread(async {
+        let mut house = House::new().await;
+        let good = house.connected().await;
+        let bad: [fn(String) -> String; 6] = [
+            |_| "v=0\r\nnonsense".to_owned(),
+            |_| String::new(),
+            |offer| offer.replace("m=video", "m=application"),
+            |offer| offer.replace("a=fingerprint:sha-256 ", "a=fingerprint:sha-256 zz"),
+            |offer| offer.replace("a=recvonly", "a=sendonly"),
+            |offer| offer.replace("VP8", "XYZ").replace("opus", "xyz"),
+        ];
+        for offers in bad {
+            let client = house.call_with_offer(offers, &[MediaKind::Video, MediaKind::Audio]);
+            house.until("it is ended", |house| house.clients[client].ended).await;
+            let session = house.clients[client].session.clone();
+            assert!(!house.viewers.sessions.contains_key(&session) && !house.clients[good].ended);
+        }
+        house.feed(good, KEY, 3).await;
+    });
+}
+
+#[test]
 fn who_takes_no_picture_gets_none() {
     on_one_thread(async {
         let mut house = House::new().await;
@@ -396,6 +500,32 @@ fn checks_from_ever_more_addresses_and_media_are_not_looked_at() {
         let media = Datagram { protocol: Protocol::Udp, to, from, bytes: [&[128, 96][..], &[1; 60]].concat() };
         assert!(session.datagram(&media, &house.viewers.sockets, Instant::now()).is_empty());
         house.feed(client, KEY, 3).await;
+    });
+}
+
+#[test]
+fn sound_goes_twice_to_who_loses_packets_and_takes_it() {
+    on_one_thread(async {
+        let mut house = House::new().await;
+        let takes = house.connected().await;
+        let not = house.call(|answer| {
+            assert!(answer.contains("a=rtpmap:63 red/48000/2"), "{answer}");
+            answer.replace(" 63\r\n", "\r\n").replace("a=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n", "")
+        });
+        let is_connected = |house: &House| house.told.contains(&Event::Connected(house.clients[not].session.clone()));
+        house.until("it is connected", is_connected).await;
+        house.feed(takes, SOUND, 3).await;
+        let reading = Reading { carries: 3000.0, sent: 2000.0, delivered: 1940.0, loss: 0.03, round_trip: None };
+        for session in house.viewers.sessions.values_mut() {
+            session.link(&reading, Instant::now());
+        }
+        let twice = |house: &House, client: usize| {
+            house.clients[client].came.iter().filter(|came| came.payload_type == 63).count()
+        };
+        assert_eq!(twice(&house, takes), 0);
+        house.until_fed("sound comes twice", |house| twice(house, takes) > 3).await;
+        house.feed(not, SOUND, 3).await;
+        assert_eq!(twice(&house, not), 0);
     });
 }
 
