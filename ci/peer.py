@@ -128,17 +128,18 @@ class Peer:
 
 
 def call(device: Device, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None,
-         host: str | None = None, port: int | None = None, plain: bool = False) -> tuple[int, dict[str, str], bytes]:
-    """One HTTP request, nothing followed, nothing added; status, headers (lower case), body."""
+         host: str | None = None, port: int | None = None, plain: bool = False, raw: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
+    """One HTTP request, nothing followed, nothing added; status, headers (lower case), body. ``raw`` is a body that is no JSON."""
     context = None if plain else tls(device)
     address = ("localhost", port or device.port)
     line = http.client.HTTPSConnection(*address, timeout=15, context=context) if context else http.client.HTTPConnection(*address, timeout=15)
     try:
         line.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         line.putheader("Host", host or f"localhost:{address[1]}")
-        data = b"" if body is None else json.dumps(body).encode()
+        data = raw or (b"" if body is None else json.dumps(body).encode())
         if body is not None:
             line.putheader("Content-Type", "application/json")
+        if data:
             line.putheader("Content-Length", str(len(data)))
         for name, value in (headers or {}).items():
             line.putheader(name, value)

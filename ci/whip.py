@@ -55,7 +55,7 @@ class Server:
 
         @connection.on("track")
         def on_track(track: MediaStreamTrack) -> None:
-            task = asyncio.ensure_future(self.look(number, track) if track.kind == "video" else self.hear(number, track))
+            task = asyncio.ensure_future(look(number, track) if track.kind == "video" else hear(number, track))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
@@ -80,28 +80,30 @@ class Server:
         await connection.close()
         return web.Response()
 
-    async def look(self, number: str, track: MediaStreamTrack) -> None:
-        try:
-            while True:
-                frame = await track.recv()
-                say("picture", number, f"{frame.width}x{frame.height}", marker(frame.to_ndarray(format="gray")))
-        except MediaStreamError:
-            say("no more pictures", number)
 
-    async def hear(self, number: str, track: MediaStreamTrack) -> None:
-        """The strongest tone of each half second."""
-        sound = numpy.zeros(0)
-        try:
-            while True:
-                frame = await track.recv()
-                channels = len(frame.layout.channels)
-                sound = numpy.concatenate([sound, frame.to_ndarray().reshape(-1, channels).mean(axis=1) / 32768.0])
-                if len(sound) >= RATE // 2:
-                    hertz, level = tone(sound)
-                    say("tone", number, f"{hertz:.1f}", f"{level:.4f}")
-                    sound = numpy.zeros(0)
-        except MediaStreamError:
-            pass
+async def look(number: str, track: MediaStreamTrack) -> None:
+    try:
+        while True:
+            frame = await track.recv()
+            say("picture", number, f"{frame.width}x{frame.height}", marker(frame.to_ndarray(format="gray")))
+    except MediaStreamError:
+        say("no more pictures", number)
+
+
+async def hear(number: str, track: MediaStreamTrack) -> None:
+    """The strongest tone of each half second."""
+    sound = numpy.zeros(0)
+    try:
+        while True:
+            frame = await track.recv()
+            channels = len(frame.layout.channels)
+            sound = numpy.concatenate([sound, frame.to_ndarray().reshape(-1, channels).mean(axis=1) / 32768.0])
+            if len(sound) >= RATE // 2:
+                hertz, level = tone(sound)
+                say("tone", number, f"{hertz:.1f}", f"{level:.4f}")
+                sound = numpy.zeros(0)
+    except MediaStreamError:
+        pass
 
 
 async def redirect(_: web.Request) -> web.Response:

@@ -7,6 +7,7 @@
 //! serve: TCP > TLS > HTTP/1.1 > guard --+-- /             page, or signalling when it asks for a WebSocket
 //!                                       +-- /signalling   WebSocket > hub
 //!                                       +-- /api/v1/...   api, events, media; the owner's: panel, recordings, sessions, passwords, log, steering
+//!                                       +-- /whep        a player's offer > hub
 //!                                       +-- /healthz, /metrics  monitoring
 //!                                       +-- /trust, /ca.* trust
 //!                                       +-- anything else assets
@@ -41,6 +42,7 @@ pub mod talk_desk;
 mod tests;
 pub mod tls;
 pub mod trust;
+pub mod whep;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -129,6 +131,7 @@ pub fn router(state: AppState) -> Router {
         .route("/signalling", get(socket::upgrade))
         .nest("/api/v1", api::routes())
         .merge(monitoring::routes())
+        .merge(whep::routes())
         .merge(trust::routes().with_state(state.trust.clone()))
         .fallback(assets::asset)
         .method_not_allowed_fallback(async || Denied::method())

@@ -4,7 +4,9 @@
 //! compares it with the routers.
 
 use super::AppState;
-use super::{api, events, latency, log, media, monitoring, panel, passwords, quality, recordings, sessions, steering};
+use super::{
+    api, events, latency, log, media, monitoring, panel, passwords, quality, recordings, sessions, steering, whep,
+};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -57,6 +59,8 @@ pub(super) async fn document() -> Response {
         api::talk,
         api::release,
         events::events,
+        whep::play,
+        whep::leave,
         quality::choose,
         latency::shown,
         panel::device,
@@ -114,13 +118,17 @@ fn complete(operation: &mut Operation) {
 fn meaning(status: &str) -> &'static str {
     match status {
         "200" => "What was asked for.",
+        "201" => "Made; `Location` says where.",
         "204" => "Done.",
         "206" => "The part that was asked for.",
         "400" => "The request is not of the form that is taken.",
         "401" => "Whoever asks is not known: the sign-in, the code or the token is missing or wrong.",
         "403" => "Whoever asks is known and may not.",
         "404" => "There is no such thing, or it is not the caller's.",
+        "406" => "What is offered does not fit what the device has.",
         "409" => "Not in the present state of things.",
+        "413" => "Too large.",
+        "415" => "Of another content type than what is taken.",
         "416" => "The file has no such part.",
         "422" => "The request is understood and breaks a rule.",
         "429" => "Too often; `Retry-After` says how long to wait.",

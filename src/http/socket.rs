@@ -50,7 +50,8 @@ pub async fn upgrade(State(state): State<AppState>, request: Request) -> Result<
     }))
 }
 
-async fn ended(credential: &Credential, auth: &Arc<Auth>) {
+/// Returns when what somebody's rights follow from holds no longer.
+pub(super) async fn ended(credential: &Credential, auth: &Arc<Auth>) {
     loop {
         tokio::time::sleep(RECHECK).await;
         if !credential.holds(auth).await {

@@ -18,7 +18,7 @@ fn routes() -> BTreeSet<(String, String)> {
         let text = std::fs::read_to_string(&path).expect("a source file");
         for call in text.split(".route(\"").skip(1) {
             let (path, rest) = call.split_once('"').expect("the end of a path");
-            let at_root = ["mod", "trust", "monitoring"].contains(&name.as_str());
+            let at_root = ["mod", "trust", "monitoring", "whep"].contains(&name.as_str());
             let path = if at_root { path.to_owned() } else { format!("/api/v1{path}") };
             // Up to the parenthesis that ends the call.
             let mut depth = 1;
