@@ -19,6 +19,22 @@ from stock import Launch, samples, signaller, source
 pytestmark = pytest.mark.beside
 
 Start = Callable[..., Device]
+# The strongest frequency of each channel that the page's picture comes with.
+SIDES = """async () => {
+  const audio = new AudioContext(), source = audio.createMediaStreamSource(document.querySelector('#picture').srcObject);
+  const splitter = audio.createChannelSplitter(2), sides = [0, 1].map(() => new AnalyserNode(audio, { fftSize: 16384, smoothingTimeConstant: 0 }));
+  source.connect(splitter);
+  sides.forEach((side, channel) => splitter.connect(side, channel));
+  await new Promise((done) => setTimeout(done, 1000));
+  const strongest = (side) => {
+    const bins = new Float32Array(side.frequencyBinCount);
+    side.getFloatFrequencyData(bins);
+    return (bins.indexOf(bins.reduce((a, b) => Math.max(a, b))) * audio.sampleRate) / side.fftSize;
+  };
+  const found = sides.map(strongest);
+  await audio.close();
+  return found;
+}"""
 #: Left and right half of the picture that is shown, red, green, blue.
 HALVES = ((200, 40, 40), (40, 60, 200))
 
@@ -77,6 +93,21 @@ def test_text_to_speech(device: Start, launch: Callable[[str], Launch], tmp_path
         return loud.sum() > 20 and any(gap >= 10 for gap in gaps)
 
     wait_for("the text twice", spoken, 30)
+
+
+def test_stereo(device: Start, tmp_path: Path) -> None:
+    """What is left and right in a file is left and right in a browser."""
+    clip, sides = tmp_path / "sides.wav", (500, 900)
+    tones = [f"sine=f={hz}:r=48000:d=4[{side}]" for hz, side in zip(sides, "lr")]
+    subprocess.run(["ffmpeg", "-v", "error", "-filter_complex", ";".join([*tones, "[l][r]join=inputs=2:channel_layout=stereo"]), str(clip)], check=True, timeout=60)
+    one = device("--audio", f"file:{clip}", "--video", "test")
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url)
+
+        def heard() -> bool:
+            return [round(hz / 20) * 20 for hz in page.evaluate(SIDES)] == list(sides)
+
+        wait_for("each side's tone", heard, 20)
 
 
 def test_h264(device: Start, launch: Callable[[str], Launch], tmp_path: Path) -> None:
