@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable
 
-from bench_parts import board, cost, encode, impairment, janus, joins
+from bench_parts import board, cost, encode, impairment, janus, joins, latency
 from bench_parts.processes import say
 from bench_parts.run import BITRATE, Run
 from bench_parts.table import Grid, Section, machine
@@ -25,6 +25,7 @@ from device import TOP, Device
 Part = tuple[str, Callable[[Run], None], Callable[[dict[str, Any]], Section | Grid]]
 PARTS: dict[str, Part] = {
     "joins": ("joins_ms", joins.measure, joins.rows),
+    "latency": ("latency_ms", latency.measure, latency.rows),
     "cpu": ("load", cost.few, cost.few_rows),
     "janus": ("load", cost.few, cost.few_rows),
     "viewers": ("many", cost.many, cost.many_rows),
