@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable
 
-from bench_parts import board, cost, encode, impairment, janus, joins, latency
+from bench_parts import board, cost, encode, impairment, janus, joins, latency, leaves
 from bench_parts.processes import say
 from bench_parts.run import BITRATE, Run
 from bench_parts.table import Grid, Section, machine
@@ -29,6 +29,7 @@ PARTS: dict[str, Part] = {
     "cpu": ("load", cost.few, cost.few_rows),
     "janus": ("load", cost.few, cost.few_rows),
     "viewers": ("many", cost.many, cost.many_rows),
+    "leaves": ("leaves", leaves.measure, leaves.rows),
     "impairment": ("impairment", impairment.measure, impairment.rows),
     "encode": ("encode_ms", encode.measure, encode.rows),
 }

@@ -1,6 +1,6 @@
 """What a process costs, as the kernel counts it.
 
-In: process ids. Out: processor time, memory. Never: a figure of a process that was not asked for.
+In: process ids. Out: processor time, memory, threads, descriptors. Never: a figure of a process that was not asked for.
 """
 
 from __future__ import annotations
@@ -42,6 +42,13 @@ def memory_of(pid: int) -> float:
         if line.startswith("Pss:"):
             return int(line.split()[1]) / 1024
     raise AssertionError("the kernel tells no proportional set size")
+
+
+def holds(pid: int) -> dict[str, float]:
+    """Threads, file descriptors, and MB of resident memory."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    return {"threads": int(fields["Threads"]), "descriptors": descriptors, "memory": int(fields["VmRSS"].split()[0]) / 1024}
 
 
 def end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:

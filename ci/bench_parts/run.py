@@ -6,7 +6,9 @@ In: what was asked for. Out: senders, one at a time. Never: two senders at work 
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, ContextManager, Generator, Iterator
@@ -51,6 +53,12 @@ class Run:
         assert self.device.process
         (own,) = producers(self.signalling)
         return Sender(DUPLEX, self.device.process.pid, lambda viewers: watching(self.signalling, own, viewers), own)
+
+    def metric(self, name: str) -> float:
+        """One figure of the device's own, without labels."""
+        with urllib.request.urlopen(f"{self.device.url}metrics", timeout=10) as answer:
+            (value,) = re.findall(rf"^{name} (\S+)$", answer.read().decode(), re.M)
+        return float(value)
 
     @contextlib.contextmanager
     def stock(self, name: str, *words: str) -> Iterator[Sender]:
