@@ -1,7 +1,8 @@
 """Two viewers, one of them on a bad link: how long its picture stands still, what it sees and hears, and whether the other one notices.
 
-In: Duplex, and a stock webrtcsink with raw input, which adapts. Out: for each weather what Chromium says of its own picture and sound, and
-what a viewer on a good link counted. Never: a packet beyond this machine; a bad link before the picture is there.
+In: Duplex, and a stock webrtcsink with raw input, which adapts. Out: for each weather what Chromium says of its own picture and sound,
+what a viewer on a good link counted, and how many key frames Duplex made. Never: a packet beyond this machine; a bad link before the picture
+is there.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ QUICK_CASES = (
     Case("3 % lost", ((6.0, Weather(loss=0.03)),)),
     Case("3 Mbit/s, then 500 kbit/s, then 3", tuple((4.0, Weather(rate=rate, delay=0.05)) for rate in (3000, 500, 3000))),
 )
+#: Of all sizes of the picture together.
+KEY_FRAMES = "duplex_key_frames_total"
 # What the browser says of the picture and the sound that it takes.
 STATS = """async () => {
   let best = {frames: -1};
@@ -117,17 +120,19 @@ def one_sender(run: Run, sender: Sender, chromium: Chromium, link: BadLink) -> d
             watcher = Watcher(chromium, url, None if sender.name == DUPLEX else sender.producer)
             try:
                 time.sleep(QUICK_BEFORE if run.quick else BEFORE)
-                found[case.name] = counted(other, watcher, link, case)
+                found[case.name] = counted(run, sender, other, watcher, link, case)
             finally:
                 watcher.close()
     return found
 
 
-def counted(other: Receivers, watcher: Watcher, link: BadLink, case: Case) -> dict[str, Any]:
+def counted(run: Run, sender: Sender, other: Receivers, watcher: Watcher, link: BadLink, case: Case) -> dict[str, Any]:
     other.reset()
-    began = time.monotonic()
+    keys, began = run.metric(KEY_FRAMES), time.monotonic()
     figures: dict[str, Any] = weathered(watcher, link, case)
-    return {**figures, "other": together(other.report(), time.monotonic() - began)}
+    figures["other"] = together(other.report(), time.monotonic() - began)
+    # A stock sender tells of none.
+    return {**figures, "key_frames": run.metric(KEY_FRAMES) - keys} if sender.name == DUPLEX else figures
 
 
 def measure(run: Run) -> None:
@@ -149,13 +154,11 @@ def measure(run: Run) -> None:
 
 def rows(found: dict[str, Any]) -> Grid:
     grid = Grid("A viewer on a bad link", f"{DUPLEX} / {RAW}", (
-        "picture stands still, s", "pictures a second", "sound made up, ms", "picture's width", "gets, kbit/s", "the other viewer: pictures a second",
-        "its longest gap, ms"))
+        "picture stands still, s", "pictures a second", "sound made up, ms", "gaps in the sound", "picture's width", "gets, kbit/s",
+        "the other viewer: pictures a second", "its longest gap, ms", "it gets, kbit/s", f"key frames of {DUPLEX}"))
     for case in found[DUPLEX]:
         both = [found[who][case] for who in (DUPLEX, RAW)]
-        cells = [
-            [one["frozen_s"] for one in both], [one["fps"] for one in both], [one["concealed_ms"] for one in both], [one["width"] for one in both],
-            [one["kbits"] for one in both], [one["other"]["fps_least"] for one in both], [one["other"]["gap_ms"] for one in both],
-        ]
-        grid.add(case, cells, (1, 1, 0, 0, 0, 1, 0))
+        own = [[one[what] for one in both] for what in ("frozen_s", "fps", "concealed_ms", "sound_gaps", "width", "kbits")]
+        others = [[one["other"][what] for one in both] for what in ("fps_least", "gap_ms", "kbits")]
+        grid.add(case, [*own, *others, [both[0]["key_frames"]]], (1, 1, 0, 0, 0, 0, 1, 0, 0, 0))
     return grid
