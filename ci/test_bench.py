@@ -1,19 +1,25 @@
-"""What the bench's figures rest on: the bad link does what it says, the load generator counts and is believed, the table's ratios are right."""
+"""What the bench's figures rest on: the bad link does what it says, the load generator counts and is believed, the table's ratios are right,
+and each part makes a table of what it measures."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
-from typing import Callable
+from types import SimpleNamespace
+from typing import Any, Callable, Iterator
 
 import pytest
 
+from bench import PARTS
+from bench_parts import board, cost, encode, impairment, joins, latency, leaves
 from bench_parts.bad_link import QUEUE, Way, Weather
-from bench_parts.receivers import PROGRAM, producers, watching
+from bench_parts.receivers import PROGRAM, producers, together, watching
+from bench_parts.run import DUPLEX, JANUS, RAW, Run, Sender
 from bench_parts.table import Grid, Section
 from device import TOP, Device, wait_for
 from peer import set_password
@@ -121,3 +127,109 @@ def test_the_table_is_markdown_with_ratios() -> None:
     grid = Grid("Link", "a / b", ("still", "pictures"))
     grid.add("loss", [[0.0, 1.25], [30, 29]], (1, 0))
     assert grid.markdown().splitlines() == ["| Link (a / b) | still | pictures |", "|---|---|---|", "| loss | 0.0 / 1.2 | 30 / 29 |"]
+
+
+#: Made up: what the load generator counts of one viewer, what Chromium says of its picture and sound, what a process costs.
+VIEWER = {"connected": True, "frames": 300, "skipped": 0, "gap_ms": 39, "lost": 2, "bytes": 2_000_000, "packets": 2000}
+SEEN = {"frames": 300.0, "freezes": 1.0, "frozen": 2.5, "width": 1280.0, "lost": 9.0, "bytes": 2e6, "concealed": 160.0, "gaps": 4.0}
+COST = {"cpu": 26.2, "memory": 153.0, "generator": 5.0, **together([VIEWER] * 4, 10.0)}
+
+
+class Clock:
+    """Time that passes at once."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Staged(Run):
+    """A run in which nothing runs and all succeeds."""
+
+    joined = 0
+
+    def sender(self, name: str) -> Sender:
+        @contextlib.contextmanager
+        def watching(viewers: int) -> Iterator[Any]:
+            self.joined += viewers
+            yield SimpleNamespace(reset=lambda: None, report=lambda: [VIEWER] * viewers)
+        return Sender(name, 1, watching, "its id")
+
+    def duplex(self) -> Sender:
+        return self.sender(DUPLEX)
+
+    @contextlib.contextmanager
+    def stock(self, name: str, *words: str) -> Iterator[Sender]:
+        yield self.sender(name)
+
+    @contextlib.contextmanager
+    def janus(self) -> Iterator[Sender]:
+        yield self.sender(JANUS)
+
+    def metric(self, name: str) -> float:
+        return {"duplex_sessions_begun_total": self.joined, "duplex_viewers": 0, "duplex_key_frames_total": 7}[name]
+
+
+@pytest.fixture
+def staged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Staged]:
+    """Makes such runs; what each part looks at is made up, what it does with it is its own."""
+    for module, made_up in (
+        (joins, {"joins": lambda *_: {what: [234.0, 287.0] for what in ("frame", "sound", "still")}, "clicks": lambda *_: [97.0], "taps": lambda *_: [57.0]}),
+        (latency, {"readings": lambda *_: [56.0, 61.0]}),
+        (cost, {"load": lambda _, viewers, __: COST if viewers else {"cpu": 0.1, "memory": 86.3}}),
+        (leaves, {"time": Clock(), "holds": lambda _: {"threads": 8, "descriptors": 23, "memory": 117.0}}),
+        (impairment, {"time": Clock(), "why_not": lambda: None, "BadLink": lambda *_: SimpleNamespace(space="", port=1, close=lambda: None),
+                      "Watcher": lambda *_: SimpleNamespace(stats=lambda: SEEN, close=lambda: None)}),
+        (encode, {"in_duplex": lambda *_: 5.29, "alone": lambda *_: 5.15}),
+    ):
+        for name, value in made_up.items():
+            monkeypatch.setattr(module, name, value)
+        if hasattr(module, "Chromium"):
+            monkeypatch.setattr(module, "Chromium", lambda *_, **__: contextlib.nullcontext())
+    return lambda parts, quick: Staged(parts, quick, Path("clip.mp4"), SimpleNamespace(url="http://localhost:1/", port=1))  # type: ignore[arg-type]
+
+
+def is_a_table(markdown: str) -> None:
+    """Every line has as many cells as the head, and a figure for the first column."""
+    head, line, *rows = markdown.splitlines()
+    assert rows and {text.count("|") for text in (head, line, *rows)} == {head.count("|")}, markdown
+    assert all(re.match(r"\| .+? \| -?\d", row) for row in rows), markdown
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_makes_a_table_of_what_it_measures(staged: Callable[..., Staged], part: str, quick: bool) -> None:
+    run = staged([part], quick)
+    key, measure, rows = PARTS[part]
+    measure(run)
+    # By way of the file, in which all keys are text.
+    is_a_table(rows(json.loads(json.dumps(run.result[key]))).markdown())
+
+
+def test_a_board_makes_a_table_too() -> None:
+    load = {"0": {"cpu": 0.1, "memory": 40.0, "celsius": 41.0}, **{count: {**COST, "celsius": 52.5} for count in ("1", "4")}}
+    is_a_table(board.rows({"load": load, "model": "", "kernel": "6.12", "processors": 4, "throttling": None}).markdown())
+
+
+def test_a_sender_of_comparison_that_fails_leaves_the_figures_before_it(staged: Callable[..., Staged], monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(sender: Sender, viewers: int, seconds: float) -> dict[str, Any]:
+        assert sender.name != RAW or viewers < 4, "no picture"
+        return COST
+    monkeypatch.setattr(cost, "load", load)
+    run = staged(["cpu"], True)
+    with pytest.raises(AssertionError, match="no picture"):
+        cost.few(run)
+    assert list(run.result["load"]) == [DUPLEX]
+    is_a_table(cost.few_rows(run.result["load"]).markdown())
+
+
+def test_the_command_names_each_part() -> None:
+    script = (TOP / "ci/bench").read_text()
+    assert re.search(r"^all=\((.*)\)$", script, re.M)[1].split() == list(PARTS)  # type: ignore[index]
+    shown = subprocess.run([TOP / "ci/bench", "--help"], capture_output=True, text=True, check=True, timeout=10).stdout
+    assert re.findall(r"^      (\w+) ", shown, re.M) == list(PARTS) and shown.endswith("Ctrl-C ends all of it.\n")
