@@ -13,7 +13,7 @@ import pytest
 
 from browser import Chromium
 from device import TOP, Device, wait_for
-from peer import bearer, call, code, new_token, set_password, sign_in
+from peer import Peer, bearer, call, code, new_token, set_password, sign_in
 from stock import Program
 
 pytestmark = pytest.mark.beside
@@ -120,11 +120,13 @@ def test_the_door(device: Start, tmp_path: Path) -> None:
         offer = page.evaluate(f"({OFFER})(null)").encode()
         status, headers, answer = call(one, "POST", "/whep", headers={**SDP, **watch}, raw=offer)
         assert (status, headers["content-type"]) == (201, "application/sdp") and b"a=candidate:" in answer and b"a=sendonly" in answer
-        other = bearer(new_token(one, "watch"))
-        assert code(call(one, "DELETE", headers["location"], headers=other)) == (404, "unknownPeer")
-        assert call(one, "DELETE", headers["location"], headers=watch)[0] == 204
-        assert code(call(one, "DELETE", headers["location"], headers=watch)) == (404, "unknownPeer")
-        assert code(call(one, "PATCH", headers["location"], headers=watch, raw=b"x"))[0] == 405
+        place, other = f"/{headers['location']}", bearer(new_token(one, "watch"))
+        with Peer(one, watch) as person:
+            assert code(call(one, "DELETE", f"/whep/{person.id}", headers=watch)) == (404, "unknownPlayer")
+        assert code(call(one, "DELETE", place, headers=other)) == (404, "unknownPlayer")
+        assert call(one, "DELETE", place, headers=watch)[0] == 204
+        assert code(call(one, "DELETE", place, headers=watch)) == (404, "unknownPlayer")
+        assert code(call(one, "PATCH", place, headers=watch, raw=b"x"))[0] == 405
         # Of a codec that is not there no picture comes, and the sound does.
         assert b"m=video 0" in call(one, "POST", "/whep", headers={**SDP, **watch}, raw=page.evaluate(f"({OFFER})(['video/AV1'])").encode())[2]
 

@@ -88,6 +88,7 @@ pub struct AppState {
     page: Arc<Page>,
     attempts: Arc<Mutex<Attempts>>,
     log: Arc<LogRation>,
+    players: Arc<Mutex<whep::Players>>,
 }
 
 impl AppState {
@@ -114,6 +115,7 @@ impl AppState {
             page: Arc::new(page),
             attempts: Arc::default(),
             log: Arc::default(),
+            players: Arc::default(),
         }
     }
 

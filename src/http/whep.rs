@@ -9,19 +9,41 @@ use super::api::own_peer;
 use super::denied::Denied;
 use super::{AppState, socket};
 use crate::api::IceServer;
-use crate::signalling::Kind;
 use crate::signalling::hub::Peer;
+use crate::signalling::ration::Bucket;
 use crate::signalling::server::MAX_MESSAGE;
 use crate::signalling::wire::{
     IncomingMessage, OutgoingMessage, PeerMessage, PeerMessageInner, SdpMessage, StartSessionMessage,
 };
+use crate::signalling::{Kind, PeerId};
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, post};
-use std::time::Duration;
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tracing::info;
+
+/// Those who watch so, and how fast more may come.
+#[derive(Debug)]
+pub struct Players {
+    /// Peer ids.
+    present: HashSet<PeerId>,
+    rate: Bucket,
+}
+
+impl Default for Players {
+    fn default() -> Self {
+        Self { present: HashSet::new(), rate: Bucket::new(BURST, PER_SECOND, Instant::now()) }
+    }
+}
+
+fn lock(players: &Mutex<Players>) -> MutexGuard<'_, Players> {
+    // Nothing is left half done in there, so a panic elsewhere is no reason to stop.
+    players.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The routes.
 pub fn routes() -> Router<AppState> {
@@ -40,11 +62,19 @@ pub fn routes() -> Router<AppState> {
         (status = 406, body = crate::api::ApiError),
         (status = 413, body = crate::api::ApiError),
         (status = 415, body = crate::api::ApiError),
+        (status = 429, body = crate::api::ApiError),
         (status = 503, body = crate::api::ApiError)
     )
 )]
 pub(super) async fn play(State(state): State<AppState>, caller: Caller, request: Request) -> Result<Response, Denied> {
     caller.must_watch()?;
+    if !lock(&state.players).rate.take(Instant::now()) {
+        return Err(Denied::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "tooMany",
+            "Too many players begin at once; try again in a second.",
+        ));
+    }
     let offer = offer(request).await?;
     let status = state.desk.status(caller.access.clone());
     let Some(peer_id) = status.device_id else { return Err(busy("the device cannot be called at the moment")) };
@@ -55,9 +85,15 @@ pub(super) async fn play(State(state): State<AppState>, caller: Caller, request:
     let answer = tokio::time::timeout(ANSWER_TIME, answered(&mut peer)).await;
     let answer = answer.map_err(|_| busy("the device does not answer"))??;
     info!(peer = peer.id, principal = caller.grants.principal, "a player watches by WHEP");
-    let place = format!("/whep/{}", peer.id);
+    // Relative to this address, whatever a proxy calls it.
+    let place = format!("whep/{}", peer.id);
+    lock(&state.players).present.insert(peer.id.clone());
     tokio::spawn(stay(peer, caller.credential, state));
-    let headers = [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, place)];
+    let headers = [
+        (header::CONTENT_TYPE, SDP.to_owned()),
+        (header::LOCATION, place),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
     let mut response = (StatusCode::CREATED, headers, answer).into_response();
     for link in status.ice_servers.iter().flat_map(links).filter_map(|link| HeaderValue::try_from(link).ok()) {
         response.headers_mut().append(header::LINK, link);
@@ -68,7 +104,8 @@ pub(super) async fn play(State(state): State<AppState>, caller: Caller, request:
 /// A STUN or TURN server as a player is told of it (RFC 9725, 4.6).
 fn links(server: &IceServer) -> Vec<String> {
     let quoted = |name: &str, value: &Option<String>| {
-        value.as_ref().map_or_else(String::new, |value| format!("; {name}=\"{}\"", value.escape_default()))
+        let escaped = |value: &String| value.replace('\\', r"\\").replace('"', r#"\""#);
+        value.as_ref().map_or_else(String::new, |value| format!("; {name}=\"{}\"", escaped(value)))
     };
     let kind = if server.credential.is_some() { "; credential-type=\"password\"" } else { "" };
     let more = quoted("username", &server.username) + &quoted("credential", &server.credential) + kind;
@@ -89,7 +126,11 @@ pub(super) async fn leave(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Denied> {
     caller.must_watch()?;
-    own_peer(&state, &caller, &id)?;
+    let is_player = lock(&state.players).present.contains(&id);
+    if !is_player || own_peer(&state, &caller, &id).is_err() {
+        let message = "You have no player with this address; it may have ended already.";
+        return Err(Denied::new(StatusCode::NOT_FOUND, "unknownPlayer", message));
+    }
     state.hub.leave(&id);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -120,8 +161,8 @@ async fn answered(peer: &mut Peer) -> Result<String, Denied> {
                 }
             }
             OutgoingMessage::EndSession(_) => {
-                let message = "The device cannot answer this offer. It must take the picture (VP8, or what `video-codec` says) or the \
-                    sound (Opus), by ICE and DTLS-SRTP.";
+                let message = "The device cannot answer this offer. It must take one picture (VP8, or what `video-codec` says), one sound \
+                    (Opus) or both, bundled, over DTLS-SRTP, with names (a=mid) of letters and digits; and no data channel.";
                 return Err(Denied::new(StatusCode::NOT_ACCEPTABLE, "notAcceptable", message));
             }
             OutgoingMessage::Error { details } => return Err(busy(details.trim_start_matches("startSession: "))),
@@ -145,6 +186,7 @@ async fn stay(mut peer: Peer, credential: Credential, state: AppState) {
         why = over => why,
         () = socket::ended(&credential, &state.auth) => "its sign-in has ended",
     };
+    lock(&state.players).present.remove(&peer.id);
     info!(peer = peer.id, why, "a player that watched by WHEP is gone");
 }
 
@@ -153,6 +195,9 @@ fn busy(reason: &str) -> Denied {
     Denied { retry_after: Some(2), ..Denied::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message) }
 }
 
+/// Players that may begin at once, and each second after that: each is a description to look at, and a connection to make.
+const BURST: u32 = 20;
+const PER_SECOND: f64 = 2.0;
 const SDP: &str = "application/sdp";
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// Far more than the device takes.

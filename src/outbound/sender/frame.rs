@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 use str0m::unversioned::{H264Packetizer, Packetizer, Vp8Packetizer};
 
-use super::twice;
+use super::redundancy::Before;
 use crate::config::VideoCodec;
 use crate::pipeline;
 
@@ -50,8 +50,8 @@ pub struct Frame {
     pub made: Instant,
     /// RTP payloads, in order.
     pub payloads: Vec<Arc<[u8]>>,
-    /// Sound alone: its payload with the one before it, of another payload type.
-    pub twice: Option<Arc<[u8]>>,
+    /// Sound alone: its payload with those before it, of another payload type.
+    pub redundant: Option<Arc<[u8]>>,
 }
 
 /// Cuts the buffers of one encoder.
@@ -63,8 +63,7 @@ pub struct Packetiser {
 
 #[derive(Debug)]
 enum Codec {
-    /// With the packet before, and its time stamp.
-    Opus(Option<(Arc<[u8]>, u32)>),
+    Opus(Before),
     Vp8(Vp8Packetizer),
     H264(Box<H264Packetizer>),
 }
@@ -81,7 +80,7 @@ impl Packetiser {
 
     /// Of Opus, of which each buffer is a packet.
     pub fn sound() -> Self {
-        Self { rung: 0, codec: Codec::Opus(None) }
+        Self { rung: 0, codec: Codec::Opus(Before::default()) }
     }
 
     /// `buffer` has its running time on common time; `None`: it has no time, or nothing in it.
@@ -89,13 +88,11 @@ impl Packetiser {
         let stamp = buffer.pts()?;
         let key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let data = buffer.map_readable().ok()?;
-        let mut twice = None;
+        let mut redundant = None;
         let (payloads, time) = match &mut self.codec {
             Codec::Opus(before) => {
                 let (payload, time): (Arc<[u8]>, _) = (Arc::from(data.as_slice()), AUDIO_RATE.at(stamp));
-                if let Some((last, at)) = before.replace((payload.clone(), time)) {
-                    twice = twice::both((&last, at), (&payload, time));
-                }
+                redundant = before.with(&payload, time);
                 (vec![payload], time)
             }
             Codec::Vp8(packetizer) => (cut(packetizer, &data)?, VIDEO_RATE.at(stamp)),
@@ -109,7 +106,7 @@ impl Packetiser {
             captured: captured(stamp, made),
             made,
             payloads,
-            twice,
+            redundant,
         })
     }
 }
@@ -167,7 +164,7 @@ mod tests {
         let frame = Packetiser::sound().cut(&buffer(vec![1, 2, 3], hours, false)).unwrap();
         assert_eq!(frame.payloads.iter().map(|payload| payload.to_vec()).collect::<Vec<_>>(), [[1, 2, 3]]);
         assert_eq!(u64::from(frame.time), 100 * 3600 * 48_000 % (1 << 32));
-        assert!(frame.twice.is_none());
+        assert!(frame.redundant.is_none());
     }
 
     #[test]
@@ -178,9 +175,9 @@ mod tests {
         let frame = sound.cut(&buffer(vec![3, 4, 5], at(120), false)).unwrap();
         // One header for the packet before, 960 units of 48 kHz earlier and 2 bytes long; one for this one (RFC 2198, 3).
         let header = [128 | 111, (960 >> 6) as u8, ((960 & 63) << 2) as u8, 2, 111];
-        assert_eq!(frame.twice.as_deref(), Some(&[&header[..], &[1, 2, 3, 4, 5]].concat()[..]));
+        assert_eq!(frame.redundant.as_deref(), Some(&[&header[..], &[1, 2, 3, 4, 5]].concat()[..]));
         // After a pause it would be of no use.
-        assert!(sound.cut(&buffer(vec![6], at(5000), false)).unwrap().twice.is_none());
+        assert!(sound.cut(&buffer(vec![6], at(5000), false)).unwrap().redundant.is_none());
     }
 
     #[test]

@@ -17,12 +17,14 @@
 
 mod candidates;
 mod config;
+mod consent;
+mod descriptions;
 mod frame;
+mod redundancy;
 mod session;
 mod sockets;
 mod stun;
 mod tcp;
-mod twice;
 mod viewers;
 
 use std::sync::Arc;

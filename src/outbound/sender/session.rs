@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gst_sdp::{SDPMediaRef, SDPMessage};
+use gst_sdp::SDPMessage;
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::format::PayloadParams;
 use str0m::media::{Direction, MediaKind, Mid, Pt};
@@ -18,9 +18,11 @@ use str0m::rtp::{RtpWrite, SeqNo};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcError};
 
 use super::config::{self, AUDIO, MediaConfig, VIDEO, bitrate};
+use super::consent::Consent;
+use super::descriptions::{self, without_candidates};
 use super::frame::{AUDIO_RATE, Frame, VIDEO_RATE};
+use super::redundancy::Redundancy;
 use super::sockets::{Datagram, Sockets};
-use super::twice::Twice;
 use crate::metrics;
 use crate::outbound::climb::Anew;
 use crate::outbound::link::Reading;
@@ -75,13 +77,14 @@ pub struct Session {
     sources: HashMap<SocketAddr, Instant>,
     /// How many there were in all.
     all_sources: usize,
+    consent: Consent,
     /// Reports that its peer sent, in the second that began then.
     reports: (Instant, u32),
     /// What it will get first: from a key frame on, while its transport comes up.
     early: Vec<(Arc<Frame>, u32)>,
     video: Stream,
     audio: Stream,
-    twice: Twice,
+    redundancy: Redundancy,
     /// kbit/s of the whole top rung.
     most: f64,
     counted: Arc<metrics::Session>,
@@ -92,6 +95,8 @@ pub struct Session {
 struct Stream {
     mid: Mid,
     pt: Pt,
+    /// Whether its peer takes it at all.
+    taken: bool,
     number: u64,
     /// Added to each time stamp.
     shift: u32,
@@ -117,8 +122,6 @@ const STEPS: usize = 400;
 /// How much more than the whole top rung takes is looked for on a link, so that it is known to carry it.
 const ROOM: f64 = 1.25;
 
-/// Directions of a media that is sent.
-const SENT: [&str; 2] = ["sendonly", "sendrecv"];
 const NO_SDP: &str = "the SDP does not parse";
 
 impl Session {
@@ -146,11 +149,12 @@ impl Session {
             candidates: 0,
             sources: HashMap::new(),
             all_sources: 0,
+            consent: Consent::default(),
             reports: (now, 0),
             early: Vec::new(),
             video: Stream::new(VIDEO)?,
             audio: Stream::new(AUDIO)?,
-            twice: Twice::default(),
+            redundancy: Redundancy::default(),
             most: config.most,
             counted,
         })
@@ -186,19 +190,19 @@ impl Session {
         now: Instant,
     ) -> Result<(String, Vec<Happening>), &'static str> {
         self.calls = true;
-        sdp_check::parse(text)?;
-        let (rest, theirs) = without_candidates(text);
+        let theirs = sdp_check::parse(text)?;
+        let (rest, candidates) = without_candidates(text);
         let offer = catch_unwind(|| SdpOffer::from_sdp_string(&rest)).ok().and_then(Result::ok).ok_or(NO_SDP)?;
         let answer = catch_unwind(AssertUnwindSafe(|| self.rtc.sdp_api().accept_offer(offer)));
         let answer = answer.ok().and_then(Result::ok).ok_or("the offer cannot be answered")?;
-        let answer = config::complete(&answer.to_sdp_string());
-        let parsed = SDPMessage::parse_buffer(answer.as_bytes()).map_err(|_| "the answer does not parse")?;
-        let streams = [("video", &mut self.video), ("audio", &mut self.audio)];
-        if !streams.into_iter().fold(false, |any, (kind, stream)| stream.find(&parsed, kind) || any) {
-            return Err("the offer takes neither the picture nor the sound in their codecs");
-        }
+        let answer = descriptions::one_way(&config::complete(&answer.to_sdp_string()));
+        let ours = SDPMessage::parse_buffer(answer.as_bytes()).map_err(|_| "the answer does not parse")?;
+        let sent = descriptions::sent(&theirs, &ours)?;
+        self.video.is(sent.video);
+        self.audio.is(sent.audio);
         let mut happened = self.agreed(sockets, now, |_| Ok(()));
-        happened.extend(theirs.iter().flat_map(|candidate| self.candidate(candidate, sockets, now)));
+        self.redundancy.payload_type = self.redundancy.payload_type.filter(|red| sent.audio_types.contains(red));
+        happened.extend(candidates.iter().flat_map(|candidate| self.candidate(candidate, sockets, now)));
         Ok((answer, happened))
     }
 
@@ -211,6 +215,11 @@ impl Session {
         let added =
             catch_unwind(AssertUnwindSafe(|| self.rtc.add_local_candidate(candidate).map(Candidate::to_sdp_string)));
         added.ok().flatten()
+    }
+
+    /// Whether it is for pictures.
+    pub fn takes_pictures(&self) -> bool {
+        self.video.taken
     }
 
     /// Takes its peer's answer; a second one is not looked at.
@@ -245,7 +254,7 @@ impl Session {
         });
         // What its peer does not take is gone from there. Each block tells its payload type, for all viewers the same.
         let red = self.rtc.codec_config().params().iter().find_map(PayloadParams::red);
-        self.twice.payload_type = red.filter(|_| self.audio.pt == Pt::from(AUDIO));
+        self.redundancy.payload_type = red.filter(|_| self.audio.pt == Pt::from(AUDIO));
         happened
     }
 
@@ -281,6 +290,7 @@ impl Session {
         if !wanted {
             return Vec::new();
         }
+        self.consent.came(datagram.from, &datagram.bytes, now);
         self.act(sockets, |session| match received(datagram) {
             Some(receive) => session.rtc.handle_input(Input::Receive(now, receive)),
             None => Ok(()),
@@ -377,7 +387,7 @@ impl Session {
 
     /// How its link does.
     pub fn link(&mut self, reading: &Reading, now: Instant) {
-        self.twice.link(reading, now);
+        self.redundancy.link(reading, now);
     }
 
     /// What its link carries is estimated anew. That looks at once for what is desired, and twice as much at most.
@@ -427,12 +437,16 @@ impl Session {
                     self.next = at;
                     return Ok(());
                 }
-                // Nothing but checks goes to who does not answer (RFC 7675): the address may be somebody else's by now.
-                Output::Transmit(datagram)
-                    if self.silent.is_some() && !matches!(datagram.contents[..], [0..=3, ..]) => {}
                 Output::Transmit(datagram) => {
-                    self.counted.sent(datagram.contents.len());
-                    sockets.send(datagram.proto, datagram.source, datagram.destination, &datagram.contents);
+                    let (to, bytes) = (datagram.destination, &datagram.contents[..]);
+                    // Nothing but checks goes to who does not answer (RFC 7675): the address may be somebody else's, or be so by now.
+                    if matches!(bytes, [0..=3, ..]) {
+                        self.consent.goes(to, bytes);
+                    } else if self.silent.is_some() || !self.consent.holds(to, Instant::now()) {
+                        continue;
+                    }
+                    self.counted.sent(bytes.len());
+                    sockets.send(datagram.proto, datagram.source, to, bytes);
                 }
                 Output::Event(event) => found.extend(happening(event)),
             }
@@ -442,6 +456,9 @@ impl Session {
     fn write(&mut self, kind: MediaKind, frame: &Frame, time: u32, now: Instant) -> Result<(), RtcError> {
         let video = kind == MediaKind::Video;
         let stream = if video { &mut self.video } else { &mut self.audio };
+        if !stream.taken {
+            return Ok(());
+        }
         if video && !stream.begun {
             // From here on more is looked for: before there are pictures, that would be padding of a stream of its own, which GStreamer's
             // receivers take for a third media and fail over.
@@ -449,8 +466,8 @@ impl Session {
         }
         stream.begun = true;
         let (time, last) = (time.wrapping_add(stream.shift), frame.payloads.len().saturating_sub(1));
-        let (payloads, pt) = match (&frame.twice, self.twice.goes(now)) {
-            (Some(twice), Some(pt)) => (std::slice::from_ref(twice), pt),
+        let (payloads, pt) = match (&frame.redundant, self.redundancy.goes(now)) {
+            (Some(redundant), Some(pt)) => (std::slice::from_ref(redundant), pt),
             _ => (&frame.payloads[..], stream.pt),
         };
         if let Some(sender) = self.rtc.direct_api().stream_tx_by_mid(stream.mid, None) {
@@ -473,31 +490,16 @@ impl Stream {
         getrandom::fill(&mut random).map_err(|error| Error::Input(format!("no random numbers: {error}")))?;
         // Below half of the first round, so that the receiver is not wrong about the round (RFC 3711, 3.3.1).
         let number = u64::from(u16::from_be_bytes(random) / 2);
-        Ok(Self { mid: Mid::new(), pt: Pt::from(pt), number, shift: 0, begun: false })
+        Ok(Self { mid: Mid::new(), pt: Pt::from(pt), taken: true, number, shift: 0, begun: false })
     }
 
-    /// Finds its media in our answer; whether there is one.
-    fn find(&mut self, answer: &SDPMessage, kind: &str) -> bool {
-        let is_sent = |media: &&SDPMediaRef| {
-            media.media() == Some(kind)
-                && media.port() != 0
-                && SENT.iter().any(|word| media.attribute_val(word).is_some())
-        };
-        let found = answer
-            .medias()
-            .find(is_sent)
-            .and_then(|media| Some((media.attribute_val("mid")?.into(), media.format(0)?.parse::<u8>().ok()?.into())));
-        if let Some((mid, pt)) = found {
+    /// Its media is this one; `None`: its peer takes none.
+    fn is(&mut self, media: Option<(Mid, Pt)>) {
+        self.taken = media.is_some();
+        if let Some((mid, pt)) = media {
             (self.mid, self.pt) = (mid, pt);
         }
-        found.is_some()
     }
-}
-
-/// A description, and the candidates in it: they are counted and looked at, wherever they stand.
-fn without_candidates(text: &str) -> (String, Vec<&str>) {
-    let (candidates, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("a=candidate:"));
-    (rest.join("\r\n") + "\r\n", candidates)
 }
 
 fn received(datagram: &Datagram) -> Option<Receive<'_>> {

@@ -262,8 +262,8 @@ impl Viewers {
                     self.offer_candidates(&mut session, ours);
                     return Ok((session, Vec::new()));
                 };
-                // All of ours are in the answer: who calls so may not hear of any later.
-                self.offer_candidates(&mut session, ours);
+                // All of ours are in the answer: who calls so may not hear of any later, or takes none before.
+                ours.into_iter().for_each(|candidate| drop(session.offer_candidate(candidate)));
                 let (sdp, happenings) = session.called(&offer, &self.sockets, now)?;
                 self.say(&id, PeerMessageInner::Sdp(SdpMessage::Answer { sdp }));
                 Ok((session, happenings))
@@ -280,7 +280,9 @@ impl Viewers {
         }
         self.untold.push(id.clone());
         self.tell_all();
-        self.given.seats.sit(&id);
+        if session.takes_pictures() {
+            self.given.seats.sit(&id);
+        }
         self.names.insert(session.name(), id.clone());
         self.sessions.insert(id.clone(), session);
         self.tell(Event::Joined { session: id.clone(), peer });

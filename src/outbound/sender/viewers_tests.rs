@@ -156,13 +156,23 @@ impl House {
     fn picture(&mut self, key: bool, packets: usize) {
         let (time, now) = (super::super::frame::VIDEO_RATE.now(), Instant::now());
         let payloads = (0..packets).map(|_| Arc::from([if key { KEY } else { DELTA }; 500])).collect();
-        self.viewers.picture(&Arc::new(Frame { rung: 0, key, time, captured: now, made: now, payloads, twice: None }));
+        self.viewers.picture(&Arc::new(Frame {
+            rung: 0,
+            key,
+            time,
+            captured: now,
+            made: now,
+            payloads,
+            redundant: None,
+        }));
     }
 
     fn sound(&mut self) {
         let (time, now) = (super::super::frame::AUDIO_RATE.now(), Instant::now());
         let payloads = vec![Arc::from([SOUND; 80])];
-        let twice = super::super::twice::both((&[SOUND; 80], time.wrapping_sub(960)), (&[SOUND; 80], time));
+        let mut before = super::super::redundancy::Before::default();
+        before.with(&payloads[0], time.wrapping_sub(960));
+        let redundant = before.with(&payloads[0], time);
         self.viewers.input(Input::Sound(Arc::new(Frame {
             rung: 0,
             key: true,
@@ -170,7 +180,7 @@ impl House {
             captured: now,
             made: now,
             payloads,
-            twice,
+            redundant,
         })));
     }
 
@@ -504,7 +514,7 @@ fn checks_from_ever_more_addresses_and_media_are_not_looked_at() {
 }
 
 #[test]
-fn sound_goes_twice_to_who_loses_packets_and_takes_it() {
+fn packets_of_sound_come_again_at_who_loses_some_and_takes_that() {
     on_one_thread(async {
         let mut house = House::new().await;
         let takes = house.connected().await;
@@ -519,13 +529,13 @@ fn sound_goes_twice_to_who_loses_packets_and_takes_it() {
         for session in house.viewers.sessions.values_mut() {
             session.link(&reading, Instant::now());
         }
-        let twice = |house: &House, client: usize| {
+        let again = |house: &House, client: usize| {
             house.clients[client].came.iter().filter(|came| came.payload_type == 63).count()
         };
-        assert_eq!(twice(&house, takes), 0);
-        house.until_fed("sound comes twice", |house| twice(house, takes) > 3).await;
+        assert_eq!(again(&house, takes), 0);
+        house.until_fed("they come again", |house| again(house, takes) > 3).await;
         house.feed(not, SOUND, 3).await;
-        assert_eq!(twice(&house, not), 0);
+        assert_eq!(again(&house, not), 0);
     });
 }
 
