@@ -6,6 +6,7 @@ person types it.
 
 from __future__ import annotations
 
+import re
 import ssl
 import subprocess
 import urllib.error
@@ -106,12 +107,24 @@ def test_stock_consumer_takes_only_the_picture(open_device: tuple[Device, Server
 
 
 @pytest.mark.parametrize("turn", range(3))
-def test_the_recipe_with_sinks_that_preroll(device: Start, launch: Run, tmp_path: Path, turn: int) -> None:
-    """As autovideosink and autoaudiosink do: the pipeline plays once both have their first buffer, in whichever order."""
+def test_the_readmes_own_words(device: Start, launch: Run, tmp_path: Path, turn: int) -> None:
+    """With sinks that preroll, as the recipe's own do: it plays once both have their first buffer, in whichever order."""
     one = called(device())
-    receiver = launch(source(signaller(one.signalling, ca=one.ca), wav=tmp_path / "heard.wav", async_=True))
-    receiver.wait_for_frames(20, 15)
-    wait_for_tone(tmp_path / "heard.wav", 440)
+    wav = tmp_path / "heard.wav"
+    (words,) = re.findall(r"^    gst-launch-1\.0 ((?:.*\\\n)*.*)\n", (TOP / "README.md").read_text(), re.MULTILINE)
+    words = words.replace("\\\n", "")
+    for mine, here in (
+        ("wss://localhost:8443", one.signalling),
+        ("$HOME/.local/state/duplex/pki/ca.pem", str(one.ca)),
+        ("autovideosink", "identity name=seen silent=false ! fakesink sync=true"),
+        ("autoaudiosink", f"audio/x-raw,format=S16LE,rate={RATE},channels=1 ! wavenc ! filesink buffer-mode=unbuffered location={wav}"),
+    ):
+        assert words.count(mine) == 1, (mine, words)
+        words = words.replace(mine, here)
+    receiver = launch(words)
+    receiver.wait_for_frames(60, 20)
+    wait_for_tone(wav, 440)
+    assert receiver.process.poll() is None, receiver.tail()
 
 
 def test_stock_producer_at_the_device_is_consumed_by_its_peer_id(open_device: tuple[Device, Server], launch: Run, tmp_path: Path) -> None:
