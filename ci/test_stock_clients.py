@@ -203,7 +203,7 @@ def test_a_producer_needs_its_token(device: Start, launch: Run) -> None:
 
 
 def test_a_persons_talk_outlives_a_stock_consumer_of_it(device: Start, launch: Run, tmp_path: Path) -> None:
-    """A machine hears the browser as well, and leaves: the device still hears it, and sees its camera."""
+    """A machine hears the browser as well, also once there is a picture which nobody takes there, and leaves: the device still hears and sees it."""
     speaker, heard = tmp_path / "speaker.wav", tmp_path / "heard.wav"
     one = device("--sound", f"file:{speaker}", "--picture", "overlay")
     password = set_password(one)
@@ -219,11 +219,18 @@ def test_a_persons_talk_outlives_a_stock_consumer_of_it(device: Start, launch: R
         machine = launch(source(signaller(one.signalling, ca=one.ca, token=listener, peer=talker), video=False, wav=heard))
         wait_for("the machine hears the talker", lambda: abs((strongest_hz(heard) or 0) - 1000) < 10)
         before = page.corner()
+        page.click("#camera")
+        wait_for("the camera in the corner", lambda: np.abs(page.corner() - before).max() > 40)
+        written = heard.stat().st_size
+        wait_for("three seconds more at the machine", lambda: heard.stat().st_size > written + 3 * 2 * RATE)
+        assert abs((strongest_hz(heard) or 0) - 1000) < 10 and machine.process.poll() is None, machine.tail()
         seen = len(one.lines)
         machine.stop()
         one.wait_for_log("signalling peer left.*consume-peer", after=seen)
         page.click("#camera")
-        wait_for("the camera in the corner", lambda: np.abs(page.corner() - before).max() > 40)
+        wait_for("the corner without it", lambda: np.abs(page.corner() - before).max() < 40)
+        page.click("#camera")
+        wait_for("the camera again", lambda: np.abs(page.corner() - before).max() > 40)
         assert page.evaluate("document.getElementById('app').dataset.talk") == "talking"
         written = speaker.stat().st_size
         wait_for("two seconds more", lambda: speaker.stat().st_size > written + 2 * 96_000)
