@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from browser import Chromium, Page, strongest_hz, write_tone
+from browser import KEEP_CONNECTIONS, Chromium, Page, strongest_hz, write_tone
 from device import Device, wait_for
 
 Start = Callable[..., Device]
@@ -50,10 +50,10 @@ def wait_corner(page: Page, changed: bool, background: np.ndarray) -> None:
 
 
 def test_watch(device: Start, tmp_path: Path) -> None:
-    """The picture moves, its frame counter advances, the tone is heard at its pitch, the figures are plausible."""
+    """The picture moves, its frame counter advances, the tone is heard at its pitch, the figures are plausible; nobody else is asked."""
     one = device()
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(one.url)
+        page = chromium.open(one.url, KEEP_CONNECTIONS)
         page.wait_data(state="live", sound="on")
         page.wait_frame()
         first = wait_for("a frame with a number", lambda: n if (n := page.frame()) and n > 0 else None)
@@ -62,6 +62,12 @@ def test_watch(device: Start, tmp_path: Path) -> None:
         page.click("#stats-toggle")
         figures = wait_for("figures", lambda: plausible(page), 10)
         assert page.faults == [], figures
+        assert ice_servers(page) == [[]], "one connection, and no server of anybody's"
+
+
+def ice_servers(page: Page) -> list[list[object]]:
+    """The STUN and TURN servers of each of the page's connections; the page has kept them (KEEP_CONNECTIONS)."""
+    return page.evaluate("connections.map((one) => one.getConfiguration().iceServers)")
 
 
 def plausible(page: Page) -> dict[str, str] | None:
@@ -182,7 +188,7 @@ def test_stock_page(device: Start, tmp_path: Path) -> None:
     """The page of the gstwebrtc-api package shows the device's stream."""
     one = device()
     with Chromium(tmp_path / "home", one.ca) as chromium:
-        page = chromium.open(f"{one.url}gstwebrtc-api/")
+        page = chromium.open(f"{one.url}gstwebrtc-api/", KEEP_CONNECTIONS)
         page.wait("the device in the list", "document.querySelector('#remote-streams > li > .button')?.textContent.trim() === 'Duplex'")
         page.click("#remote-streams > li > .button")
         page.wait_frame()
@@ -190,6 +196,8 @@ def test_stock_page(device: Start, tmp_path: Path) -> None:
         assert first and first > 0
         wait_for("the counter 20 frames on", lambda: (page.frame() or 0) >= first + 20, 10)
         page.wait_tone(440)
+        # As it comes the package asks a public STUN server.
+        assert ice_servers(page) == [[]]
 
 
 # The stock page takes the camera alone; here it takes the microphone, too.
