@@ -19,7 +19,7 @@ import pytest
 
 from device import DUPLEX, Device, wait_for
 from peer import Peer, call, set_password
-from stock import RATE, Launch, samples, signaller, source, wait_for_tone
+from stock import RATE, Launch, amplitude, samples, signaller, source, wait_for_tone
 
 pytestmark = pytest.mark.beside
 
@@ -257,6 +257,11 @@ def loudness(path: Path) -> float:
     return float(numpy.sqrt((spectrum[(hertz > 100) & (abs(hertz - 440) > 40)] ** 2).sum()))
 
 
+def tone_level(path: Path) -> float:
+    """Amplitude of the 440 Hz tone in the last half second."""
+    return amplitude(samples(path)[-RATE // 2:], 440)
+
+
 @pytest.mark.parametrize("what", ["say", "play"])
 def test_say_and_play_are_heard_over_the_tone(device: Start, launch: Run, tmp_path: Path, what: str) -> None:
     one = device()
@@ -265,7 +270,7 @@ def test_say_and_play_are_heard_over_the_tone(device: Start, launch: Run, tmp_pa
     wav, file = tmp_path / "heard.wav", tmp_path / "high.wav"
     launch(source(signaller(one.signalling, ca=one.ca), wav=wav))
     wait_for_tone(wav, 440)
-    quiet = loudness(wav)
+    quiet, tone = loudness(wav), tone_level(wav)
     words = ["say", "This is the device. Good morning to everybody who is listening."]
     if what == "play":
         subprocess.run(["ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", "sine=frequency=2000:duration=3", str(file)], check=True, timeout=30)
@@ -273,6 +278,13 @@ def test_say_and_play_are_heard_over_the_tone(device: Start, launch: Run, tmp_pa
     done = one.command(*words)
     assert done.returncode == 0 and ("speaks" in done.stdout or str(file) in done.stdout), done
     wait_for("something beside the tone is heard", lambda: loudness(wav) > max(4 * quiet, 0.003), 15)
+    # Mixed over what is there: the tone is as loud meanwhile. A voice has some of that pitch as well, for moments.
+    meanwhile = []
+    for _ in range(5):
+        meanwhile.append(tone_level(wav))
+        time.sleep(0.2)
+    assert loudness(wav) > max(2 * quiet, 0.001), "that was meanwhile"
+    assert 0.7 < numpy.median(meanwhile) / tone < 1.4, (meanwhile, tone)
     # And only for its time: then there is the tone alone again.
     wait_for("the tone alone again", lambda: loudness(wav) < max(2 * quiet, 0.001), 20)
     wait_for_tone(wav, 440)
