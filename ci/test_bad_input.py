@@ -15,8 +15,8 @@ import pytest
 
 from browser import KEEP_CONNECTIONS, Chromium, Page
 from device import DUPLEX, Device, wait_for
-from peer import Peer
-from stock import Launch, listening_port, signaller, source
+from peer import Peer, new_token, set_password
+from stock import Launch, listening_port, signaller, sink, source
 
 pytestmark = pytest.mark.beside
 
@@ -260,6 +260,10 @@ def test_an_absent_speaker_is_no_reason_not_to_start(device: Start, launch: Run)
     with Peer(one) as early:
         early.device_id()
     launch(source(signaller(one.signalling, ca=one.ca))).wait_for_frames(5)
+    # Who talks is not heard, and the log says why.
+    set_password(one)
+    launch(sink(signaller(one.signalling, ca=one.ca, token=new_token(one, "talk")), video=False, tone=1000))
+    one.wait_for_log(r"WARN.*the talker is not heard:.*speaker.*hw:CARD=Nobody.* is not there")
 
 
 @pytest.mark.parametrize("flag", ["--listen", "--help-listen"])
