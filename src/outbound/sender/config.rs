@@ -65,11 +65,11 @@ impl MediaConfig {
         Ok(Self { crypto, certificate, codec: top.codec, h264: profile_level_id(top), most, stun })
     }
 
-    /// A session's end of WebRTC, nothing negotiated yet.
+    /// A session's end of WebRTC, nothing negotiated yet. `redundancy`: sound may come with packets before it (RED).
     ///
     /// # Errors
     /// The system gives no random numbers.
-    pub fn rtc(&self, now: Instant) -> Result<Rtc, Error> {
+    pub fn rtc(&self, redundancy: bool, now: Instant) -> Result<Rtc, Error> {
         let mut config = RtcConfig::new()
             .set_crypto_provider(self.crypto.clone())
             .set_dtls_cert(self.certificate.clone())
@@ -83,8 +83,8 @@ impl MediaConfig {
             .set_stats_interval(Some(STATS));
         config.set_initial_stun_rto(FIRST_CHECK);
         let codecs = config.codec_config();
-        // As `AUDIO`, which is the library's own number, and with the packet before as 63.
-        codecs.enable_opus(true, true);
+        // As `AUDIO`, which is the library's own number, and with packets before it as 63.
+        codecs.enable_opus(true, redundancy);
         match self.codec {
             VideoCodec::Vp8 => {
                 let (pt, resend) = (Pt::from(VIDEO), Some(Pt::from(VIDEO_RTX)));

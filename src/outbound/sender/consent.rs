@@ -4,7 +4,7 @@
 //! chooses the addresses, and could name one that is not his.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// A binding request's and its answer's first bytes, and where its transaction's id stands (RFC 8489, 5).
@@ -16,11 +16,18 @@ const MOST: usize = 256;
 /// Consent holds for so long (RFC 7675, 5.1).
 const HOLDS: Duration = Duration::from_secs(30);
 
+/// An address without the number of the interface: the same link-local one comes with it and without.
+type Place = (IpAddr, u16);
+
+fn place(address: SocketAddr) -> Place {
+    (address.ip(), address.port())
+}
+
 /// One peer's.
 #[derive(Debug, Default)]
 pub struct Consent {
-    asked: VecDeque<([u8; 12], SocketAddr)>,
-    answered: HashMap<SocketAddr, Instant>,
+    asked: VecDeque<([u8; 12], Place)>,
+    answered: HashMap<Place, Instant>,
 }
 
 impl Consent {
@@ -30,23 +37,23 @@ impl Consent {
         if self.asked.len() >= MOST {
             self.asked.pop_front();
         }
-        self.asked.push_back((id, to));
+        self.asked.push_back((id, place(to)));
     }
 
     /// A datagram has come from this address.
     pub fn came(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
         let Some(id) = id(bytes, ANSWER) else { return };
-        if self.asked.contains(&(id, from)) {
+        if self.asked.contains(&(id, place(from))) {
             if self.answered.len() >= MOST {
                 self.answered.retain(|_, at| now.duration_since(*at) < HOLDS);
             }
-            self.answered.insert(from, now);
+            self.answered.insert(place(from), now);
         }
     }
 
     /// Whether an address has answered of late.
     pub fn holds(&self, address: SocketAddr, now: Instant) -> bool {
-        self.answered.get(&address).is_some_and(|at| now.duration_since(*at) < HOLDS)
+        self.answered.get(&place(address)).is_some_and(|at| now.duration_since(*at) < HOLDS)
     }
 }
 
@@ -81,6 +88,18 @@ mod tests {
         consent.came(here, &message(ANSWER, 7), now);
         assert!(consent.holds(here, now) && !consent.holds(there, now));
         assert!(!consent.holds(here, now + HOLDS));
+    }
+
+    #[test]
+    fn a_link_local_address_is_the_same_on_any_interface() {
+        let (mut consent, now) = (Consent::default(), Instant::now());
+        let on = |interface| {
+            let ip = "fe80::7".parse::<std::net::Ipv6Addr>().expect("an address");
+            SocketAddr::from(std::net::SocketAddrV6::new(ip, 9, 0, interface))
+        };
+        consent.goes(on(0), &message(REQUEST, 7));
+        consent.came(on(4), &message(ANSWER, 7), now);
+        assert!(consent.holds(on(0), now));
     }
 
     #[test]

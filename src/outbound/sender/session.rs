@@ -125,7 +125,7 @@ const ROOM: f64 = 1.25;
 const NO_SDP: &str = "the SDP does not parse";
 
 impl Session {
-    /// Makes a session in which nothing is negotiated yet.
+    /// Makes a session in which nothing is negotiated yet; see [`MediaConfig::rtc`].
     ///
     /// # Errors
     /// There are no random numbers.
@@ -133,6 +133,7 @@ impl Session {
         config: &MediaConfig,
         id: &str,
         peer: &str,
+        redundancy: bool,
         counted: Arc<metrics::Session>,
         now: Instant,
     ) -> Result<Self, Error> {
@@ -141,7 +142,7 @@ impl Session {
             peer: peer.to_owned(),
             next: now,
             connected: false,
-            rtc: config.rtc(now)?,
+            rtc: config.rtc(redundancy, now)?,
             pending: None,
             calls: false,
             silent: None,

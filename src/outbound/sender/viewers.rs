@@ -249,13 +249,15 @@ impl Viewers {
         if ours.is_empty() {
             tracing::warn!("this machine has no network address that a viewer could reach");
         }
+        // A GStreamer client that gets redundant sound needs more of its pipeline than most have.
+        let browser = self.given.hub.grants(&peer).is_some_and(|grants| grants.browser);
         let counted = self.given.metrics.session_began(&id, &peer);
         let failed = |error| {
             tracing::error!(%error, "a viewer cannot be served");
             "the device cannot make a description"
         };
-        let made =
-            Session::new(&self.given.config, &id, &peer, counted, now).map_err(failed).and_then(|mut session| {
+        let made = Session::new(&self.given.config, &id, &peer, browser, counted, now).map_err(failed).and_then(
+            |mut session| {
                 let Some(offer) = offer else {
                     let sdp = session.offer().map_err(failed)?;
                     self.say(&id, PeerMessageInner::Sdp(SdpMessage::Offer { sdp }));
@@ -267,7 +269,8 @@ impl Viewers {
                 let (sdp, happenings) = session.called(&offer, &self.sockets, now)?;
                 self.say(&id, PeerMessageInner::Sdp(SdpMessage::Answer { sdp }));
                 Ok((session, happenings))
-            });
+            },
+        );
         let (mut session, happenings) = match made {
             Ok(made) => made,
             Err(reason) => {
