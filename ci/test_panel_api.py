@@ -211,6 +211,36 @@ def test_what_the_configurations_maker_has_to_tell_stands_among_the_faults(devic
     assert get(one, "device")["faults"] == [] and one.command("status").returncode == 0
 
 
+def test_a_certificate_that_cannot_be_renewed_is_told_until_it_is_renewed(device: Start, tmp_path: Path) -> None:
+    """And what is renewed is shown without a restart."""
+    one = device()
+    key, away = one.state / "pki/ca-key.pem", tmp_path / "away.pem"
+    # One that is not for this machine's names is due at once.
+    assert one.command("pki", "issue", "localhost", "127.0.0.1", "door.lan").returncode == 0
+    key.rename(away)
+    one.restart()
+    (fault,) = get(one, "device")["faults"]
+    assert fault.startswith("The certificate cannot be renewed: ") and f"{key} is missing" in fault, fault
+    assert re.search(r"door\.lan went away\. The one in use holds until [-0-9]+ [:0-9]+ UTC, 396 days more\.$", fault), fault
+    assert one.log().count("WARN The certificate cannot be renewed") == 1
+    status = one.command("status")
+    assert status.returncode == 1 and f"fault          {fault}" in status.stdout, status
+    assert call(one, "GET", "/healthz")[0] == 200
+    with Chromium(tmp_path / "home", one.ca) as chromium:
+        page = chromium.live(one.url)
+        page.click("#owner-toggle")
+        page.wait("the sentence", "document.getElementById('device-problems').textContent.includes('certificate cannot be renewed')")
+    before = get(one, "certificate")
+    assert "door.lan" in before["names"]
+    away.rename(key)
+    # The service looks once a minute.
+    wait_for("no fault", lambda: get(one, "device")["faults"] == [], 75, every=1)
+    assert "door.lan" not in get(one, "certificate")["names"]
+    shown = subprocess.run(["openssl", "s_client", "-connect", f"localhost:{one.port}"], input="", capture_output=True, text=True, timeout=20).stdout
+    assert one.log().count("WARN The certificate cannot be renewed") == 1
+    assert (one.state / "pki/server.pem").read_text().split("-----")[2].strip() in shown
+
+
 def test_a_body_that_is_no_object_is_refused(device: Start) -> None:
     one = device()
     headers = {"Origin": one.url.rstrip("/")}

@@ -271,7 +271,7 @@ pub async fn run(
     let panel = owner::panel(
         start,
         metrics.clone(),
-        tls.clone(),
+        keeper.as_ref(),
         check.clone(),
         published.subscribe(),
         steering.clone(),

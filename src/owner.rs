@@ -10,7 +10,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::api::panel::{ConfiguredKey, DeviceChoice, Devices};
-use crate::http::{Panel, TlsCert};
+use crate::certificate::Keeper;
+use crate::http::Panel;
 use crate::metrics::Metrics;
 use crate::steering::Steering;
 use crate::words::plain;
@@ -32,7 +33,7 @@ pub fn health_check(metrics: Metrics, desk: desk::Desk) -> health::Check {
 pub fn panel(
     start: Start,
     metrics: Metrics,
-    tls: Option<TlsCert>,
+    keeper: Option<&Keeper>,
     health: health::Check,
     published: watch::Receiver<Option<String>>,
     steering: Steering,
@@ -46,16 +47,20 @@ pub fn panel(
         help: setting.help,
         heading: setting.heading,
     };
+    let trouble = keeper.map(Keeper::trouble);
+    let of_certificate = move || trouble.as_ref().and_then(|trouble| trouble.borrow().clone());
     Panel {
         log: start.log,
         settings: start.settings.into_iter().map(setting).collect(),
-        tls,
+        tls: keeper.map(|keeper| keeper.tls.clone()),
         health,
         published,
         steering: Some(steering),
         devices: Arc::new(known_devices),
         addresses: Arc::new(addresses),
-        notes: Arc::new(move || start.notes.as_deref().map(notes).unwrap_or_default()),
+        notes: Arc::new(move || {
+            of_certificate().into_iter().chain(start.notes.as_deref().map(notes).unwrap_or_default()).collect()
+        }),
         ..Panel::bare(metrics)
     }
 }

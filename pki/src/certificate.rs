@@ -91,7 +91,7 @@ pub(crate) fn base64_lines(bytes: &[u8], width: usize, indent: &str) -> String {
 }
 
 /// A time as people read it, in UTC to the minute.
-pub(crate) fn readable(time: SystemTime) -> String {
+pub fn readable(time: SystemTime) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
     OffsetDateTime::from(time).format(format).unwrap_or_else(|_| "an unknown time".to_owned())
 }

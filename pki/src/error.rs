@@ -249,6 +249,17 @@ impl Error {
         move |error| Self::Crypto { action, detail: error.to_string() }
     }
 
+    /// Its text without the time at which it was met: what is wrong for long has one text for long.
+    pub fn lasting(&self) -> String {
+        let text = self.to_string();
+        match self {
+            Self::Expired { now, .. } | Self::NotYetValid { now, .. } | Self::CaExpired { now, .. } => {
+                text.replacen(&format!(" (the clock says {now})"), "", 1)
+            }
+            _ => text,
+        }
+    }
+
     /// Whether this says that a file or directory is not there.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)

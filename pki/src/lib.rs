@@ -24,6 +24,7 @@ mod show;
 mod store;
 
 pub use ca::Ca;
+pub use certificate::readable;
 pub use ensure::{Action, Ensured, Reason};
 pub use error::Error;
 pub use export::Export;

@@ -193,8 +193,9 @@ pub struct Authority {
 pub struct DeviceHealth {
     /// What is wrong with the service, a sentence each.
     pub problems: Vec<String>,
-    /// What does not work just now though the service goes on, a sentence each: a source, the speaker, a recording, publishing. Of
-    /// sources it is known while somebody watches. On the appliance also what of `duplex.toml` was not taken in or cannot be used.
+    /// What does not work just now though the service goes on, a sentence each: a source, the speaker, a recording, publishing, the
+    /// renewal of the certificate. Of sources it is known while somebody watches. On the appliance also what of `duplex.toml` was not
+    /// taken in or cannot be used.
     pub faults: Vec<String>,
     /// The media server that gets picture and sound; `None`: none is configured, or media does not go there now.
     pub published_to: Option<String>,

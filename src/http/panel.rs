@@ -43,7 +43,7 @@ pub struct Panel {
     pub steering: Option<Steering>,
     /// Lists the devices that are there; blocks.
     pub devices: Arc<dyn Fn() -> Devices + Send + Sync>,
-    /// What the owner has to know of the settings, a sentence each; reads a file.
+    /// What the owner has to know of the certificate and of the settings, a sentence each; reads a file.
     pub notes: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// Where the page is, as people are told; asks for the machine's addresses.
     pub addresses: Arc<dyn Fn() -> Vec<String> + Send + Sync>,

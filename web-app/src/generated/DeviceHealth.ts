@@ -14,8 +14,9 @@ export type DeviceHealth = {
  */
 problems: Array<string>, 
 /**
- * What does not work just now though the service goes on, a sentence each: a source, the speaker, a recording, publishing. Of
- * sources it is known while somebody watches. On the appliance also what of `duplex.toml` was not taken in or cannot be used.
+ * What does not work just now though the service goes on, a sentence each: a source, the speaker, a recording, publishing, the
+ * renewal of the certificate. Of sources it is known while somebody watches. On the appliance also what of `duplex.toml` was not
+ * taken in or cannot be used.
  */
 faults: Array<string>, 
 /**
