@@ -169,6 +169,9 @@ def test_what_a_file_is_instead_is_told_with_key_and_value(tmp_path: Path, comma
     subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=d=1", str(tmp_path / "song.wav")], check=True, timeout=60)
     done = duplex(command, "--listen", "127.0.0.1:0", "--state-dir", tmp_path / "state", f"--{key}", source, cwd=tmp_path)
     assert one_sentence(done, 2) == f'duplex: {key} = "{source}" (--{key}): {rule}'
+    # The doctor finds the same.
+    looked = duplex("doctor", "--listen", "127.0.0.1:0", "--state-dir", tmp_path / "state", f"--{key}", source, cwd=tmp_path)
+    assert looked.returncode == 1 and f'FAIL  source: {key} = "{source}" (--{key}): {rule}' in looked.stdout.splitlines(), looked
 
 
 def test_both_sources_that_cannot_be_played_are_told_together(tmp_path: Path) -> None:
@@ -266,6 +269,29 @@ def test_an_absent_speaker_is_no_reason_not_to_start(device: Start, launch: Run)
     one.wait_for_log(r"WARN.*the talker is not heard:.*speaker.*hw:CARD=Nobody.* is not there")
 
 
+@pytest.mark.parametrize("key", ["publish-ca", "credential", "log"])
+def test_what_is_refused_only_when_it_is_used_is_found_by_the_doctor_as_well(tmp_path: Path, key: str) -> None:
+    """One sentence of ``run`` and ``check-config``, and the same in the doctor's list."""
+    (tmp_path / "words.pem").write_text("no certificate\n")
+    words = {
+        "publish-ca": ["--publish-url", "https://sfu.example.org/whip", "--publish-ca", "words.pem"],
+        "credential": ["--config", "duplex.toml"],
+        "log": ["--log", "]"],
+    }[key]
+    # A credential of bytes that are no text.
+    (tmp_path / "secret").write_bytes(b"\xff\xfe\n")
+    (tmp_path / "secret").chmod(0o600)
+    (tmp_path / "duplex.toml").write_text('[[ice-server]]\nurls = "turn:turn.example.org"\nusername = "u"\ncredential-file = "secret"\n')
+    common = ["--listen", "127.0.0.1:0", "--state-dir", "state", "--sound", "discard", *words]
+    refused = {duplex(command, *common, cwd=tmp_path).stderr for command in ("run", "check-config")}
+    assert len(refused) == 1 and not (tmp_path / "state").exists(), refused
+    (sentence,) = refused.pop().removeprefix("duplex: ").splitlines()
+    looked = duplex("doctor", *common, cwd=tmp_path)
+    failed = [line for line in looked.stdout.splitlines() if line.startswith("FAIL")]
+    assert looked.returncode == 1 and len(failed) == 1 and failed[0].endswith(f": {sentence}"), (sentence, looked)
+    assert re.fullmatch(r"1 thing to mend(, \d+ things? to look at)?", looked.stdout.splitlines()[-1]), looked.stdout
+
+
 @pytest.mark.parametrize("flag", ["--listen", "--help-listen"])
 def test_a_busy_port_starts_nothing(tmp_path: Path, flag: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -273,6 +299,10 @@ def test_a_busy_port_starts_nothing(tmp_path: Path, flag: str) -> None:
         listen = [] if flag == "--listen" else ["--listen", "127.0.0.1:0"]
         done = duplex("run", "--state-dir", tmp_path / "state", *listen, flag, address)
         sentence = one_sentence(done, 1, address, "in use")
+        looked = duplex("doctor", "--state-dir", tmp_path / "state", *listen, flag, address)
+    # The doctor says the same, and what to do about it.
+    assert looked.returncode == 1 and f"FAIL  port {address}: {sentence.removeprefix('duplex: ')}" in looked.stdout.splitlines(), looked
+    assert f"`{flag} ADDRESS:PORT` takes another one" in sentence
     assert "listen" in sentence
     assert not (tmp_path / "state/control.sock").exists()
 

@@ -1,16 +1,22 @@
 //! `duplex doctor`: everything the service needs, looked at one by one.
 //!
-//! In: the configuration. Out: a list of findings, each failure with what to do, and what they come to. Never: changes anything;
-//! the file with which it tries whether the state folder can be written is gone at once.
+//! In: the configuration and where its values stand. Out: a list of findings, each failure with what to do, and what they
+//! come to. Never: changes anything; the file with which it tries whether the state folder can be written is gone at once.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::Path;
+use std::time::SystemTime;
 
-use crate::config::{AudioSource, Config, SoundSink, VideoSource};
+use duplex_pki::{Action, Error, Identity, Reason, Store};
+
+use crate::config::{AudioSource, Config, Setting, SoundSink, VideoSource};
 use crate::devices::{self, Class, board};
-use crate::pipeline;
-use crate::{control, needs, words};
+use crate::far_end::FarEnd;
+use crate::metrics::Metrics;
+use crate::transport::IceUris;
+use crate::{certificate, control, needs, parts, pipeline, publish, words};
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +38,13 @@ pub struct Finding {
     pub what: String,
     /// What was found, and what to do.
     pub detail: String,
+}
+
+impl Finding {
+    /// What keeps the service from starting.
+    pub fn bad(what: &str, error: impl fmt::Display) -> Self {
+        Self { verdict: Verdict::Bad, what: what.to_owned(), detail: error.to_string() }
+    }
 }
 
 impl fmt::Display for Finding {
@@ -57,15 +70,19 @@ pub fn summary(findings: &[Finding]) -> String {
     }
 }
 
-/// Looks at everything this configuration needs.
-pub fn examine(config: &Config) -> Vec<Finding> {
+/// Looks at everything this configuration needs; `origins` is where its values stand.
+pub async fn examine(config: &Config, origins: &[Setting]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut find =
         |what: &str, verdict, detail: String| findings.push(Finding { verdict, what: what.to_owned(), detail });
+    let mut complete = true;
     for factory in needs::elements(config) {
         match pipeline::make(factory) {
             Ok(_) => find(&format!("element {factory}"), Verdict::Good, "there".into()),
-            Err(error) => find(&format!("element {factory}"), Verdict::Bad, error.to_string()),
+            Err(error) => {
+                complete = false;
+                find(&format!("element {factory}"), Verdict::Bad, error.to_string());
+            }
         }
     }
     let mut absent = Vec::new();
@@ -83,36 +100,16 @@ pub fn examine(config: &Config) -> Vec<Finding> {
             }
             (Err(error), true) => {
                 absent.push(class);
-                let seen = if listed.is_empty() { "none" } else { &listed };
-                let detail = format!("{error}; the service starts without it and keeps trying. Seen: {seen}");
-                find(class.word(), Verdict::Warning, detail);
+                find(class.word(), Verdict::Warning, without(class, &error, &listed));
             }
             (Err(_), false) => find(class.word(), Verdict::Good, "none, and none is configured".into()),
         }
     }
     let wanted = matches!(config.video, VideoSource::Camera(_));
     board_cameras(Path::new("/"), wanted, absent.contains(&Class::Camera), &mut find);
-    for address in config.listen.iter().chain(&config.help_listen) {
-        match TcpListener::bind(address) {
-            Ok(_) => find(&format!("port {address}"), Verdict::Good, "free".into()),
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                match control::refuse_a_second(&config.state_dir) {
-                    Err(_) => find(
-                        &format!("port {address}"),
-                        Verdict::Good,
-                        "in use, by the running service it seems".into(),
-                    ),
-                    Ok(()) => find(&format!("port {address}"), Verdict::Bad, "in use by another program".into()),
-                }
-            }
-            // One of several that this machine does not have is left out.
-            Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable && config.listen.len() > 1 => {
-                find(&format!("port {address}"), Verdict::Warning, format!("{error}; not listening on it"));
-            }
-            Err(error) => find(&format!("port {address}"), Verdict::Bad, error.to_string()),
-        }
-    }
-    certificate(config, &mut find);
+    tried(config, origins, complete, &mut find).await;
+    ports(config, &mut find).await;
+    certificate(config, SystemTime::now(), &mut find);
     let (verdict, detail) = state_folder(&config.state_dir);
     find("state folder", verdict, detail);
     match time::OffsetDateTime::now_utc().year() {
@@ -120,6 +117,79 @@ pub fn examine(config: &Config) -> Vec<Finding> {
         year => find("clock", Verdict::Bad, format!("says {year}: certificates will not be valid; set the time")),
     }
     findings
+}
+
+/// What becomes of the service without a device, and what to do.
+fn without(class: Class, error: &devices::Error, listed: &str) -> String {
+    let other = match class {
+        Class::Camera => "--video test",
+        Class::Microphone => "--audio silence",
+        Class::Speaker => "--sound discard",
+    };
+    let seen = if listed.is_empty() { "none" } else { listed };
+    format!(
+        "{error}; the service starts without it and keeps trying: connect it, or do without it by `{other}`. Seen: {seen}"
+    )
+}
+
+/// What is known only once it is tried, and what keeps the service from starting then: files, authorities, credentials. Files are
+/// left alone while GStreamer is not complete.
+async fn tried(config: &Config, origins: &[Setting], complete: bool, find: &mut impl FnMut(&str, Verdict, String)) {
+    match publish::Settings::of(config) {
+        Ok(None) => {}
+        Ok(Some(_)) => {
+            find("publishing", Verdict::Good, "configured; the running service tells whether it works".into())
+        }
+        Err(error) => find("publishing", Verdict::Bad, error.to_string()),
+    }
+    let ice = parts::ice_uris(&config.ice_servers).unwrap_or_else(|error| {
+        find("ICE servers", Verdict::Bad, error.to_string());
+        IceUris::default()
+    });
+    if !complete {
+        return;
+    }
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+    let settings = parts::outbound_settings(config, ice, FarEnd::default(), metrics);
+    match crate::check_files(&settings, origins).await {
+        Ok(()) => {
+            for file in settings.wanted.iter().filter(|wanted| wanted.is_file()) {
+                find("source", Verdict::Good, format!("{} can be played", file.label()));
+            }
+        }
+        Err(errors) => errors.0.iter().for_each(|problem| find("source", Verdict::Bad, problem.to_string())),
+    }
+}
+
+/// Listens where the service would, in its way: on all addresses together.
+async fn ports(config: &Config, find: &mut impl FnMut(&str, Verdict, String)) {
+    let several = config.listen.len() > 1;
+    let main = config.listen.iter().map(|address| ("listen", *address));
+    let mut held = Vec::new();
+    let mut elsewhere = 0;
+    for (key, address) in main.chain(config.help_listen.map(|address| ("help-listen", address))) {
+        let what = format!("port {address}");
+        match TcpListener::bind(address) {
+            Ok(listener) => {
+                held.push(listener);
+                find(&what, Verdict::Good, "free".into());
+            }
+            Err(error)
+                if error.kind() == ErrorKind::AddrInUse && control::refuse_a_second(&config.state_dir).is_err() =>
+            {
+                find(&what, Verdict::Good, "in use, by the running service it seems".into());
+            }
+            // One of several that this machine does not have is left out.
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable && several && key == "listen" => {
+                elsewhere += 1;
+                find(&what, Verdict::Warning, format!("{error}; not listening on it"));
+            }
+            Err(error) => find(&what, Verdict::Bad, crate::refused(key, address, error).await.to_string()),
+        }
+    }
+    if several && elsewhere == config.listen.len() {
+        find("ports", Verdict::Bad, crate::Error::NoAddress.to_string());
+    }
 }
 
 /// Tries whether the folder can be written, or made where there is none yet.
@@ -153,31 +223,45 @@ fn board_cameras(root: &Path, wanted: bool, absent: bool, find: &mut impl FnMut(
     }
 }
 
-fn certificate(config: &Config, find: &mut impl FnMut(&str, Verdict, String)) {
-    let now = std::time::SystemTime::now();
-    if config.plain {
-        return find("certificate", Verdict::Good, "not needed: plain is set, loopback only".into());
-    }
-    let loaded = match (&config.cert, &config.key) {
-        (Some(cert), Some(key)) => duplex_pki::Identity::load(cert, key, now),
-        _ => {
-            let none = "none yet: the service makes a CA and a certificate at start";
-            match duplex_pki::Store::open(config.state_dir.join("pki")) {
-                Ok(store) if !store.certificate_path().exists() => {
-                    return find("certificate", Verdict::Good, none.into());
-                }
-                Ok(store) => store.identity(now),
-                Err(error) => Err(error),
-            }
-        }
+fn certificate(config: &Config, now: SystemTime, find: &mut impl FnMut(&str, Verdict, String)) {
+    let (verdict, detail) = match (&config.cert, &config.key) {
+        _ if config.plain => (Verdict::Good, "not needed: plain is set, loopback only".into()),
+        (Some(cert), Some(key)) => match Identity::load(cert, key, now) {
+            Ok(identity) => (Verdict::Good, valid(&identity)),
+            Err(error) => (Verdict::Bad, error.to_string()),
+        },
+        _ => own_certificate(config, now).unwrap_or_else(|error| (Verdict::Bad, error.to_string())),
     };
-    match loaded {
-        Ok(identity) => {
-            let names = identity.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            find("certificate", Verdict::Good, format!("valid, for {names}"));
+    find("certificate", verdict, detail);
+}
+
+/// What the service will do about a certificate of its own authority.
+fn own_certificate(config: &Config, now: SystemTime) -> duplex_pki::Result<(Verdict, String)> {
+    let store = Store::open(config.state_dir.join("pki"))?;
+    let (action, in_use) = store.foresee(&certificate::names(config), now)?;
+    let valid = in_use.as_ref().map(valid).unwrap_or_default();
+    Ok(match action {
+        Action::Kept => (Verdict::Good, valid),
+        Action::CaMade(_) => (Verdict::Good, "none yet: the service makes a CA and a certificate at start".into()),
+        Action::Issued(Reason::None) => (Verdict::Good, "none yet: the service issues one at start".into()),
+        Action::Issued(Reason::Unusable(Error::Expired { not_after, .. })) => {
+            (Verdict::Warning, format!("expired on {not_after}; the service issues a new one at start"))
         }
-        Err(error) => find("certificate", Verdict::Bad, error.to_string()),
-    }
+        Action::Issued(reason @ (Reason::Unusable(_) | Reason::OtherCa)) => {
+            (Verdict::Warning, format!("the service issues a new one at start, because {reason}"))
+        }
+        Action::Issued(reason) => {
+            (Verdict::Good, format!("{valid}; the service issues a new one at start, because {reason}"))
+        }
+        Action::KeptDespite { reason, error } => {
+            (Verdict::Warning, format!("{valid}; it cannot be renewed: {error}. A new one is due because {reason}"))
+        }
+    })
+}
+
+fn valid(identity: &Identity) -> String {
+    let names = identity.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    format!("valid until {}, for {names}", duplex_pki::readable(identity.not_after))
 }
 
 /// Class, configured name, and whether one is wanted at all.
@@ -202,7 +286,126 @@ fn wanted_devices(config: &Config) -> Vec<(Class, Option<String>, bool)> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::{self, Flags};
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn configured(folder: &Path, flags: &[(&str, &str)]) -> Config {
+        let state = Flags::default().with("state-dir", folder.display().to_string());
+        let flags = flags.iter().fold(state, |flags, (key, value)| flags.with(key, *value));
+        config::load(&flags, |_| None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_not_free_is_told_with_the_flag_that_takes_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let busy = taken.local_addr().unwrap().to_string();
+        let found = async |flags: &[(&str, &str)]| {
+            let mut found = Vec::new();
+            ports(&configured(folder.path(), flags), &mut |_: &str, verdict, detail| found.push((verdict, detail)))
+                .await;
+            found
+        };
+        // Documentation's addresses (RFC 5737) are nobody's.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let [here, there, beside] = ["127.0.0.1", "203.0.113.1", "203.0.113.2"].map(|ip| format!("{ip}:{port}"));
+        let (listen, help) =
+            ("`--listen ADDRESS:PORT` takes another one", "`--help-listen ADDRESS:PORT` takes another one");
+        for (flags, remedy) in [
+            (vec![("listen", &busy)], listen),
+            (vec![("listen", &here), ("help-listen", &busy)], help),
+            (vec![("listen", &there)], listen),
+            (vec![("listen", &here), ("help-listen", &there)], help),
+            (vec![("listen", &format!("{there},{beside}"))], listen),
+        ] {
+            let flags: Vec<_> = flags.into_iter().map(|(key, value)| (key, value.as_str())).collect();
+            let found = found(&flags).await;
+            let (verdict, detail) = found.last().unwrap();
+            assert!(*verdict == Verdict::Bad && detail.ends_with(remedy), "{flags:?}: {found:?}");
+        }
+        let found = found(&[("listen", &format!("{here},{there}"))]).await;
+        assert_eq!(found.iter().map(|(verdict, _)| *verdict).collect::<Vec<_>>(), [Verdict::Good, Verdict::Warning]);
+    }
+
+    #[test]
+    fn an_absent_device_is_told_with_a_step_to_take() {
+        for (class, flag) in [
+            (Class::Camera, "--video test"),
+            (Class::Microphone, "--audio silence"),
+            (Class::Speaker, "--sound discard"),
+        ] {
+            let detail = without(class, &devices::Error::None { class }, "");
+            let word = class.word();
+            assert!(detail.starts_with(&format!("no {word} is connected; ")), "{detail}");
+            assert!(
+                detail.contains("connect it, or ") && detail.contains(flag) && detail.ends_with("Seen: none"),
+                "{detail}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_own_certificate_is_what_the_service_will_make_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = configured(folder.path(), &[]);
+        let now = SystemTime::now();
+        let look = |now| {
+            let mut found = Vec::new();
+            certificate(&config, now, &mut |_: &str, verdict, detail| found.push((verdict, detail)));
+            found.remove(0)
+        };
+        let says = |now, verdict, words: &str| {
+            let found = look(now);
+            assert!(found.0 == verdict && found.1.contains(words), "{words}: {found:?}");
+        };
+        says(now, Verdict::Good, "none yet: the service makes a CA");
+        assert!(!folder.path().join("pki").exists());
+        let store = Store::open(folder.path().join("pki")).unwrap();
+        store.ensure_server(&certificate::names(&config), now).unwrap();
+        says(now, Verdict::Good, "valid until ");
+        says(now + 390 * DAY, Verdict::Good, "issues a new one at start, because less than a third");
+        says(now + 500 * DAY, Verdict::Warning, "; the service issues a new one at start");
+        assert!(look(now + 500 * DAY).1.starts_with("expired on "));
+        says(now + 3700 * DAY, Verdict::Bad, "certificate authority");
+        std::fs::remove_file(store.dir().join("ca-key.pem")).unwrap();
+        says(now, Verdict::Good, "valid until ");
+        says(now + 390 * DAY, Verdict::Warning, "it cannot be renewed: ");
+        says(now + 500 * DAY, Verdict::Bad, "ca-key.pem is missing");
+    }
+
+    #[tokio::test]
+    async fn what_the_service_refuses_only_when_it_tries_is_found() {
+        crate::init_gstreamer().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let text = folder.path().join("words.txt");
+        std::fs::write(&text, "words and more words\n".repeat(20)).unwrap();
+        let (text, video) = (text.display().to_string(), format!("file:{}", text.display()));
+        for (flags, what, words) in [
+            (vec![("video", video.as_str())], "source", "cannot be shown: it is a text file"),
+            (
+                vec![("publish-url", "https://sfu.example.org/whip"), ("publish-ca", &text)],
+                "publishing",
+                "must be a file with certificates in PEM",
+            ),
+        ] {
+            let config = configured(folder.path(), &flags);
+            let mut found = Vec::new();
+            tried(&config, &[], true, &mut |what: &str, verdict, detail| {
+                found.push((what.to_owned(), verdict, detail))
+            })
+            .await;
+            let refused = crate::check_sources(&config, &[]).await.unwrap_err().to_string();
+            assert!(refused.contains(words), "{refused}");
+            assert_eq!(found, [(what.to_owned(), Verdict::Bad, refused)]);
+        }
+        let mut found = Vec::new();
+        tried(&configured(folder.path(), &[]), &[], true, &mut |_: &str, verdict, _| found.push(verdict)).await;
+        assert!(found.is_empty(), "{found:?}");
+    }
 
     #[test]
     fn a_state_folder_is_tried() {

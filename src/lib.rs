@@ -98,6 +98,9 @@ pub enum Error {
         /// Who has it, if it is a service of the same user.
         neighbour: Option<Neighbour>,
     },
+    /// Of several addresses none can be listened on.
+    #[error("this machine has no address of `listen`; `--listen ADDRESS:PORT` takes another one")]
+    NoAddress,
     /// Another service has the state folder.
     #[error("{0}; a second one takes a folder and a port of its own: `--state-dir FOLDER --listen 127.0.0.1:PORT`")]
     Running(Neighbour),
@@ -191,7 +194,8 @@ pub async fn run(
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     let ice = ice_uris(&config.ice_servers)?;
     let publishing = publish::Settings::of(&config)?;
-    check_files(&outbound_settings(&config, ice.clone(), FarEnd::default(), metrics.clone()), &start.settings).await?;
+    let to_check = outbound_settings(&config, ice.clone(), FarEnd::default(), metrics.clone());
+    check_files(&to_check, &start.settings).await.map_err(Error::Unplayable)?;
     state_folder(&config)?;
     if control::refuse_a_second(&config.state_dir).is_err() {
         return Err(Error::Running(Neighbour::in_folder(&config.state_dir).await));
@@ -227,9 +231,7 @@ pub async fn run(
         None => None,
     };
     let local: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    let Some(first) = local.first().copied() else {
-        return Err(Error::Gst("no address of `listen` exists on this machine".into()));
-    };
+    let Some(first) = local.first().copied() else { return Err(Error::NoAddress) };
 
     let limits = signalling::policy::Limits {
         max_viewers: config.max_viewers,
@@ -381,12 +383,12 @@ pub async fn check_sources(config: &Config, origins: &[config::Setting]) -> Resu
     publish::Settings::of(config)?;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     let settings = outbound_settings(config, ice_uris(&config.ice_servers)?, FarEnd::default(), metrics);
-    check_files(&settings, origins).await
+    check_files(&settings, origins).await.map_err(Error::Unplayable)
 }
 
 /// Plays the files that are sources up to their first data. A device may come later, a file that is no picture never
 /// becomes one.
-async fn check_files(settings: &outbound::Settings, origins: &[config::Setting]) -> Result<(), Error> {
+async fn check_files(settings: &outbound::Settings, origins: &[config::Setting]) -> Result<(), config::Errors> {
     let mut problems = Vec::new();
     for wanted in settings.wanted.iter().filter(|wanted| wanted.is_file()) {
         if let Err(error) = outbound::try_out(wanted, &settings.setup).await {
@@ -398,7 +400,7 @@ async fn check_files(settings: &outbound::Settings, origins: &[config::Setting])
             problems.push(config::Problem::found(key, &wanted.label(), rule, origins));
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(Error::Unplayable(config::Errors(problems))) }
+    if problems.is_empty() { Ok(()) } else { Err(config::Errors(problems)) }
 }
 
 /// Nobody on the network can connect.

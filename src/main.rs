@@ -211,9 +211,11 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::SampleConfig => print(&config::sample())?,
         Command::Doctor(flags) => {
-            let config = load(&flags)?;
+            let (config, settings) = explain(&flags)?;
             duplex::init_gstreamer()?;
-            let findings = doctor::examine(&config);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let mut findings = runtime.block_on(doctor::examine(&config, &settings));
+            findings.extend(log_filter(&config).err().map(|error| doctor::Finding::bad("log", error)));
             for finding in &findings {
                 print(&format!("{finding}\n"))?;
             }

@@ -165,6 +165,23 @@ impl Store {
         }
     }
 
+    /// What [`Store::ensure_server`] would do now, and the certificate in use if it is valid; nothing is written.
+    ///
+    /// # Errors
+    /// Those of [`Store::ensure_server`] that are known without writing.
+    pub fn foresee(&self, names: &[Name], now: SystemTime) -> Result<(Action, Option<Identity>)> {
+        let (reason, in_use) = match self.find(names, now)? {
+            Finding::Fits(_, identity) => return Ok((Action::Kept, Some(identity))),
+            Finding::Due(reason, in_use) => (reason, in_use.map(|(_, identity)| identity)),
+        };
+        match (self.check_issuing(now), in_use) {
+            (Ok(()), in_use) if matches!(reason, Reason::NoCa) => Ok((Action::CaMade(reason), in_use)),
+            (Ok(()), in_use) => Ok((Action::Issued(reason), in_use)),
+            (Err(error), in_use @ Some(_)) => Ok((Action::KeptDespite { reason, error }, in_use)),
+            (Err(error), None) => Err(error),
+        }
+    }
+
     fn find(&self, names: &[Name], now: SystemTime) -> Result<Finding> {
         let ca = match self.ca() {
             Ok(ca) => ca,

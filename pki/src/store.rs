@@ -163,17 +163,34 @@ impl Store {
     /// As [`Store::issue`], the lock being held.
     pub(crate) fn issue_locked(&self, names: &[Name], days: u32, now: SystemTime) -> Result<Identity> {
         self.check_not_foreign()?;
-        let ca = self.ca()?;
-        ca.check(now)?;
-        let ca_key = self.read_ca_key()?;
-        if ca_key.subject_public_key_info() != ca.public_key() {
-            return Err(Error::KeyMismatch { certificate: ca.path().to_owned(), key: self.dir.join(CA_KEY) });
-        }
+        let (ca, ca_key) = self.signer(now)?;
         let pair = mint::server(names, days, &ca, ca_key, now)?;
         self.remove_old_pairs()?;
         let chain = to_pem("CERTIFICATE", &pair.certificate) + &ca.ca_pem();
         self.take_into_use(&chain, &pair.key_pem, now)?;
         self.identity(now)
+    }
+
+    /// Whether a certificate could be issued, and a root made where there is none, as far as that is known without writing.
+    pub(crate) fn check_issuing(&self, now: SystemTime) -> Result<()> {
+        self.check_not_foreign()?;
+        match self.signer(now) {
+            // A root is made of the key that is left of one.
+            Err(Error::NoCa { .. }) if exists(&self.dir.join(CA_KEY))? => self.read_ca_key().map(drop),
+            Err(Error::NoCa { .. }) => Ok(()),
+            signer => signer.map(drop),
+        }
+    }
+
+    /// The root and its key, fit to sign now.
+    fn signer(&self, now: SystemTime) -> Result<(Ca, KeyPair)> {
+        let ca = self.ca()?;
+        ca.check(now)?;
+        let key = self.read_ca_key()?;
+        if key.subject_public_key_info() != ca.public_key() {
+            return Err(Error::KeyMismatch { certificate: ca.path().to_owned(), key: self.dir.join(CA_KEY) });
+        }
+        Ok((ca, key))
     }
 
     /// Refuses to go on if the owner put files of his own where the links to the pair in use belong.

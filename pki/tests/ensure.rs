@@ -142,3 +142,35 @@ fn processes_that_start_together_agree_on_one_authority() {
     });
     assert!(chains.windows(2).all(|pair| pair[0] == pair[1]));
 }
+
+#[test]
+fn what_will_be_done_is_foreseen_and_nothing_is_written() {
+    let list = names(&["a.lan"]);
+    let empty = Fixture::empty();
+    let (action, in_use) = empty.store.foresee(&list, then()).expect("foresee");
+    assert!(matches!(action, Action::CaMade(Reason::NoCa)) && in_use.is_none() && !empty.store.dir().exists());
+
+    let fixture = Fixture::with_server(&["a.lan"], then());
+    let before = fs::read(fixture.file("server.pem")).expect("read");
+    let foresee = |now| fixture.store.foresee(&list, now);
+    let of = |now| foresee(now).expect("foresee");
+    assert!(matches!(of(then()), (Action::Kept, Some(_))));
+    assert!(matches!(of(then() + 390 * DAY), (Action::Issued(Reason::Ageing { .. }), Some(_))));
+    assert!(matches!(of(then() + 500 * DAY), (Action::Issued(Reason::Unusable(Error::Expired { .. })), None)));
+    assert!(matches!(foresee(then() + 3700 * DAY), Err(Error::CaExpired { .. })));
+    fs::remove_file(fixture.file("ca-key.pem")).expect("remove");
+    assert!(matches!(of(then() + 390 * DAY), (Action::KeptDespite { .. }, Some(_))));
+    assert!(matches!(foresee(then() + 500 * DAY), Err(Error::CaKeyMissing { .. })));
+    assert_eq!(fs::read(fixture.file("server.pem")).expect("read"), before);
+    // And it agrees with what is done then.
+    assert!(matches!(ensure(&fixture, &["a.lan"], then() + 390 * DAY).action, Action::KeptDespite { .. }));
+}
+
+#[test]
+fn what_is_wrong_for_long_has_one_text() {
+    let fixture = Fixture::with_server(&["a.lan"], then());
+    let expired = |days| fixture.store.identity(then() + days * DAY).expect_err("expired");
+    assert_ne!(expired(500).to_string(), expired(501).to_string());
+    assert_eq!(expired(500).lasting(), expired(501).lasting());
+    assert!(expired(500).lasting().ends_with(" UTC: renew it, or set the clock"), "{}", expired(500).lasting());
+}
