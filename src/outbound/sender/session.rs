@@ -440,12 +440,18 @@ impl Session {
                 }
                 Output::Transmit(datagram) => {
                     let (to, bytes) = (datagram.destination, &datagram.contents[..]);
-                    // Nothing but checks goes to who does not answer (RFC 7675): the address may be somebody else's, or be so by now.
-                    if matches!(bytes, [0..=3, ..]) {
-                        self.consent.goes(to, bytes);
-                    } else if self.silent.is_some() || !self.consent.holds(to, Instant::now()) {
+                    // Nothing but checks goes to who does not answer (RFC 7675), and no media before: the address may be somebody else's, or be so by
+                    // now. A handshake is a few packets, and cannot be repeated by the library.
+                    let may_go = match bytes {
+                        [0..=3, ..] => true,
+                        _ if self.silent.is_some() => false,
+                        [128..=191, ..] => self.consent.holds(to, Instant::now()),
+                        _ => true,
+                    };
+                    if !may_go {
                         continue;
                     }
+                    self.consent.goes(to, bytes);
                     self.counted.sent(bytes.len());
                     sockets.send(datagram.proto, datagram.source, to, bytes);
                 }
