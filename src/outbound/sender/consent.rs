@@ -1,6 +1,6 @@
 //! Who wants what is sent to him: he has answered a check of ours, from where it went to (RFC 7675).
 //!
-//! In: datagrams as they come and go. Out: whether an address has answered of late. Never: a word for it from anybody else. Who makes the offer
+//! In: datagrams as they come and go. Out: whether an address has answered, and still asks. Never: a word for it from anybody else. Who makes the offer
 //! chooses the addresses, and could name one that is not his.
 
 use std::collections::{HashMap, VecDeque};
@@ -42,16 +42,24 @@ impl Consent {
 
     /// A datagram has come from this address.
     pub fn came(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
+        let from = place(from);
+        if bytes.starts_with(&REQUEST) {
+            // Some browsers ask on without answering each time: once they have answered, that will do.
+            self.answered.entry(from).and_modify(|at| *at = now);
+            return;
+        }
         let Some(id) = id(bytes, ANSWER) else { return };
-        if self.asked.contains(&(id, place(from))) {
-            if self.answered.len() >= MOST {
-                self.answered.retain(|_, at| now.duration_since(*at) < HOLDS);
-            }
-            self.answered.insert(place(from), now);
+        let Some(at) = self.asked.iter().position(|asked| *asked == (id, from)) else { return };
+        self.asked.remove(at);
+        if self.answered.len() >= MOST {
+            self.answered.retain(|_, at| now.duration_since(*at) < HOLDS);
+        }
+        if self.answered.len() < MOST {
+            self.answered.insert(from, now);
         }
     }
 
-    /// Whether an address has answered of late.
+    /// Whether an address has answered, and been heard of since.
     pub fn holds(&self, address: SocketAddr, now: Instant) -> bool {
         self.answered.get(&place(address)).is_some_and(|at| now.duration_since(*at) < HOLDS)
     }
@@ -88,6 +96,14 @@ mod tests {
         consent.came(here, &message(ANSWER, 7), now);
         assert!(consent.holds(here, now) && !consent.holds(there, now));
         assert!(!consent.holds(here, now + HOLDS));
+        // Its own requests keep it up; those of who has not answered do not.
+        for address in [here, there] {
+            consent.came(address, &message(REQUEST, 9), now + HOLDS / 2);
+        }
+        assert!(consent.holds(here, now + HOLDS) && !consent.holds(there, now + HOLDS / 2));
+        // An answer counts once.
+        consent.came(here, &message(ANSWER, 7), now + HOLDS);
+        assert!(!consent.holds(here, now + HOLDS * 2));
     }
 
     #[test]
@@ -108,7 +124,8 @@ mod tests {
         for port in 1..=2000_u16 {
             let address = SocketAddr::from(([127, 0, 0, 1], port));
             consent.goes(address, &message(REQUEST, port as u8));
-            consent.came(address, &message(ANSWER, port as u8), now + HOLDS * u32::from(port / 100));
+            // Half of them at one time.
+            consent.came(address, &message(ANSWER, port as u8), now + HOLDS * u32::from(port / 1000));
         }
         assert!(consent.asked.len() <= MOST && consent.answered.len() <= MOST, "{}", consent.answered.len());
     }

@@ -78,6 +78,8 @@ pub struct Session {
     /// How many there were in all.
     all_sources: usize,
     consent: Consent,
+    /// Whether something was not sent for want of it.
+    held_back: bool,
     /// Reports that its peer sent, in the second that began then.
     reports: (Instant, u32),
     /// What it will get first: from a key frame on, while its transport comes up.
@@ -151,6 +153,7 @@ impl Session {
             sources: HashMap::new(),
             all_sources: 0,
             consent: Consent::default(),
+            held_back: false,
             reports: (now, 0),
             early: Vec::new(),
             video: Stream::new(VIDEO)?,
@@ -383,7 +386,8 @@ impl Session {
         let write = |(frame, time): &(Arc<Frame>, u32)| {
             self.act(sockets, |session| session.write(MediaKind::Video, frame, *time, now))
         };
-        (early.iter().flat_map(write).collect(), !early.is_empty())
+        let happened = early.iter().flat_map(write).collect();
+        (happened, !early.is_empty() && !std::mem::take(&mut self.held_back))
     }
 
     /// How its link does.
@@ -449,6 +453,7 @@ impl Session {
                         _ => true,
                     };
                     if !may_go {
+                        self.held_back = true;
                         continue;
                     }
                     self.consent.goes(to, bytes);
