@@ -155,11 +155,10 @@ async fn offer(request: Request) -> Result<String, Denied> {
 async fn answered(peer: &mut Peer) -> Result<String, Denied> {
     while let Some(message) = peer.rx.recv().await {
         match message {
-            OutgoingMessage::Peer(PeerMessage { peer_message: PeerMessageInner::Sdp(description), .. }) => {
-                if let SdpMessage::Answer { sdp } = description {
-                    return Ok(sdp);
-                }
-            }
+            OutgoingMessage::Peer(PeerMessage {
+                peer_message: PeerMessageInner::Sdp(SdpMessage::Answer { sdp }),
+                ..
+            }) => return Ok(sdp),
             OutgoingMessage::EndSession(_) => {
                 let message = "The device cannot answer this offer. It must take one picture (VP8, or what `video-codec` says), one sound \
                     (Opus) or both, bundled, over DTLS-SRTP, with names (a=mid) of letters and digits; and no data channel.";

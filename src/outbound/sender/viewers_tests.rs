@@ -410,7 +410,7 @@ fn a_player_has_payload_types_of_its_own() {
         let mut config = RtcConfig::new().clear_codecs();
         let codecs = config.codec_config();
         let (none, rate) = (FormatParams::default(), Frequency::NINETY_KHZ);
-        codecs.add_config(120.into(), Some(121.into()), Codec::Vp8, rate, None, none.clone());
+        codecs.add_config(120.into(), Some(121.into()), Codec::Vp8, rate, None, none);
         codecs.add_config(100.into(), None, Codec::Opus, Frequency::FORTY_EIGHT_KHZ, Some(2), none);
         let client = house.come(|offer| offer, Some(&[MediaKind::Video, MediaKind::Audio]), config);
         house.until("it is connected", |house| house.is_connected(client)).await;
