@@ -109,7 +109,8 @@ def test_a_device_elsewhere_is_measured_by_its_own_metrics(device: Callable[...,
     done = bench()
     assert done.returncode == 0, done.stdout + done.stderr
     load = json.loads(file.read_text())["load"]
-    assert list(load) == ["0", "1", "4"] and load["0"]["cpu"] < load["1"]["cpu"] < load["4"]["cpu"], load
+    # What three viewers more cost is less than what the encode swings by.
+    assert list(load) == ["0", "1", "4"] and load["0"]["cpu"] < min(load["1"]["cpu"], load["4"]["cpu"]) / 2, load
     assert load["4"]["viewers"] == 4 and load["4"]["fps_least"] > 5 and load["4"]["memory"] > 20
     assert "| processor, each further viewer, % of a core | " in done.stdout
     password.write_text("another one\n")
