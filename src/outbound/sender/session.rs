@@ -1,7 +1,8 @@
 //! One viewer's session: its end of WebRTC, and which packets it gets.
 //!
-//! In: encoded pictures and sound, its peer's answer and candidates, its datagrams, time. Out: datagrams; [`Happening`]s. Never: a picture
-//! before a key frame of its rung; a panic of the library that reaches another session.
+//! In: encoded pictures and sound, its peer's offer or answer, candidates and datagrams, time. Out: our offer or answer; datagrams; [`Happening`]s.
+//! Never: a picture before a key frame of its rung; media to an address that has not answered a check ([`Consent`]); a panic of the library that
+//! reaches another session.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
