@@ -1,6 +1,6 @@
 //! What the speaker plays, for the microphone that hears it: without it no echo can be taken out. And what `echo = "auto"` means here.
 //!
-//! In: each piece of sound on its way to the speaker, with the time at which it is heard. Out: the same at the inlet of the
+//! In: each piece of sound on its way to the speaker, with the time at which it is heard. Out: the same at the inlet of each
 //! microphone's echo probe, on that pipeline's time. Never: a queue of its own, or anything while no microphone asks.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,25 +30,33 @@ fn best(version: (u32, u32, u32, u32), has_canceller: bool) -> Echo {
 
 /// Shared by the inbound speaker, which fills it, and the outbound microphone.
 #[derive(Debug, Clone, Default)]
-pub struct FarEnd(Arc<Mutex<glib::WeakRef<gst_app::AppSrc>>>);
+pub struct FarEnd(Arc<Mutex<Vec<glib::WeakRef<gst_app::AppSrc>>>>);
 
 impl FarEnd {
-    /// From now on the sound goes to this inlet; a newer one takes its place.
+    /// From now on the sound goes to this inlet as well, as long as it lives: one microphone is tried while another is heard.
     pub fn heard_by(&self, inlet: &gst_app::AppSrc) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = inlet.downgrade();
+        let mut inlets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inlets.retain(|inlet| inlet.upgrade().is_some());
+        inlets.push(inlet.downgrade());
     }
 
     /// Hands on what is heard at `at`, a time of the common clock.
     pub fn play(&self, buffer: &gst::Buffer, at: gst::ClockTime) {
-        let inlet = self.0.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        let Some((inlet, base)) = inlet.and_then(|inlet| inlet.base_time().map(|base| (inlet, base))) else { return };
-        let Some(stamp) = at.checked_sub(base).and_then(|running| running.checked_sub(LEAD)) else { return };
-        let mut buffer = buffer.clone();
-        let writable = buffer.make_mut();
-        writable.set_pts(stamp);
-        writable.set_dts(None);
-        // Refused while the microphone starts or stops: there is no echo to take out then.
-        inlet.push_buffer(buffer).ok();
+        // Held only while they are taken: nothing of GStreamer's is called under the lock.
+        let inlets: Vec<_> = {
+            let inlets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            inlets.iter().filter_map(|inlet| inlet.upgrade()).collect()
+        };
+        for inlet in inlets {
+            let Some(base) = inlet.base_time() else { continue };
+            let Some(stamp) = at.checked_sub(base).and_then(|running| running.checked_sub(LEAD)) else { continue };
+            let mut buffer = buffer.clone();
+            let writable = buffer.make_mut();
+            writable.set_pts(stamp);
+            writable.set_dts(None);
+            // Refused while the microphone starts or stops: there is no echo to take out then.
+            inlet.push_buffer(buffer).ok();
+        }
     }
 }
 
@@ -67,5 +75,23 @@ mod tests {
             assert_eq!(best(version, has_canceller), meant, "{version:?} {has_canceller}");
         }
         assert_eq!(resolved(Echo::Off), Echo::Off);
+    }
+
+    #[test]
+    fn a_microphone_that_is_tried_and_given_up_takes_nothing_from_the_one_that_is_heard() {
+        gst::init().unwrap();
+        let caps = gst::Caps::new_empty_simple("audio/x-raw");
+        let inlet = || crate::bridge::inlet(&caps, 10, gst::ClockTime::ZERO).unwrap();
+        let (heard, outlet) = (inlet(), crate::bridge::outlet(&caps, false).unwrap());
+        let pipeline = crate::pipeline::Pipeline::new("heard");
+        pipeline.add_chain("heard", &[heard.upcast_ref(), outlet.upcast_ref()]).unwrap();
+        pipeline.inner().set_state(gst::State::Playing).unwrap();
+        let (far_end, tried) = (FarEnd::default(), inlet());
+        far_end.heard_by(&heard);
+        far_end.heard_by(&tried);
+        drop(tried);
+        let soon = crate::pipeline::clock().time() + gst::ClockTime::SECOND;
+        far_end.play(&gst::Buffer::with_size(4).unwrap(), soon);
+        assert!(outlet.try_pull_sample(gst::ClockTime::from_seconds(10)).is_some());
     }
 }

@@ -7,6 +7,7 @@ pub mod alsa;
 pub mod board;
 pub mod kernel;
 pub mod libcamera;
+pub mod preference;
 pub mod sensors;
 pub mod v4l2;
 
@@ -68,6 +69,11 @@ impl Device {
         self.node.as_deref().is_none_or(Path::exists)
     }
 
+    /// Whether both are one: a name may change while udev makes it, a node when it is plugged in again.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name || (self.node.is_some() && self.node == other.node)
+    }
+
     /// Whether it only hands from one program to another: nobody means it by `auto`, and nobody would hear it.
     pub fn is_loopback(&self) -> bool {
         self.driver == Driver::Alsa && self.description.contains("Loopback")
@@ -110,7 +116,10 @@ pub struct Listed {
 
 /// The devices of a class. Blocks: up to two seconds where a camera is being opened or closed.
 pub fn list(class: Class) -> Listed {
-    let root = Path::new("/");
+    list_at(Path::new("/"), class)
+}
+
+fn list_at(root: &Path, class: Class) -> Listed {
     let all = |devices| Listed { devices, busy: None };
     match class {
         Class::Camera => cameras(libcamera::list(), v4l2::list(root)),
@@ -129,18 +138,35 @@ fn cameras(libcameras: Result<Vec<Device>, libcamera::Busy>, own: Vec<Device>) -
     Listed { devices: boards.into_iter().chain(own).chain(others).collect(), busy }
 }
 
-/// The camera of that name among these, or the one that `auto` means. Where those of the board are not known `auto` means none: who
-/// took another one would stay with it.
+/// The camera of that name among these, or the one that `auto` means.
 fn camera(listed: Listed, name: Option<&str>) -> Result<Device, Error> {
+    let Some(name) = name else { return first(Class::Camera, known(listed)?) };
     let Listed { devices, busy } = listed;
-    let mut devices = devices.into_iter();
-    match (name, busy) {
-        (None, Some(busy)) => Err(busy.into()),
-        (None, None) => devices.next().ok_or(Error::None { class: Class::Camera }),
-        (Some(name), busy) => devices
-            .find(|device| is_named(device, name))
-            .ok_or_else(|| busy.map_or_else(|| not_there(Class::Camera, name), Error::from)),
+    devices
+        .into_iter()
+        .find(|device| is_named(device, name))
+        .ok_or_else(|| busy.map_or_else(|| not_there(Class::Camera, name), Error::from))
+}
+
+/// All cameras. Where those of the board are not known `auto` means none: who took another one would soon change it.
+fn known(listed: Listed) -> Result<Vec<Device>, Error> {
+    listed.busy.map_or(Ok(listed.devices), |busy| Err(busy.into()))
+}
+
+/// Those of a class below `root` that `auto` may mean, best first. Blocks as [`list`] does.
+///
+/// # Errors
+/// They are not known just now.
+pub fn eligible(root: &Path, class: Class) -> Result<Vec<Device>, Error> {
+    let devices = known(list_at(root, class))?;
+    match alsa::sound_server(root).filter(|_| class != Class::Camera) {
+        Some(default) => Ok(vec![default]),
+        None => Ok(devices.into_iter().filter(|device| !device.is_loopback()).collect()),
     }
+}
+
+fn first(class: Class, devices: Vec<Device>) -> Result<Device, Error> {
+    devices.into_iter().next().ok_or(Error::None { class })
 }
 
 /// The named device, or the one that `auto` means.
@@ -160,12 +186,7 @@ pub fn find(class: Class, name: Option<&str>) -> Result<Device, Error> {
                 None => alsa::named(Path::new("/"), name).ok_or_else(|| not_there(class, name)),
             }
         }
-        (Class::Microphone | Class::Speaker, None) => {
-            if let Some(default) = alsa::sound_server(Path::new("/")) {
-                return Ok(default);
-            }
-            list(class).devices.into_iter().find(|device| !device.is_loopback()).ok_or(Error::None { class })
-        }
+        (Class::Microphone | Class::Speaker, None) => first(class, eligible(Path::new("/"), class)?),
     }
 }
 
@@ -211,9 +232,13 @@ pub const NO_DATA: &str = "no data came";
 
 /// Something that changes when devices of a class come or go.
 pub fn seen(class: Class) -> String {
+    seen_at(Path::new("/"), class)
+}
+
+fn seen_at(root: &Path, class: Class) -> String {
     match class {
-        Class::Camera => v4l2::nodes(Path::new("/")).join(" "),
-        Class::Microphone | Class::Speaker => std::fs::read_to_string("/proc/asound/pcm").unwrap_or_default(),
+        Class::Camera => v4l2::nodes(root).join(" "),
+        Class::Microphone | Class::Speaker => std::fs::read_to_string(root.join("proc/asound/pcm")).unwrap_or_default(),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! In: Opus; a [`Playback`] that may change. Out: sound at a volume; a sentence when nobody hears it. Never: a call that
 //! suffers because a speaker is missing, is pulled out or hangs: what plays is a pipeline of its own. When: see [`playout`].
+//! Where the speaker is not named, the talk goes over to a better one that comes, once that is open: see [`Preference`].
 //!
 //! ```text
 //! tee ─> queue ─> opusdec ─> audioconvert ─> audioresample ─> volume ─> outlet (appsink)
@@ -9,7 +10,7 @@
 //! ```
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use tokio::sync::watch;
@@ -19,6 +20,7 @@ use super::webrtc_src::branch;
 use crate::api::TalkSound;
 use crate::bridge;
 use crate::config::{Config, SoundSink};
+use crate::devices::preference::Preference;
 use crate::devices::{self, Class, Device};
 use crate::far_end::FarEnd;
 use crate::pipeline::{Error, Event, Pipeline, make};
@@ -93,14 +95,15 @@ impl Speaker {
         mut stop: watch::Receiver<bool>,
         mut tell: impl FnMut(Option<String>),
     ) {
+        let mut preference = Preference::of(Class::Speaker);
         // The sender is gone when the talk was cut off: that ends it as well.
         while !*stop.borrow() && stop.has_changed().is_ok() {
             let now = playback.borrow_and_update().clone();
             self.level.set_property("volume", now.volume);
-            let lost = match Player::start(&now.sink, &self).await {
+            let lost = match self.begin(&now.sink, &mut preference).await {
                 Ok(mut player) => {
                     tell(None);
-                    let lost = self.follow(&mut player, &now.sink, &mut playback, &mut stop).await;
+                    let lost = self.go_on(&mut player, &now.sink, &mut preference, &mut playback, &mut stop).await;
                     if let Some(reason) = &lost {
                         tell(Some(format!("the talker is not heard: {}: {reason}", now.sink)));
                     }
@@ -119,34 +122,100 @@ impl Speaker {
         }
     }
 
-    /// Until the sound shall go elsewhere or the talk ends (`None`), or it is heard no longer (why).
+    /// Starts what plays, on the speaker that is preferred if it is not named.
+    async fn begin(&self, sink: &SoundSink, preference: &mut Preference) -> Result<Player, Error> {
+        if !is_auto(sink) {
+            return Player::start(sink, None, self).await;
+        }
+        let listed = preference.ask(Instant::now())();
+        let chosen = listed.and_then(|listed| preference.choose(&listed, Instant::now()));
+        let device = chosen.map_err(|error| Error::Input(error.to_string()))?;
+        let started = Player::start(sink, Some(device.clone()), self).await;
+        if started.is_err() {
+            preference.failed(&device, false, Instant::now());
+        }
+        started
+    }
+
+    /// Follows what plays, and goes over to a better speaker. Until the sound shall go elsewhere or the talk ends (`None`), or it is
+    /// heard no longer (why).
+    async fn go_on(
+        &self,
+        player: &mut Player,
+        sink: &SoundSink,
+        preference: &mut Preference,
+        playback: &mut watch::Receiver<Playback>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Option<String> {
+        let (mut since, mut instead) = (Instant::now(), false);
+        let over = loop {
+            let better = match self.follow(player, sink, Some(&mut *preference), playback, stop).await {
+                Turn::Better(device) => device,
+                over => break over,
+            };
+            let started = tokio::select! {
+                started = Player::start(sink, Some(better.clone()), self) => started,
+                over = self.follow(player, sink, None, playback, stop) => break over,
+            };
+            match started {
+                Ok(successor) => {
+                    tracing::info!(device = better.name, "a better speaker is there and taken");
+                    std::mem::replace(player, successor).close().await;
+                    (since, instead) = (Instant::now(), true);
+                }
+                Err(error) => {
+                    let reason = error.reason();
+                    tracing::warn!(device = better.name, reason, "a better speaker cannot be used");
+                    preference.failed(&better, true, Instant::now());
+                }
+            }
+        };
+        match over {
+            Turn::Lost(reason) => {
+                if let Some(device) = player.device.as_ref().filter(|_| is_auto(sink)) {
+                    preference.lost(device, since.elapsed(), instead, Instant::now());
+                }
+                Some(reason)
+            }
+            Turn::Late => Some("his sound comes more than two seconds late".to_owned()),
+            Turn::Elsewhere | Turn::Better(_) => None,
+        }
+    }
+
+    /// Until something happens to what plays; without a preference no speaker is better.
     async fn follow(
         &self,
         player: &mut Player,
         sink: &SoundSink,
+        mut preference: Option<&mut Preference>,
         playback: &mut watch::Receiver<Playback>,
         stop: &mut watch::Receiver<bool>,
-    ) -> Option<String> {
+    ) -> Turn {
         let mut look = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
-                _ = stop.changed() => return None,
+                _ = stop.changed() => return Turn::Elsewhere,
                 Ok(()) = playback.changed() => {
                     let next = playback.borrow_and_update().clone();
                     self.level.set_property("volume", next.volume);
                     if next.sink != *sink {
-                        return None;
+                        return Turn::Elsewhere;
                     }
                 }
                 event = player.next() => if let Event::Error { message, .. } = event {
-                    return Some(message);
+                    return Turn::Lost(message);
                 },
                 _ = look.tick() => {
                     if player.device.as_ref().is_some_and(|device| !device.is_there()) {
-                        return Some(devices::UNPLUGGED.to_owned());
+                        return Turn::Lost(devices::UNPLUGGED.to_owned());
                     }
                     if player.late.as_ref().is_some_and(Late::is_hopeless) {
-                        return Some("his sound comes more than two seconds late".to_owned());
+                        return Turn::Late;
+                    }
+                    if let (Some(preference), Some(device), true) = (preference.as_deref_mut(), &player.device, is_auto(sink))
+                        && let Some(better) = better(preference, device)
+                    {
+                        return Turn::Better(better);
                     }
                 }
             }
@@ -176,6 +245,34 @@ impl Speaker {
     }
 }
 
+/// What happens to what plays.
+#[derive(Debug, PartialEq)]
+enum Turn {
+    /// The sound shall go elsewhere, or the talk ends.
+    Elsewhere,
+    /// It came too late for too long; that is no fault of the speaker's.
+    Late,
+    /// It is heard no longer, and why.
+    Lost(String),
+    /// It goes on, but this speaker is preferred.
+    Better(Device),
+}
+
+/// Whether the best speaker is wanted.
+fn is_auto(sink: &SoundSink) -> bool {
+    *sink == SoundSink::Speaker(None)
+}
+
+/// The speaker to go over to from this one, if there is any just now. Speakers are listed at once, unlike cameras.
+fn better(preference: &mut Preference, playing: &Device) -> Option<Device> {
+    if !preference.is_due(Instant::now()) {
+        return None;
+    }
+    let listed = preference.ask(Instant::now())();
+    let listed = listed.inspect_err(|error| tracing::debug!(%error, "speakers are not listed")).ok()?;
+    preference.better(&listed, playing, Instant::now())
+}
+
 /// What plays: a pipeline that starts and ends on its own.
 #[derive(Default)]
 struct Player {
@@ -187,12 +284,13 @@ struct Player {
 }
 
 impl Player {
-    async fn start(sink: &SoundSink, from: &Speaker) -> Result<Self, Error> {
+    /// On this speaker, if one was chosen. Takes the sound from whatever played before only when it is open.
+    async fn start(sink: &SoundSink, chosen: Option<Device>, from: &Speaker) -> Result<Self, Error> {
         let (ends, device) = match sink {
             SoundSink::Discard => return Ok(Self::default()),
             SoundSink::File(path) => (file(path)?, None),
             SoundSink::Speaker(name) => {
-                let device = devices::find(Class::Speaker, name.as_deref());
+                let device = chosen.map_or_else(|| devices::find(Class::Speaker, name.as_deref()), Ok);
                 let device = device.map_err(|error| Error::Input(error.to_string()))?;
                 (vec![alsa(&device)?], Some(device))
             }
@@ -278,4 +376,42 @@ fn caps(channels: i32) -> gst::Caps {
     let caps = gst::Caps::builder("audio/x-raw").field("format", "S16LE").field("layout", "interleaved");
     let caps = caps.field("rate", 48_000i32).field("channels", channels);
     if channels == 2 { caps.field("channel-mask", gst::Bitmask::new(3)).build() } else { caps.build() }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::devices::preference::tests::plug;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_better_speaker_is_gone_over_to_unless_one_was_named_or_it_cannot_be_opened() {
+        crate::init_gstreamer().unwrap();
+        let (pipeline, tee) = (Pipeline::new("talk"), make("tee").unwrap());
+        pipeline.inner().add(&tee).unwrap();
+        let speaker = Speaker::add_to(&pipeline, &tee, Duration::ZERO, FarEnd::default()).unwrap();
+        let (auto, root) = (SoundSink::Speaker(None), tempfile::tempdir().unwrap());
+        let (_changes, mut playback) = watch::channel(Playback { sink: auto.clone(), volume: 1.0 });
+        let (_end, mut stop) = watch::channel(false);
+        plug(root.path(), &[("Headphones", false)]);
+        let mut preference = Preference::below(root.path(), Class::Speaker);
+        let listed = preference.ask(Instant::now())().unwrap();
+        let device = preference.choose(&listed, Instant::now()).unwrap();
+        let mut player = Player { device: Some(device.clone()), ..Player::default() };
+        plug(root.path(), &[("Headphones", false), ("Device", true)]);
+
+        let named = SoundSink::Speaker(Some(device.name.clone()));
+        let turn = speaker.follow(&mut player, &named, Some(&mut preference), &mut playback, &mut stop);
+        assert!(timeout(Duration::from_secs(2), turn).await.is_err(), "it was named");
+
+        let turn = speaker.follow(&mut player, &auto, Some(&mut preference), &mut playback, &mut stop);
+        let turn = timeout(Duration::from_secs(3), turn).await.unwrap();
+        assert!(matches!(turn, Turn::Better(better) if better.name == "plughw:CARD=Device,DEV=0"));
+
+        // No such card is here.
+        let over = speaker.go_on(&mut player, &auto, &mut preference, &mut playback, &mut stop);
+        assert!(timeout(Duration::from_secs(3), over).await.is_err(), "the talk goes on");
+        assert_eq!(player.device, Some(device));
+    }
 }

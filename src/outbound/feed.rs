@@ -2,12 +2,17 @@
 //! nothing, for sound) and tries again.
 //!
 //! In: what is wanted, the mixer's inlets. Out: raw buffers in them; a [`Fault`] when the source fails
-//! and when it is mended. Never: gives up; disturbs the mixer; waits for a device that hangs before it shows the card.
+//! and when it is mended. Never: gives up; disturbs the mixer; waits for a device that hangs before it shows the card; lets go
+//! of a device that works before a better one does.
 //!
 //! A device that is pulled out is missed within half a second, and tried again as soon as something of its kind is
 //! plugged in; one that stays but gives nothing any more counts as lost after [`STALL`]. So does a file that comes to its
 //! end again and again without giving anything (it was emptied or overwritten meanwhile); one that is slow to be read does
 //! not: that is for the health check to tell.
+//!
+//! Where the device is not named, a better one that comes is opened beside the one that plays, which ends with the first data of its
+//! successor: see [`Preference`]. Two that cannot be open at once (USB cameras may want more of the bus than there is) stay as they are until
+//! one is lost.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +26,8 @@ use tokio::time::Instant;
 use super::source::{self, End, Setup, Source, Wanted};
 use crate::api::Part;
 use crate::bridge;
-use crate::devices;
+use crate::devices::preference::Preference;
+use crate::devices::{self, Device};
 use crate::pipeline::{Error, Event};
 
 /// A source failed, or works again (`message` is `None`).
@@ -63,9 +69,10 @@ pub async fn keep(wanted: Wanted, setup: Arc<Setup>, inlets: Inlets, faults: mps
     let waits = if wanted.device_class().is_some() { RETRY_DEVICE } else { RETRY };
     let mut wait = waits.0;
     let mut told: Option<String> = None;
+    let mut preference = wanted.auto_class().map(Preference::of);
     loop {
         let seen = wanted.device_class().map(devices::seen);
-        let reason = match start(&wanted, &setup, &inlets).await {
+        let reason = match begin(&wanted, &setup, &inlets, preference.as_mut()).await {
             Ok(mut playing) => {
                 stand_in = None;
                 if told.take().is_some() {
@@ -74,7 +81,7 @@ pub async fn keep(wanted: Wanted, setup: Arc<Setup>, inlets: Inlets, faults: mps
                 // Also at the first start: an earlier feed of the same source may have left its fault.
                 report(&wanted, None, &faults);
                 wait = waits.0;
-                let reason = follow(&mut playing).await;
+                let reason = go_on(&mut playing, &wanted, &setup, &inlets, preference.as_mut()).await;
                 if let Some(reason) = &reason {
                     stand_in = tell(reason, &wanted, &setup, &inlets, &mut told, &faults).await;
                 }
@@ -97,6 +104,69 @@ pub async fn keep(wanted: Wanted, setup: Arc<Setup>, inlets: Inlets, faults: mps
             wait = (wait * 2).min(waits.1);
         }
     }
+}
+
+/// Starts the source, of the device that is preferred if it is not named.
+async fn begin(
+    wanted: &Wanted,
+    setup: &Arc<Setup>,
+    inlets: &Inlets,
+    preference: Option<&mut Preference>,
+) -> Result<Source, Error> {
+    let Some(preference) = preference else { return start(wanted, None, setup, inlets).await };
+    let input = |error: devices::Error| Error::Input(error.to_string());
+    let listed = tokio::task::spawn_blocking(preference.ask(now())).await;
+    let listed = listed.map_err(|error| Error::Input(error.to_string()))?.map_err(input)?;
+    let device = preference.choose(&listed, now()).map_err(input)?;
+    let started = start(wanted, Some(device.clone()), setup, inlets).await;
+    if started.is_err() {
+        preference.failed(&device, false, now());
+    }
+    started
+}
+
+/// Follows what plays, and goes over to a better device: `Some` with the reason when it failed, `None` when it simply ended and
+/// is to be played again.
+async fn go_on(
+    playing: &mut Source,
+    wanted: &Wanted,
+    setup: &Arc<Setup>,
+    inlets: &Inlets,
+    mut preference: Option<&mut Preference>,
+) -> Option<String> {
+    let (mut since, mut instead) = (now(), false);
+    let over = loop {
+        let better = match follow(playing, preference.as_deref_mut()).await {
+            Turn::Over(reason) => break reason,
+            Turn::Better(device) => device,
+        };
+        let started = tokio::select! {
+            started = start(wanted, Some(better.clone()), setup, inlets) => started,
+            Turn::Over(reason) = follow(playing, None) => break reason,
+        };
+        match started {
+            Ok(successor) => {
+                tracing::info!(source = wanted.label(), device = better.name, "a better device is there and taken");
+                close(std::mem::replace(playing, successor)).await;
+                (since, instead) = (now(), true);
+            }
+            Err(error) => {
+                let reason = error.reason();
+                tracing::warn!(source = wanted.label(), device = better.name, reason, "a better device cannot be used");
+                if let Some(preference) = &mut preference {
+                    preference.failed(&better, true, now());
+                }
+            }
+        }
+    };
+    if let (Some(_), Some(preference), Some(device)) = (&over, preference, &playing.device) {
+        preference.lost(device, since.elapsed(), instead, now());
+    }
+    over
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 /// Says why the source is not there, in the log and in the picture, unless that has been said; returns the card.
@@ -157,16 +227,16 @@ fn report(wanted: &Wanted, message: Option<String>, faults: &mpsc::UnboundedSend
 pub async fn try_out(wanted: &Wanted, setup: &Arc<Setup>) -> Result<(), Error> {
     let picture = bridge::inlet(&setup.format.raw_video(), 1, gst::ClockTime::ZERO)?;
     let sound = bridge::inlet(&source::raw_audio(), 1, gst::ClockTime::ZERO)?;
-    let source = start(wanted, setup, &Inlets { picture, sound }).await?;
+    let source = start(wanted, None, setup, &Inlets { picture, sound }).await?;
     source.pipeline.stop().await;
     Ok(())
 }
 
-/// Builds and plays the source; returns once its first buffer has passed.
-async fn start(wanted: &Wanted, setup: &Arc<Setup>, inlets: &Inlets) -> Result<Source, Error> {
+/// Builds and plays the source, of this device if one was chosen; returns once its first buffer has passed.
+async fn start(wanted: &Wanted, chosen: Option<Device>, setup: &Arc<Setup>, inlets: &Inlets) -> Result<Source, Error> {
     let (kind, how) = (wanted.clone(), setup.clone());
     // Looking for devices and opening them may take its time.
-    let built = tokio::task::spawn_blocking(move || kind.build(&how)).await;
+    let built = tokio::task::spawn_blocking(move || kind.build(chosen, &how)).await;
     let mut source = built.map_err(|error| Error::Input(error.to_string()))??;
     let (first, mut arrived) = mpsc::unbounded_channel();
     for (outlet, inlet) in [(&source.video, &inlets.picture), (&source.audio, &inlets.sound)] {
@@ -199,12 +269,22 @@ async fn start(wanted: &Wanted, setup: &Arc<Setup>, inlets: &Inlets) -> Result<S
     Ok(source)
 }
 
-/// Waits for the end of a playing source: `Some` with the reason when it failed, `None` when it
-/// simply ended and is to be played again.
-async fn follow(source: &mut Source) -> Option<String> {
+/// What happens to a playing source.
+#[derive(Debug, PartialEq)]
+enum Turn {
+    /// It failed, with the reason, or it came to its end and is to be played again (`None`).
+    Over(Option<String>),
+    /// It goes on, but this device is preferred.
+    Better(Device),
+}
+
+/// Waits until something happens to a playing source; without a preference none is better.
+async fn follow(source: &mut Source, mut preference: Option<&mut Preference>) -> Turn {
     let mut look = tokio::time::interval(LOOK);
     let (mut count, mut flowed) = (source.flow.load(Ordering::Relaxed), Instant::now());
     let mut ends = 0_u32;
+    // Cameras may take their time to be listed, and what plays is looked after meanwhile.
+    let mut listing: Option<JoinHandle<Result<Vec<Device>, devices::Error>>> = None;
     loop {
         tokio::select! {
             event = source.pipeline.next() => match event {
@@ -214,25 +294,49 @@ async fn follow(source: &mut Source) -> Option<String> {
                     ends = ends.saturating_add(1);
                     rewind(source, false);
                 }
-                Some(Event::Error { message, .. }) => return Some(message),
+                Some(Event::Error { message, .. }) => return Turn::Over(Some(message)),
                 Some(Event::Eos) => match source.end {
-                    End::Never => return Some(devices::ENDED.to_owned()),
-                    End::Loop | End::Repeat => return None,
+                    End::Never => return Turn::Over(Some(devices::ENDED.to_owned())),
+                    End::Loop | End::Repeat => return Turn::Over(None),
                 },
                 Some(Event::Latency) => {}
-                None => return Some("its pipeline is gone".to_owned()),
+                None => return Turn::Over(Some("its pipeline is gone".to_owned())),
             },
             _ = look.tick() => {
                 if source.device.as_ref().is_some_and(|device| !device.is_there()) {
-                    return Some(devices::UNPLUGGED.to_owned());
+                    return Turn::Over(Some(devices::UNPLUGGED.to_owned()));
                 }
-                let now = source.flow.load(Ordering::Relaxed);
-                if now != count {
-                    (count, flowed, ends) = (now, Instant::now(), 0);
+                let flow = source.flow.load(Ordering::Relaxed);
+                if flow != count {
+                    (count, flowed, ends) = (flow, Instant::now(), 0);
                 } else if flowed.elapsed() > STALL && (source.device.is_some() || ends > 1) {
-                    return Some(format!("{} for {} s", devices::SILENT, STALL.as_secs()));
+                    return Turn::Over(Some(format!("{} for {} s", devices::SILENT, STALL.as_secs())));
+                }
+                if let Some(preference) = preference.as_deref_mut()
+                    && listing.is_none() && preference.is_due(now())
+                {
+                    listing = Some(tokio::task::spawn_blocking(preference.ask(now())));
                 }
             }
+            listed = answer(&mut listing), if listing.is_some() => {
+                listing = None;
+                if let (Some(listed), Some(preference), Some(device)) = (listed, preference.as_deref_mut(), &source.device)
+                    && let Some(better) = preference.better(&listed, device, now())
+                {
+                    return Turn::Better(better);
+                }
+            }
+        }
+    }
+}
+
+/// What is listed; `None`: it is not known just now, and asked again.
+async fn answer(listing: &mut Option<JoinHandle<Result<Vec<Device>, devices::Error>>>) -> Option<Vec<Device>> {
+    match listing.as_mut()?.await {
+        Ok(listed) => listed.inspect_err(|error| tracing::debug!(%error, "devices are not listed")).ok(),
+        Err(error) => {
+            tracing::error!(%error, "listing devices panicked");
+            None
         }
     }
 }
@@ -295,6 +399,51 @@ fn capitalised(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{self, AudioSource, Flags};
+    use crate::devices::Class;
+    use crate::devices::preference::tests::plug;
+    use crate::far_end::FarEnd;
+
+    /// The tone plays for a device that is not the best any more from some time on; what goes on when three seconds have passed.
+    async fn three_seconds_with_a_better_device(wanted: Wanted) -> String {
+        crate::init_gstreamer().unwrap();
+        let flags = Flags::default().with("state-dir", "/nowhere").with("echo", "off");
+        let setup = Arc::new(Setup::of(&config::load(&flags, |_| None).unwrap(), FarEnd::default()));
+        let picture = bridge::inlet(&setup.format.raw_video(), 1, gst::ClockTime::ZERO).unwrap();
+        let inlets = Inlets { picture, sound: bridge::inlet(&source::raw_audio(), 1, gst::ClockTime::ZERO).unwrap() };
+        let root = tempfile::tempdir().unwrap();
+        plug(root.path(), &[("Headphones", false)]);
+        let mut preference = Preference::below(root.path(), Class::Microphone);
+        let listed = preference.ask(now())().unwrap();
+        let device = preference.choose(&listed, now()).unwrap();
+        let mut playing = start(&Wanted::Audio(AudioSource::Test), None, &setup, &inlets).await.unwrap();
+        playing.device = Some(device);
+        let plugging = async {
+            tokio::time::sleep(LOOK).await;
+            plug(root.path(), &[("Headphones", false), ("Device", true)]);
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        };
+        tokio::select! {
+            lost = go_on(&mut playing, &wanted, &setup, &inlets, Some(&mut preference)) => panic!("{lost:?}"),
+            () = plugging => {}
+        }
+        let flow = playing.flow.load(Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(playing.flow.load(Ordering::Relaxed) > flow, "it still gives data");
+        playing.pipeline.inner().name().to_string()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_better_device_takes_the_place_of_the_one_that_plays() {
+        // Stands in for what the better one gives: it needs no device.
+        assert_eq!(three_seconds_with_a_better_device(Wanted::Audio(AudioSource::Silence)).await, "source-silence");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_better_device_that_cannot_be_opened_leaves_the_one_that_plays_where_it_is() {
+        let microphone = Wanted::Audio(AudioSource::Microphone(None));
+        assert_eq!(three_seconds_with_a_better_device(microphone).await, "source-test-tone");
+    }
 
     #[test]
     fn a_card_begins_as_a_sentence_does() {

@@ -1,6 +1,6 @@
 //! A camera: libcamera or V4L2.
 //!
-//! In: a name, or none for the one that `auto` means; the owner's controls. Out: its picture, turned as configured.
+//! In: a device; the owner's controls. Out: its picture, turned as configured.
 //! Never: a camera opened before somebody watches; H.264 of a camera's own: the talker's picture goes into the same
 //! frames and every viewer gets the same encode, so it would be decoded and encoded again, which costs more than MJPEG.
 //!
@@ -13,14 +13,13 @@ use gst::prelude::*;
 use super::{End, Setup, Source, picture_tail};
 use crate::bridge::DISCARD;
 use crate::config::{Auto, Camera};
-use crate::devices::{self, Class, Driver};
+use crate::devices::{self, Device, Driver};
 use crate::outbound::encoder::Format;
 use crate::pipeline::{Error, Pipeline, make};
 
-/// A camera by name.
-pub fn camera(name: Option<&str>, setup: &Setup) -> Result<Source, Error> {
+/// The camera as a source.
+pub fn camera(device: Device, setup: &Setup) -> Result<Source, Error> {
     let format = &setup.format;
-    let device = devices::find(Class::Camera, name).map_err(|error| Error::Input(error.to_string()))?;
     let (source, wanted) = match (device.driver, &device.node) {
         (Driver::V4l2, Some(node)) => {
             let source = make("v4l2src")?;

@@ -1,7 +1,7 @@
 //! A microphone through ALSA, with what makes it fit for a room.
 //!
-//! In: a name (`plughw:CARD=Device,DEV=0`, or any other of ALSA's), or none for the one that `auto` means; what the speaker
-//! plays. Out: its sound, without the speaker's if that is wanted, in 10 ms pieces. Never: opened before somebody listens.
+//! In: a device by one of ALSA's names, such as `plughw:CARD=Device,DEV=0`; what the speaker plays. Out: its sound, without the
+//! speaker's if that is wanted, in 10 ms pieces. Never: opened before somebody listens.
 //!
 //! ```text
 //! alsasrc ─> queue ─> convert, resample ─> [webrtcdsp] ─> convert, resample ─> outlet
@@ -15,16 +15,15 @@ use gst::prelude::*;
 use super::{End, Setup, Source, sound_tail};
 use crate::bridge;
 use crate::config::{Echo, Noise, Room};
-use crate::devices;
+use crate::devices::Device;
 use crate::far_end::FarEnd;
 use crate::outbound::encoder::{Format, RATE};
 use crate::pipeline::{Error, Pipeline, make};
 
-/// A microphone by name.
-pub fn microphone(name: Option<&str>, setup: &Setup) -> Result<Source, Error> {
+/// The microphone as a source.
+pub fn microphone(device: Device, setup: &Setup) -> Result<Source, Error> {
     let pipeline = Pipeline::new("source-microphone");
     let source = make("alsasrc")?;
-    let device = devices::find(devices::Class::Microphone, name).map_err(|error| Error::Input(error.to_string()))?;
     source.set_property("device", &device.name);
     // Small pieces: the buffer is what a talker hears as delay.
     source.set_property("latency-time", 10_000i64);

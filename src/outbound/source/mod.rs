@@ -29,7 +29,7 @@ use gst::prelude::*;
 use super::encoder::Format;
 use crate::bridge;
 use crate::config::{AudioSource, Camera, Config, Room, VideoSource};
-use crate::devices::{Class, Device};
+use crate::devices::{self, Class, Device};
 use crate::far_end::{self, FarEnd};
 use crate::pipeline::{Error, Pipeline, make};
 
@@ -153,19 +153,34 @@ impl Wanted {
         }
     }
 
-    /// Builds the source; it does not play yet. Looks for devices, which may take a moment.
-    pub fn build(&self, setup: &Setup) -> Result<Source, Error> {
+    /// The kind of device of which it captures from the best.
+    pub fn auto_class(&self) -> Option<Class> {
+        match self {
+            Self::Video(VideoSource::Camera(None)) => Some(Class::Camera),
+            Self::Audio(AudioSource::Microphone(None)) => Some(Class::Microphone),
+            _ => None,
+        }
+    }
+
+    /// Builds the source, of this device if one was chosen; it does not play yet. Looks for devices otherwise, which may take a moment.
+    pub fn build(&self, chosen: Option<Device>, setup: &Setup) -> Result<Source, Error> {
         let format = &setup.format;
+        let device = |class, name: &Option<String>| match chosen {
+            Some(device) => Ok(device),
+            None => devices::find(class, name.as_deref()).map_err(|error| Error::Input(error.to_string())),
+        };
         match self {
             Self::Video(VideoSource::Test) => test::picture(format),
             Self::Video(VideoSource::File(path)) => file(path, Some(format), false),
             Self::Video(VideoSource::Image(path)) => image::image(path, format),
-            Self::Video(VideoSource::Camera(name)) => camera::camera(name.as_deref(), setup),
+            Self::Video(VideoSource::Camera(name)) => camera::camera(device(Class::Camera, name)?, setup),
             Self::Audio(AudioSource::Test) => test::tone(),
             Self::Audio(AudioSource::Silence) => test::silence(),
             Self::Audio(AudioSource::File(path)) => file(path, None, true),
             Self::Audio(AudioSource::Speech(text)) => speech(text, End::Repeat),
-            Self::Audio(AudioSource::Microphone(name)) => microphone::microphone(name.as_deref(), setup),
+            Self::Audio(AudioSource::Microphone(name)) => {
+                microphone::microphone(device(Class::Microphone, name)?, setup)
+            }
             Self::Both(path) => file(path, Some(format), true),
         }
     }
