@@ -15,12 +15,12 @@ use super::{Class, Device, Error, eligible, seen_at};
 /// A better device has been there for so long before it is taken: udev gives access a little after the kernel shows it, and a
 /// plug on its way into a socket touches it more than once.
 pub const STEADY: Duration = Duration::from_secs(1);
-/// Rests of a device that fails: the first, doubled up to the last.
-const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// Rests of a device that fails: the first, longer than any pause between two tries, doubled up to the last.
+const REST: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(300));
 /// While nothing else works a device is tried so often before it rests: who had it before may still be closing it.
-const GRACE: u32 = 2;
+const GRACE: u32 = 1;
 /// What has played for so long works.
-const WORKS: Duration = Duration::from_secs(10);
+const WORKS: Duration = Duration::from_secs(60);
 /// What was away for so long was taken out by somebody; a device that resets itself is back before.
 const AWAY: Duration = Duration::from_secs(3);
 
@@ -31,6 +31,8 @@ pub struct Preference {
     root: PathBuf,
     /// What the kernel saw when the list was last asked for.
     seen: String,
+    /// Whether that was news: the kernel names a device a moment before it tells what it is.
+    changed: bool,
     /// When to ask for it again though nothing changes.
     again: Option<Instant>,
     known: Vec<Known>,
@@ -70,7 +72,7 @@ impl Preference {
 
     /// Of the devices below `root`.
     pub fn below(root: &Path, class: Class) -> Self {
-        Self { class, root: root.to_owned(), seen: String::new(), again: None, known: Vec::new() }
+        Self { class, root: root.to_owned(), seen: String::new(), changed: false, again: None, known: Vec::new() }
     }
 
     /// Whether the list is to be asked for.
@@ -81,7 +83,9 @@ impl Preference {
     /// What lists those that `auto` may mean, for [`choose`](Self::choose) or [`better`](Self::better). It may block, as
     /// [`list`](super::list) does; without an answer it is due again after a moment.
     pub fn ask(&mut self, now: Instant) -> impl FnOnce() -> Result<Vec<Device>, Error> + Send + use<> {
-        self.seen = seen_at(&self.root, self.class);
+        let seen = seen_at(&self.root, self.class);
+        self.changed = seen != self.seen;
+        self.seen = seen;
         self.again = Some(now + STEADY);
         let (root, class) = (self.root.clone(), self.class);
         move || eligible(&root, class)
@@ -96,6 +100,7 @@ impl Preference {
         let at =
             listed.iter().position(|device| !self.known(device).is_some_and(|known| known.rests(now))).unwrap_or(0);
         self.again = self.first_ready(&listed[..at.min(listed.len())]);
+        self.look_once_more(now);
         listed.get(at).cloned().ok_or(Error::None { class: self.class })
     }
 
@@ -107,6 +112,7 @@ impl Preference {
         let better = before.iter().find(|device| self.known(device).is_some_and(|known| known.ready() <= now));
         // Whatever becomes of it, others may be better still.
         self.again = if better.is_some() { Some(now + STEADY) } else { self.first_ready(before) };
+        self.look_once_more(now);
         better.cloned()
     }
 
@@ -151,6 +157,13 @@ impl Preference {
 
     fn known(&self, device: &Device) -> Option<&Known> {
         self.known.iter().find(|known| known.device.is_same(device))
+    }
+
+    fn look_once_more(&mut self, now: Instant) {
+        if std::mem::take(&mut self.changed) {
+            let soon = now + STEADY;
+            self.again = Some(self.again.map_or(soon, |again| again.min(soon)));
+        }
     }
 
     fn first_ready(&self, devices: &[Device]) -> Option<Instant> {
@@ -266,7 +279,7 @@ pub(crate) mod tests {
             }
         }
         // As the list is looked at a second later the first time.
-        assert_eq!(tried[..9], [1, 2, 4, 8, 16, 32, 64, 128, 256]);
+        assert_eq!(tried[..9], [1, 5, 13, 29, 61, 125, 253, 509, 809]);
         assert!(tried.len() < 22, "every five minutes at most: {tried:?}");
     }
 
@@ -276,7 +289,7 @@ pub(crate) mod tests {
         let both = [usb.clone(), board.clone()];
         let mut world = World::new();
         world.choose(&both);
-        for rest in [1.0, 2.0, 4.0] {
+        for rest in [4.0, 8.0, 16.0] {
             let (now, played) = (world.now, Duration::from_secs(3));
             world.preference.lost(&usb, played, true, now);
             assert_eq!(world.choose(&both), "board");
@@ -296,12 +309,13 @@ pub(crate) mod tests {
         let both = [usb.clone(), board.clone()];
         let mut world = World::new();
         assert_eq!(world.choose(&[]), "no speaker is connected");
-        for _ in 0..3 {
+        for _ in 0..2 {
             assert_eq!(world.choose(&both), "usb");
             let now = world.after(0.5).now;
             world.preference.failed(&usb, false, now);
         }
-        assert_eq!(world.choose(&both), "board");
+        // Longer than the loops wait between two tries.
+        assert_eq!(world.after(2.5).choose(&both), "board");
         // If the other one fails as well, or goes: the best of those that are there.
         for _ in 0..3 {
             let now = world.now;
@@ -338,6 +352,10 @@ pub(crate) mod tests {
         let listed = preference.ask(now)().unwrap();
         let playing = preference.choose(&listed, now).unwrap();
         assert_eq!(playing.name, "plughw:CARD=Headphones,DEV=0");
+        // The kernel may name a device a moment before it tells what it is.
+        assert!(!preference.is_due(now) && preference.is_due(now + STEADY));
+        let listed = preference.ask(now + STEADY)().unwrap();
+        assert_eq!(preference.better(&listed, &playing, now + STEADY), None);
         assert!(!preference.is_due(now + Duration::from_secs(3600)));
         plug(root.path(), &[("Headphones", false), ("Device", true)]);
         assert!(preference.is_due(now));
