@@ -17,6 +17,7 @@ use super::sender;
 use super::sending::Sending;
 use super::{Command, Failure, Report, Settings, snapshot};
 use crate::api::Part;
+use crate::arenas;
 use crate::picture_slot::PictureSlot;
 use crate::pipeline::Event;
 use crate::signalling::hub::Hub;
@@ -40,6 +41,8 @@ pub(super) struct Task {
     /// The sender could not be started anew.
     broken: bool,
     next_look: Instant,
+    /// When what capture had in memory goes back to the kernel, unless somebody wants it before.
+    give_back_at: Option<Instant>,
     reports: mpsc::UnboundedSender<Report>,
     own: mpsc::UnboundedSender<Command>,
 }
@@ -59,6 +62,8 @@ enum Woken {
 const LOOK: Duration = Duration::from_millis(250);
 /// Wait before what broke is built anew.
 const REBUILD: Duration = Duration::from_secs(1);
+/// After so long pipelines that were dropped have closed what they had, in their own time.
+const CLOSED: Duration = Duration::from_secs(2);
 
 impl Task {
     /// Nothing runs yet.
@@ -83,6 +88,7 @@ impl Task {
             ducked: false,
             broken: false,
             next_look: Instant::now(),
+            give_back_at: None,
             reports,
             own,
         }
@@ -136,7 +142,8 @@ impl Task {
     }
 
     async fn wait(&mut self, inbox: &mut mpsc::UnboundedReceiver<Command>) -> Woken {
-        let deadlines = [self.sending.next_deadline(), self.active.as_ref().and_then(|active| active.idle_at)];
+        let deadlines =
+            [self.sending.next_deadline(), self.active.as_ref().and_then(|active| active.idle_at), self.give_back_at];
         let deadline = deadlines.into_iter().flatten().min();
         let active = self.active.is_some();
         // With one rung nobody moves, and the owner still sees how links do.
@@ -202,6 +209,7 @@ impl Task {
 
     /// Capture runs from here on; somebody has just begun to want it.
     async fn wake(&mut self) {
+        self.give_back_at = None;
         match &mut self.active {
             Some(active) => active.idle_at = None,
             None => self.activate().await,
@@ -310,8 +318,13 @@ impl Task {
         if self.active.as_ref().and_then(|active| active.idle_at).is_some_and(|at| at <= now) {
             tracing::info!("nobody watches: capture and encoder stop");
             self.deactivate().await;
+            self.give_back_at = Some(now + CLOSED);
             // The next who wants it finds out anew.
             self.video_fault = None;
+        }
+        if self.give_back_at.is_some_and(|at| at <= now) {
+            self.give_back_at = None;
+            arenas::give_back().await;
         }
     }
 
