@@ -49,7 +49,11 @@ enum Command {
     #[command(override_usage = "duplex doctor [OPTIONS]")]
     Doctor(Box<Flags>),
     /// List cameras, microphones and speakers
-    Devices,
+    Devices {
+        /// Also what of each camera can be set, with its range, for `camera-controls`
+        #[arg(long)]
+        controls: bool,
+    },
     /// Tell how the running service and its device are; fails if something is wrong
     #[command(
         after_help = "Exit code 0: all is well. 1: the service says what is wrong, does not answer within 15 s, or does not run."
@@ -224,7 +228,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Devices => list_devices()?,
+        Command::Devices { controls } => list_devices(controls)?,
         Command::Status { place } => {
             let health: DeviceHealth = question(&place, Question::Status)?;
             let Sessions { sessions } = question(&place, Question::Sessions)?;
@@ -427,7 +431,7 @@ fn announce(ready: &duplex::Ready) {
     }
 }
 
-fn list_devices() -> anyhow::Result<()> {
+fn list_devices(controls: bool) -> anyhow::Result<()> {
     duplex::init_gstreamer()?;
     for class in [devices::Class::Camera, devices::Class::Microphone, devices::Class::Speaker] {
         let devices::Listed { devices: found, busy } = devices::list(class);
@@ -450,6 +454,11 @@ fn list_devices() -> anyhow::Result<()> {
         for device in found {
             let mark = if device.name == auto { "  <- auto" } else { "" };
             print(&format!("{:<12} {}  ({}){mark}\n", class.word(), device.name, device.description))?;
+            if controls && class == devices::Class::Camera {
+                for line in devices::camera_settings::settable(&device) {
+                    print(&format!("{:<12}   {line}\n", ""))?;
+                }
+            }
         }
     }
     Ok(())

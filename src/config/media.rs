@@ -88,7 +88,7 @@ pub struct Camera {
 }
 
 impl Camera {
-    pub(super) const CONTROLS_RULE: &str = "a list of NAME=NUMBER as `v4l2-ctl --list-ctrls` names them";
+    pub(super) const CONTROLS_RULE: &str = "a list of NAME=NUMBER as `duplex devices --controls` lists them";
 
     pub(super) fn control(text: &str) -> Option<(String, i32)> {
         let (name, value) = text.split_once('=')?;

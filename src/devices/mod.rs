@@ -1,15 +1,18 @@
 //! Cameras, microphones and speakers: what is there, under names that stay, and which one `auto` means.
 //!
 //! In: a class and maybe a name; the kernel's own lists, udev's links, libcamera's list. Out: [`Device`]s, best first.
-//! Never: opens a device itself; a list that has to be polled for long: [`seen`] is cheap enough for twice a second.
+//! Never: opens a device itself, but to ask a camera for its controls; a list that has to be polled for long: [`seen`] is cheap
+//! enough for twice a second.
 
 pub mod alsa;
 pub mod board;
+pub mod camera_settings;
 pub mod kernel;
 pub mod libcamera;
 pub mod preference;
 pub mod sensors;
 pub mod v4l2;
+pub mod v4l2_controls;
 
 use std::path::{Path, PathBuf};
 
