@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use duplex_pki::{Action, Error, Identity, Reason, Store};
 
 use crate::config::{AudioSource, Config, Setting, SoundSink, VideoSource};
-use crate::devices::{self, Class, board};
+use crate::devices::{self, Class, Device, board, camera_settings};
 use crate::far_end::FarEnd;
 use crate::metrics::Metrics;
 use crate::transport::IceUris;
@@ -86,9 +86,14 @@ pub async fn examine(config: &Config, origins: &[Setting]) -> Vec<Finding> {
         }
     }
     let mut absent = Vec::new();
+    let mut camera = None;
     for (class, name, wanted) in wanted_devices(config) {
         let listed = devices::list(class).devices.into_iter().map(|device| device.name).collect::<Vec<_>>().join(", ");
-        match (devices::find(class, name.as_deref()), wanted) {
+        let found = devices::find(class, name.as_deref());
+        if let (Class::Camera, Ok(device), true) = (class, &found, wanted) {
+            camera = Some(device.clone());
+        }
+        match (found, wanted) {
             (Ok(device), _) if device.name == listed || listed.is_empty() => {
                 find(class.word(), Verdict::Good, device.name);
             }
@@ -104,6 +109,9 @@ pub async fn examine(config: &Config, origins: &[Setting]) -> Vec<Finding> {
             }
             (Err(_), false) => find(class.word(), Verdict::Good, "none, and none is configured".into()),
         }
+    }
+    if let Some(device) = camera {
+        camera_settings(&device, config, &mut find);
     }
     let wanted = matches!(config.video, VideoSource::Camera(_));
     board_cameras(Path::new("/"), wanted, absent.contains(&Class::Camera), &mut find);
@@ -212,6 +220,18 @@ fn state_folder(folder: &Path) -> (Verdict, String) {
             };
             (Verdict::Bad, format!("{shown}: {} cannot be written: {error}; {remedy}", there.display()))
         }
+    }
+}
+
+/// Says what of a camera's settings the one that is there does not take.
+fn camera_settings(device: &Device, config: &Config, find: &mut impl FnMut(&str, Verdict, String)) {
+    let what = "camera's settings";
+    match camera_settings::remark(device, &config.camera) {
+        Ok(None) => {}
+        Ok(Some(text)) => {
+            find(what, Verdict::Warning, format!("{text}; the rest holds (see `duplex devices --controls`)"))
+        }
+        Err(error) => find(what, Verdict::Warning, format!("{} does not tell its controls: {error}", device.name)),
     }
 }
 

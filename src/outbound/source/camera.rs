@@ -8,18 +8,22 @@
 //! libcamerasrc | v4l2src ─> caps (size wanted, raw or MJPEG) ─> decodebin ─> videoflip ─> convert, scale, rate ─> outlet
 //! ```
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use gst::prelude::*;
 
 use super::{End, Setup, Source, picture_tail};
 use crate::bridge::DISCARD;
 use crate::config::{Auto, Camera};
-use crate::devices::{self, Device, Driver};
+use crate::devices::{self, Device, Driver, camera_settings};
 use crate::outbound::encoder::Format;
 use crate::pipeline::{Error, Pipeline, make};
 
-/// The camera as a source.
+/// The camera as a source. Blocks where something is set: the camera is asked whether it takes that.
 pub fn camera(device: Device, setup: &Setup) -> Result<Source, Error> {
     let format = &setup.format;
+    remark(&device, &setup.camera);
     let (source, wanted) = match (device.driver, &device.node) {
         (Driver::V4l2, Some(node)) => {
             let source = make("v4l2src")?;
@@ -156,26 +160,30 @@ fn method(camera: &Camera) -> &'static str {
     }
 }
 
+/// Tells what of the settings this camera does not take, once: it is opened whenever somebody comes.
+fn remark(device: &Device, camera: &Camera) {
+    static TOLD: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+    match camera_settings::remark(device, camera) {
+        Ok(None) => {}
+        Ok(Some(text)) => {
+            let told = (device.name.clone(), text.clone());
+            if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(told) {
+                tracing::warn!(camera = device.name, "not all of the camera's settings can hold: {text}");
+            }
+        }
+        Err(error) => tracing::debug!(camera = device.name, %error, "the camera was not asked for its controls"),
+    }
+}
+
 /// The controls that differ from the camera's own choice, under the names of new and of old kernels: those that a camera
-/// does not have are passed over with a warning in GStreamer's log.
+/// does not have v4l2src passes over.
 fn v4l2_controls(camera: &Camera) -> Option<gst::Structure> {
-    let mut controls: Vec<(&str, i32)> = Vec::new();
-    if let Auto::Fixed(microseconds) = camera.exposure {
-        // V4L2 counts in 100 µs; 1 is manual exposure.
-        let steps = (microseconds / 100).max(1) as i32;
-        controls.extend([("auto_exposure", 1), ("exposure_auto", 1)]);
-        controls.extend([("exposure_time_absolute", steps), ("exposure_absolute", steps)]);
-    }
-    if let Auto::Fixed(kelvin) = camera.white_balance {
-        controls.extend([("white_balance_automatic", 0), ("white_balance_temperature_auto", 0)]);
-        controls.push(("white_balance_temperature", kelvin as i32));
-    }
-    controls.extend(camera.controls.iter().map(|(name, value)| (name.as_str(), *value)));
-    if controls.is_empty() {
+    let asked = camera_settings::asked(camera);
+    if asked.is_empty() {
         return None;
     }
     let mut structure = gst::Structure::new_empty("controls");
-    for (name, value) in controls {
+    for (name, value) in asked.iter().flat_map(|one| one.names.iter().map(|name| (*name, one.value))) {
         structure.set(name, value);
     }
     Some(structure)
@@ -290,7 +298,9 @@ mod tests {
             ..Camera::default()
         };
         let set = v4l2_controls(&camera).unwrap();
+        assert_eq!(set.get::<i32>("auto_exposure"), Ok(1));
         assert_eq!(set.get::<i32>("exposure_time_absolute"), Ok(100));
+        assert_eq!(set.get::<i32>("exposure_absolute"), Ok(100));
         assert_eq!(set.get::<i32>("white_balance_temperature"), Ok(4600));
         assert_eq!(set.get::<i32>("brightness"), Ok(-3));
     }
