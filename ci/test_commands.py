@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import re
@@ -28,7 +29,7 @@ Run = Callable[[str], Launch]
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DUPLEX_")}
 COMMANDS = [
     "run", "check-config", "sample-config", "doctor", "devices", "status", "sessions", "sessions end", "log", "say",
-    "play", "record", "source", "source show",
+    "play", "record", "record start", "record stop", "record list", "record get", "record delete", "source", "source show",
     "source set", "sound", "sound set", "volume", "mute", "unmute", "passwd", "token", "token new", "token list",
     "token revoke", "pki", "pki init", "pki issue", "pki renew", "pki export", "pki show",
 ]
@@ -226,6 +227,74 @@ def test_a_recording_that_runs_is_told(device: Start) -> None:
     assert re.search(rf"^recording      since \d\d:\d\d:\d\d: {re.escape(name)}$", status, re.MULTILINE), (status, stopped)
     assert "\nrecording      nothing\n" in one.command("status").stdout
     assert again.returncode == 0 and again.stdout.startswith(f"already recording to {name};"), (again, stopped)
+
+
+def test_recordings_are_listed_copied_and_deleted(device: Start, tmp_path: Path) -> None:
+    """One that ended, one that was cut off and one that runs; the service has the same list."""
+    one = device()
+    folder = one.state / "recordings"
+    running = lambda: one.command("record", "list").stdout.splitlines()[0]  # noqa: E731 - the newest
+    none = one.command("record", "list")
+    assert (none.returncode, none.stdout) == (0, "there are no recordings; `duplex record start` begins one\n"), none
+
+    assert one.command("record", "start").returncode == 0
+    wait_for("two seconds of it", lambda: re.search(r" [2-9] s ", running()))
+    ended = one.command("record", "stop").stdout.removeprefix("recorded ").strip()
+    assert one.command("record", "start").returncode == 0
+    wait_for("two seconds of it", lambda: re.search(r" [2-9] s .*  is being recorded$", running()))
+    cut = running().split()[0]
+    one.kill()
+    one.start()
+    one.wait_for_log("finished a recording that was cut off")
+    assert one.command("record", "start").returncode == 0
+    wait_for("a second of it", lambda: re.search(r" [1-9] s .*  is being recorded$", running()))
+
+    shown = one.command("record", "list")
+    told = [re.fullmatch(r"(\S+)  (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)  +(\d+) s  +(\d+\.\d) MB(?:  (.*))?", line) for line in shown.stdout.splitlines()]
+    assert shown.returncode == 0 and all(told), shown
+    lines = [line.groups() for line in told if line]
+    now = lines[0][0]
+    assert [(line[0], line[4]) for line in lines] == [(now, "is being recorded"), (cut, "was cut off when the device stopped"), (ended, None)]
+    assert sorted(file.name for file in folder.iterdir()) == sorted([now, cut, ended])
+    listed = json.loads(call(one, "GET", "/api/v1/recordings")[2])
+    assert [entry["name"] for entry in listed] == [now, cut, ended]
+    for (_, began, seconds, megabytes, _), entry in zip(lines[1:], listed[1:]):
+        # By this machine's clock; the API's is UTC.
+        assert began == time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(calendar.timegm(time.strptime(entry["began"][:19], "%Y-%m-%dT%H:%M:%S"))))
+        assert abs(int(seconds) - entry["seconds"]) <= 0.5 and abs(float(megabytes) - entry["bytes"] / 1e6) < 0.06
+
+    copy = tmp_path / "copy.webm"
+    got = one.command("record", "get", ended, str(copy))
+    assert got.returncode == 0 and got.stdout.startswith(f"copied {ended} to {copy}, "), got
+    assert copy.read_bytes() == (folder / ended).read_bytes() and stat.S_IMODE(copy.stat().st_mode) == 0o600
+    again = one.command("record", "get", cut, str(copy))
+    assert again.returncode == 2 and f"{copy} is there already" in again.stderr and copy.stat().st_size == (folder / ended).stat().st_size, again
+    part = one.command("record", "get", now, str(tmp_path))
+    assert part.returncode == 0 and "still being recorded" in part.stdout and (tmp_path / now).read_bytes()[:4] == b"\x1a\x45\xdf\xa3", part
+
+    # What is refused does not keep the others from being deleted.
+    some = one.command("record", "delete", now, "../auth.json", cut)
+    assert some.returncode == 1 and some.stdout == f"deleted {cut}\n", some
+    assert some.stderr.splitlines() == [
+        f"duplex: {now} is being recorded; `duplex record stop` ends it",
+        'duplex: there is no recording "../auth.json"; `duplex record list` lists them',
+    ]
+    assert sorted(file.name for file in folder.iterdir()) == sorted([now, ended])
+    assert one.command("record", "get", cut, str(tmp_path)).returncode == 1 and not (tmp_path / cut).exists()
+    assert one.command("record", "stop").stdout == f"recorded {now}\n"
+    last = one.command("record", "delete", now, ended)
+    assert (last.returncode, last.stdout, last.stderr) == (0, f"deleted {now}\ndeleted {ended}\n", "") and not any(folder.iterdir())
+    assert one.command("record", "list").stdout == none.stdout
+
+
+def test_recordings_need_a_name_and_a_service(tmp_path: Path) -> None:
+    place = ("--state-dir", str(tmp_path))
+    for words, said in ((["delete"], "<NAME>"), (["get"], "<NAME>"), (["delete", ""], "value is required"), (["pause"], "duplex record start, stop, list, get or delete")):
+        wrong = duplex("record", *words, *place)
+        assert wrong.returncode == 2 and said in wrong.stderr, wrong
+    for words in (["list"], ["get", "a.webm"], ["delete", "a.webm", "b.webm"]):
+        alone = duplex("record", *words, *place)
+        assert alone.returncode == 1 and alone.stdout == "" and alone.stderr.count("no running service") == 1, alone
 
 
 def test_a_service_that_hangs_is_waited_for_aloud_and_then_given_up(device: Start) -> None:

@@ -348,7 +348,7 @@ pub enum RecordingAction {
 }
 
 /// One recording in the list.
-#[derive(Debug, Clone, PartialEq, Serialize, TS, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct RecordingEntry {

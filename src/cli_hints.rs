@@ -7,6 +7,11 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// The refusal, with a hint if there is one that clap does not know. `words` are the program's arguments, its own name first.
 pub fn hinted(mut error: clap::Error, words: &[String]) -> clap::Error {
+    if error.kind() == ErrorKind::InvalidSubcommand && words.get(1).is_some_and(|word| word == "record") {
+        let tip = "what there is to do: duplex record start, stop, list, get or delete";
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+        return error;
+    }
     let wrong = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(wrong)) if error.kind() == ErrorKind::UnknownArgument => wrong.clone(),
         _ => return error,
@@ -33,7 +38,8 @@ mod tests {
     fn refusal(words: &[&str]) -> String {
         let passwd = Command::new("passwd").arg(Arg::new("role").long("role"));
         let check = Command::new("check-config").arg(Arg::new("config").long("config"));
-        let program = Command::new("duplex").subcommands([passwd, check]);
+        let record = Command::new("record").subcommand(Command::new("start"));
+        let program = Command::new("duplex").subcommands([passwd, check, record]);
         let words: Vec<String> = words.iter().map(ToString::to_string).collect();
         hinted(program.try_get_matches_from(&words).unwrap_err(), &words).to_string()
     }
@@ -41,6 +47,7 @@ mod tests {
     #[test]
     fn the_right_form_is_told() {
         assert!(refusal(&["duplex", "passwd", "owner"]).contains("duplex passwd --role owner"));
+        assert!(refusal(&["duplex", "record", "pause"]).contains("duplex record start, stop, list, get or delete"));
         assert!(refusal(&["duplex", "check-config", "a.toml"]).contains("duplex check-config --config a.toml"));
     }
 

@@ -33,6 +33,18 @@ pub enum Question {
         /// How many at most.
         lines: usize,
     },
+    /// Which recordings there are.
+    Recordings,
+    /// Where a recording is.
+    Recording {
+        /// Its name.
+        name: String,
+    },
+    /// Delete a recording.
+    DeleteRecording {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// `duplex sessions ...`.
@@ -251,7 +263,11 @@ fn of_day(time: OffsetDateTime) -> String {
 /// In this machine's zone, from milliseconds since 1970.
 fn local(milliseconds: u64) -> OffsetDateTime {
     let seconds = i64::try_from(milliseconds / 1000).unwrap_or(0);
-    let utc = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    in_this_zone(OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH))
+}
+
+/// The same moment in this machine's zone.
+pub fn in_this_zone(utc: OffsetDateTime) -> OffsetDateTime {
     time::UtcOffset::current_local_offset().map_or(utc, |offset| utc.to_offset(offset))
 }
 
@@ -260,7 +276,8 @@ fn span(seconds: u64) -> String {
     if hours == 0 { format!("{minutes} min") } else { format!("{hours} h {minutes} min") }
 }
 
-fn size(bytes: u64) -> String {
+/// Bytes, as people read them.
+pub fn size(bytes: u64) -> String {
     let bytes = bytes as f64;
     if bytes >= 1e9 { format!("{:.1} GB", bytes / 1e9) } else { format!("{:.1} MB", bytes / 1e6) }
 }

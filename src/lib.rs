@@ -20,6 +20,7 @@ pub mod cli_auth;
 pub mod cli_hints;
 pub mod cli_owner;
 pub mod cli_place;
+pub mod cli_recordings;
 pub mod cli_steering;
 pub mod clips;
 pub mod config;

@@ -16,7 +16,7 @@ use duplex::cli_owner::{self, Question};
 use duplex::cli_place::{Place, Wrong};
 use duplex::config::{self, Config, Flags, LogFormat};
 use duplex::log_tail::LogTail;
-use duplex::{appliance, cli_auth, cli_hints, cli_steering, control, devices, doctor, health, words};
+use duplex::{appliance, cli_auth, cli_hints, cli_recordings, cli_steering, control, devices, doctor, health, words};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -140,10 +140,11 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// Start or stop to record the running device's calls, both directions in one file
+    /// Record the running device's calls, both directions in one file; list, copy and delete recordings
+    #[command(after_help = "Example:\n  duplex record start\n  duplex record stop\n  duplex record list")]
     Record {
-        /// What to do
-        action: RecordAction,
+        #[command(subcommand)]
+        command: cli_recordings::RecordCommand,
         #[command(flatten)]
         place: Place,
     },
@@ -164,14 +165,6 @@ enum Command {
     },
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum RecordAction {
-    /// Begin a file; capture runs for it even if nobody watches
-    Start,
-    /// Complete the file
-    Stop,
-}
-
 fn main() -> ExitCode {
     duplex::arenas::bound();
     let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -179,10 +172,14 @@ fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(code) => code,
         Err(error) => {
-            complain(&format!("duplex: {}", sentence(&error)));
+            fail(&error);
             if is_usage(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
+}
+
+fn fail(error: &anyhow::Error) {
+    complain(&format!("duplex: {}", sentence(error)));
 }
 
 /// Whether the command line or the configuration is to blame.
@@ -209,16 +206,14 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::CheckConfig(flags) => {
             let (config, settings) = explain(&flags)?;
             log_filter(&config)?;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(duplex::check_sources(&config, &settings))?;
+            waiting()?.block_on(duplex::check_sources(&config, &settings))?;
             print(&format!("the configuration is good\n{}", config::listed(&settings)))?;
         }
         Command::SampleConfig => print(&config::sample())?,
         Command::Doctor(flags) => {
             let (config, settings) = explain(&flags)?;
             duplex::init_gstreamer()?;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let mut findings = runtime.block_on(doctor::examine(&config, &settings));
+            let mut findings = waiting()?.block_on(doctor::examine(&config, &settings));
             findings.extend(log_filter(&config).err().map(|error| doctor::Finding::bad("log", error)));
             for finding in &findings {
                 print(&format!("{finding}\n"))?;
@@ -252,7 +247,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             print("the device speaks\n")?;
         }
         Command::Play { file: None, place, .. } => {
-            let ended: Vec<String> = told(put(&place, &control::Request::EndAnnouncements)?)?;
+            let ended: Vec<String> = cli_recordings::answer(put(&place, &control::Request::EndAnnouncements)?)?;
             print(&match ended.as_slice() {
                 [] => "nothing was being played or said\n".to_owned(),
                 ended => format!("stopped {}\n", ended.join(", ")),
@@ -272,18 +267,16 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Volume { direction, factor, place } => ask(&place, &direction.volume(factor))?,
         Command::Mute { direction, place } => ask(&place, &direction.mute(true))?,
         Command::Unmute { direction, place } => ask(&place, &direction.mute(false))?,
-        Command::Record { action, place } => {
-            let told = put(&place, &control::Request::Record { on: action == RecordAction::Start })?;
-            print(&match (action, told) {
-                (RecordAction::Start, control::Told::Owner(serde_json::Value::String(file))) => {
-                    format!("already recording to {file}; `duplex record stop` ends it\n")
-                }
-                (RecordAction::Start, _) => "the call is being recorded; `duplex record stop` ends it\n".to_owned(),
-                (RecordAction::Stop, control::Told::Owner(serde_json::Value::String(file))) => {
-                    format!("recorded {file}\n")
-                }
-                (RecordAction::Stop, _) => "there was no recording to end\n".to_owned(),
-            })?;
+        Command::Record { command, place } => {
+            let state = load(&place.flags())?.state_dir;
+            let runtime = waiting()?;
+            let ask = |request: &control::Request| runtime.block_on(patiently(control::ask(&state, request)));
+            let cli_recordings::Outcome { text, refused } = cli_recordings::run(&command, ask)?;
+            print(&text)?;
+            refused.iter().for_each(fail);
+            if !refused.is_empty() {
+                return Ok(ExitCode::FAILURE);
+            }
         }
         Command::Pki { command, place } => {
             let config = load(&place.flags())?;
@@ -476,21 +469,17 @@ fn ask(place: &Place, request: &control::Request) -> anyhow::Result<()> {
 
 /// Asks the running service something for the owner.
 fn question<T: serde::de::DeserializeOwned>(place: &Place, question: Question) -> anyhow::Result<T> {
-    told(put(place, &control::Request::Owner { question })?)
-}
-
-fn told<T: serde::de::DeserializeOwned>(told: control::Told) -> anyhow::Result<T> {
-    let told = match told {
-        control::Told::Owner(told) => told,
-        _ => serde_json::Value::Null,
-    };
-    serde_json::from_value(told).context("the service's answer is of another version than this command")
+    cli_recordings::answer(put(place, &control::Request::Owner { question })?)
 }
 
 fn put(place: &Place, request: &control::Request) -> anyhow::Result<control::Told> {
     let config = load(&place.flags())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(patiently(control::ask(&config.state_dir, request)))?)
+    Ok(waiting()?.block_on(patiently(control::ask(&config.state_dir, request)))?)
+}
+
+/// What a command waits with.
+fn waiting() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// Tells the person at the terminal what is waited for, once that takes longer than anybody expects.

@@ -154,6 +154,15 @@ impl Media {
         list
     }
 
+    /// Absolute path of the recording of that name; blocks.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn locate(&self, name: &str) -> Result<PathBuf, Refusal> {
+        let entry = self.recorder.shelf().find(name).ok_or(Refusal::Unknown)?;
+        std::path::absolute(entry.path).map_err(|error| Refusal::Failed(format!("it cannot be found: {error}")))
+    }
+
     /// Opens the recording of that name; blocks.
     ///
     /// # Errors

@@ -3,10 +3,14 @@
 //! In: a [`Question`] of the user whom the service runs as: the socket is his alone. Out: what the API would answer, as
 //! JSON, or a sentence. Never: a request from the network.
 
+use super::media_desk::MediaDesk;
+use super::recordings::blocking;
 use super::{AppState, log, panel, sessions};
 use crate::api::Access;
 use crate::api::panel::{Log, SessionInfo, Sessions};
 use crate::cli_owner::{Ended, Question};
+use crate::cli_recordings::Place;
+use crate::media::Refusal;
 use serde_json::Value;
 
 /// Answers.
@@ -40,6 +44,34 @@ pub async fn answer(state: &AppState, question: Question) -> Result<Value, Strin
             }
         }
         Question::Log { after, lines } => serde_json::to_value(Log { lines: log::last(state, after, lines) }),
+        Question::Recordings => serde_json::to_value(
+            blocking(state.media.clone(), |media| media.recordings()).await.map_err(|denied| denied.message)?,
+        ),
+        Question::Recording { name } => {
+            let open = state.media.recorded_to().map(|(open, _)| open);
+            let recording = open.as_ref() == Some(&name);
+            let path = of_recording(state, name, |media, name| media.locate(name)).await?;
+            serde_json::to_value(Place { path, recording })
+        }
+        Question::DeleteRecording { name } => {
+            serde_json::to_value(of_recording(state, name, |media, name| media.remove(name)).await?)
+        }
     };
     told.map_err(|error| format!("the answer could not be written: {error}"))
+}
+
+/// Does something with the recording of that name, as the API would.
+async fn of_recording<T: Send + 'static>(
+    state: &AppState,
+    name: String,
+    work: impl FnOnce(&dyn MediaDesk, &str) -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, String> {
+    let meant = name.clone();
+    let done =
+        blocking(state.media.clone(), move |media| work(media, &meant)).await.map_err(|denied| denied.message)?;
+    done.map_err(|refusal| match refusal {
+        Refusal::Unknown => format!("there is no recording {name:?}; `duplex record list` lists them"),
+        Refusal::Busy => format!("{name} is being recorded; `duplex record stop` ends it"),
+        other => format!("{name}: {other}"),
+    })
 }

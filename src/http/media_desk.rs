@@ -6,6 +6,7 @@ use crate::api::{Recording, RecordingEntry};
 use crate::media::{Media, Refusal};
 use futures::future::BoxFuture;
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -29,6 +30,8 @@ pub trait MediaDesk: Send + Sync + 'static {
     fn recorded_to(&self) -> Option<(String, SystemTime)>;
     /// All recordings; blocks.
     fn recordings(&self) -> Vec<RecordingEntry>;
+    /// Path of a recording; blocks.
+    fn locate(&self, name: &str) -> Result<PathBuf, Refusal>;
     /// Opens a recording; blocks.
     fn open(&self, name: &str) -> Result<File, Refusal>;
     /// Deletes a recording; blocks.
@@ -70,6 +73,10 @@ impl MediaDesk for Media {
 
     fn recordings(&self) -> Vec<RecordingEntry> {
         Media::recordings(self)
+    }
+
+    fn locate(&self, name: &str) -> Result<PathBuf, Refusal> {
+        Media::locate(self, name)
     }
 
     fn open(&self, name: &str) -> Result<File, Refusal> {

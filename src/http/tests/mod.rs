@@ -456,6 +456,10 @@ impl MediaDesk for FakeMedia {
         self.shelf.entries().into_iter().map(entry).collect()
     }
 
+    fn locate(&self, name: &str) -> Result<PathBuf, Refusal> {
+        self.shelf.find(name).map(|entry| entry.path).ok_or(Refusal::Unknown)
+    }
+
     fn open(&self, name: &str) -> Result<std::fs::File, Refusal> {
         let entry = self.shelf.find(name).ok_or(Refusal::Unknown)?;
         std::fs::File::open(entry.path).map_err(|error| Refusal::Failed(error.to_string()))
@@ -463,6 +467,9 @@ impl MediaDesk for FakeMedia {
 
     fn remove(&self, name: &str) -> Result<(), Refusal> {
         let entry = self.shelf.find(name).ok_or(Refusal::Unknown)?;
+        if self.recorded_to().is_some_and(|(open, _)| open == name) {
+            return Err(Refusal::Busy);
+        }
         std::fs::remove_file(entry.path).map_err(|error| Refusal::Failed(error.to_string()))
     }
 }

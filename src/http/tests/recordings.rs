@@ -1,6 +1,8 @@
 //! Who may record, and get at recordings, pictures and announcements; byte ranges; names that are paths.
 
 use super::*;
+use crate::cli_owner::Question;
+use crate::cli_recordings::Place;
 use serde_json::json;
 
 const NAME: &str = "2026-11-22T09-33-07Z_766f68f7.webm";
@@ -124,4 +126,31 @@ async fn who_watches_gets_pictures_and_who_talks_may_announce() {
         *service.media.asked.lock().expect("no panic"),
         ["snapshot", "small snapshot", "say hello", "play gong.wav", "play ../x"]
     );
+}
+
+#[tokio::test]
+async fn the_owner_at_the_terminal_has_the_same_recordings() {
+    let (service, ..) = with_a_recording().await;
+    let ask = |question| local::answer(&service.state, question);
+    let list: Vec<RecordingEntry> =
+        serde_json::from_value(ask(Question::Recordings).await.expect("a list")).expect("entries");
+    assert_eq!(list.iter().map(|entry| (&*entry.name, entry.bytes)).collect::<Vec<_>>(), [(NAME, 300_000)]);
+
+    let locate = |name: &str| ask(Question::Recording { name: name.to_owned() });
+    let delete = |name: &str| ask(Question::DeleteRecording { name: name.to_owned() });
+    let path = service.media.shelf.folder.join(NAME);
+    let place: Place = serde_json::from_value(locate(NAME).await.expect("a place")).expect("its type");
+    assert_eq!(place, Place { path: path.clone(), recording: false });
+    for name in ["../secret.webm", "", "2026-11-22T09-33-07Z_nobody.webm"] {
+        let sentence = format!("there is no recording {name:?}; `duplex record list` lists them");
+        assert_eq!((locate(name).await, delete(name).await), (Err(sentence.clone()), Err(sentence)));
+    }
+    *service.media.recorded_to.lock().expect("no panic") = Some((NAME.to_owned(), SystemTime::UNIX_EPOCH));
+    let place: Place = serde_json::from_value(locate(NAME).await.expect("a place")).expect("its type");
+    assert!(place.recording);
+    assert_eq!(delete(NAME).await, Err(format!("{NAME} is being recorded; `duplex record stop` ends it")));
+    assert!(path.exists());
+    *service.media.recorded_to.lock().expect("no panic") = None;
+    delete(NAME).await.expect("deleted");
+    assert!(!path.exists());
 }
