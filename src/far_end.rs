@@ -48,13 +48,14 @@ impl FarEnd {
             inlets.iter().filter_map(|inlet| inlet.upgrade()).collect()
         };
         for inlet in inlets {
-            let Some(base) = inlet.base_time() else { continue };
+            // Before it plays its base is zero, and a piece that is stamped by that would wait there and be ahead of all others.
+            let Some(base) = inlet.base_time().filter(|base| !base.is_zero()) else { continue };
             let Some(stamp) = at.checked_sub(base).and_then(|running| running.checked_sub(LEAD)) else { continue };
             let mut buffer = buffer.clone();
             let writable = buffer.make_mut();
             writable.set_pts(stamp);
             writable.set_dts(None);
-            // Refused while the microphone starts or stops: there is no echo to take out then.
+            // Refused while the microphone stops: there is no echo to take out then.
             inlet.push_buffer(buffer).ok();
         }
     }
@@ -90,8 +91,12 @@ mod tests {
         far_end.heard_by(&heard);
         far_end.heard_by(&tried);
         drop(tried);
+        // A microphone of a pipeline that does not play yet.
+        let waiting = inlet();
+        far_end.heard_by(&waiting);
         let soon = crate::pipeline::clock().time() + gst::ClockTime::SECOND;
         far_end.play(&gst::Buffer::with_size(4).unwrap(), soon);
         assert!(outlet.try_pull_sample(gst::ClockTime::from_seconds(10)).is_some());
+        assert_eq!(waiting.current_level_buffers(), 0, "it would be taken for later than all that comes once it plays");
     }
 }
