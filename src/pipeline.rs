@@ -131,10 +131,10 @@ impl Pipeline {
 
     /// Opens what it reads and waits for the first data, at most `limit`; for sources that are not live.
     pub async fn preroll(&mut self, limit: Duration) -> Result<(), Error> {
-        let inner = self.inner.clone();
+        let (inner, over) = (self.inner.clone(), self.over.clone());
         let limit = gst::ClockTime::try_from(limit).unwrap_or(gst::ClockTime::from_seconds(10));
         let reached = tokio::task::spawn_blocking(move || {
-            inner.set_state(gst::State::Paused)?;
+            unless_over(&inner, &over, || inner.set_state(gst::State::Paused))?;
             inner.state(limit).0
         })
         .await;
@@ -151,10 +151,7 @@ impl Pipeline {
     /// An element refuses, or those before it at its gate take longer than [`WAIT`].
     pub async fn play(&mut self) -> Result<(), Error> {
         let (inner, gate, over) = (self.inner.clone(), self.gate, self.over.clone());
-        let start = move || {
-            // It was dropped meanwhile, and nobody would stop it any more.
-            if over.load(Ordering::SeqCst) { Err(gst::StateChangeError) } else { inner.set_state(gst::State::Playing) }
-        };
+        let start = move || unless_over(&inner, &over, || inner.set_state(gst::State::Playing));
         let passed = tokio::task::spawn_blocking(move || match gate {
             Some(gate) => gate.pass_within(WAIT, start),
             None => Some(start()),
@@ -253,6 +250,24 @@ pub fn clock() -> gst::Clock {
 pub fn common_base_time() -> gst::ClockTime {
     static BASE: OnceLock<gst::ClockTime> = OnceLock::new();
     *BASE.get_or_init(|| clock().time())
+}
+
+/// Changes the state of a pipeline that may be dropped meanwhile: nobody else would stop it then.
+fn unless_over(
+    pipeline: &gst::Pipeline,
+    over: &AtomicBool,
+    change: impl FnOnce() -> Result<gst::StateChangeSuccess, gst::StateChangeError>,
+) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+    if over.load(Ordering::SeqCst) {
+        return Err(gst::StateChangeError);
+    }
+    let changed = change();
+    // Where it ended between the look above and the change, its end came first.
+    if over.load(Ordering::SeqCst) {
+        to_null(pipeline);
+        return Err(gst::StateChangeError);
+    }
+    changed
 }
 
 /// Stops a pipeline; blocks until it has.
