@@ -1,6 +1,6 @@
 //! Bounds what glibc's allocator keeps, and gives back what nobody uses.
 //!
-//! In: nothing. Out: nothing. Never: against `MALLOC_ARENA_MAX` in the environment; a wait of the async runtime for the allocator.
+//! In: nothing. Out: nothing. Never: against `MALLOC_ARENA_MAX` in the environment.
 //!
 //! With an arena for each of a hundred short-lived threads (eight times the processors' number of arenas at most) memory grows with every
 //! viewer who comes and goes: what one frees in one arena, the next does not find in another.
@@ -29,7 +29,7 @@ pub fn bound() {
 /// Gives whole pages that are free back to the kernel; for the moment when much was freed and little will be wanted soon.
 ///
 /// glibc itself gives back the end of an arena alone, and a few blocks that live on keep all the rest. After thirty viewers these were
-/// 80 of 174 MB (720p30, two cores of x86-64).
+/// 80 of 174 MB (720p30, two cores of x86-64). Who allocates meanwhile may wait for a moment.
 #[cfg(target_env = "gnu")]
 pub async fn give_back() {
     #[allow(unsafe_code)]
@@ -51,12 +51,13 @@ pub async fn give_back() {
 #[cfg(not(target_env = "gnu"))]
 pub fn bound() {}
 
-/// Other C libraries have other allocators.
+/// As above.
 #[cfg(not(target_env = "gnu"))]
 #[allow(clippy::unused_async)]
 pub async fn give_back() {}
 
-#[cfg(all(test, target_env = "gnu"))]
+#[cfg(test)]
+#[cfg(target_env = "gnu")]
 mod tests {
     use super::give_back;
 

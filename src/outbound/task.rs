@@ -41,8 +41,8 @@ pub(super) struct Task {
     /// The sender could not be started anew.
     broken: bool,
     next_look: Instant,
-    /// When what capture had in memory goes back to the kernel, unless somebody wants it before.
-    give_back_at: Option<Instant>,
+    /// When what capture had in memory goes back to the kernel, unless somebody wants it before; the next time last.
+    give_back_at: Vec<Instant>,
     reports: mpsc::UnboundedSender<Report>,
     own: mpsc::UnboundedSender<Command>,
 }
@@ -62,8 +62,8 @@ enum Woken {
 const LOOK: Duration = Duration::from_millis(250);
 /// Wait before what broke is built anew.
 const REBUILD: Duration = Duration::from_secs(1);
-/// After so long pipelines that were dropped have closed what they had, in their own time.
-const CLOSED: Duration = Duration::from_secs(2);
+/// Pipelines that were dropped close what they had in their own time: after so long they mostly have, then those of a busy machine, last first.
+const CLOSED: [Duration; 3] = [Duration::from_secs(45), Duration::from_secs(15), Duration::from_secs(5)];
 
 impl Task {
     /// Nothing runs yet.
@@ -88,7 +88,7 @@ impl Task {
             ducked: false,
             broken: false,
             next_look: Instant::now(),
-            give_back_at: None,
+            give_back_at: Vec::new(),
             reports,
             own,
         }
@@ -142,8 +142,11 @@ impl Task {
     }
 
     async fn wait(&mut self, inbox: &mut mpsc::UnboundedReceiver<Command>) -> Woken {
-        let deadlines =
-            [self.sending.next_deadline(), self.active.as_ref().and_then(|active| active.idle_at), self.give_back_at];
+        let deadlines = [
+            self.sending.next_deadline(),
+            self.active.as_ref().and_then(|active| active.idle_at),
+            self.give_back_at.last().copied(),
+        ];
         let deadline = deadlines.into_iter().flatten().min();
         let active = self.active.is_some();
         // With one rung nobody moves, and the owner still sees how links do.
@@ -209,7 +212,7 @@ impl Task {
 
     /// Capture runs from here on; somebody has just begun to want it.
     async fn wake(&mut self) {
-        self.give_back_at = None;
+        self.give_back_at.clear();
         match &mut self.active {
             Some(active) => active.idle_at = None,
             None => self.activate().await,
@@ -318,13 +321,12 @@ impl Task {
         if self.active.as_ref().and_then(|active| active.idle_at).is_some_and(|at| at <= now) {
             tracing::info!("nobody watches: capture and encoder stop");
             self.deactivate().await;
-            self.give_back_at = Some(now + CLOSED);
+            self.give_back_at = CLOSED.map(|after| now + after).to_vec();
             // The next who wants it finds out anew.
             self.video_fault = None;
         }
-        if self.give_back_at.is_some_and(|at| at <= now) {
-            self.give_back_at = None;
-            arenas::give_back().await;
+        if self.give_back_at.pop_if(|at| *at <= now).is_some() {
+            tokio::spawn(arenas::give_back());
         }
     }
 
