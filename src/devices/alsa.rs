@@ -23,15 +23,15 @@ pub fn list(root: &Path, direction: Direction) -> Vec<Device> {
         Direction::Capture => "capture",
         Direction::Playback => "playback",
     };
-    let mut found: Vec<(u8, Device)> =
-        pcms.lines().filter(|line| line.contains(wanted)).filter_map(|line| device(root, line)).collect();
+    let lines = pcms.lines().filter(|line| line.contains(wanted));
+    let mut found: Vec<Device> = lines.filter_map(|line| device(root, line)).collect();
     // The kernel's order within a rank.
-    found.sort_by_key(|(rank, _)| *rank);
-    found.into_iter().map(|(_, device)| device).collect()
+    found.sort_by_key(|device| device.rank);
+    found
 }
 
 /// A line such as `01-00: USB Audio : USB Audio : playback 1 : capture 1`.
-fn device(root: &Path, line: &str) -> Option<(u8, Device)> {
+fn device(root: &Path, line: &str) -> Option<Device> {
     let (number, rest) = line.split_once(':')?;
     let (card, pcm) = number.split_once('-')?;
     let (card, pcm): (u32, u32) = (card.trim().parse().ok()?, pcm.trim().parse().ok()?);
@@ -45,14 +45,14 @@ fn device(root: &Path, line: &str) -> Option<(u8, Device)> {
         () if id.to_ascii_lowercase().contains("hdmi") || what.to_ascii_lowercase().contains("hdmi") => 2,
         () => 1,
     };
-    let device = Device {
+    Some(Device {
         name: format!("plughw:CARD={id},DEV={pcm}"),
         description: format!("{what} ({id})"),
         driver: Driver::Alsa,
+        rank,
         node: Some(root.join("proc/asound").join(id)),
         offers: None,
-    };
-    Some((rank, device))
+    })
 }
 
 /// A device by another of ALSA's names; `None` if it names a card that is not there, or is no plain name of a device.
@@ -71,7 +71,8 @@ pub fn named(root: &Path, name: &str) -> Option<Device> {
         }
         None => None,
     };
-    Some(Device { name: name.to_owned(), description: name.to_owned(), driver: Driver::Alsa, node, offers: None })
+    let name = name.to_owned();
+    Some(Device { name: name.clone(), description: name, driver: Driver::Alsa, rank: 0, node, offers: None })
 }
 
 /// Whether a device is a name of ALSA's configuration and no card: whether it is there only opening it would show.
@@ -89,6 +90,7 @@ pub fn sound_server(root: &Path) -> Option<Device> {
         name: "default".to_owned(),
         description: "the sound server's default".to_owned(),
         driver: Driver::Alsa,
+        rank: 0,
         node: None,
         offers: None,
     })

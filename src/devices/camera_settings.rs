@@ -182,6 +182,7 @@ mod tests {
             name: "one".into(),
             description: String::new(),
             driver,
+            rank: 0,
             node: node.map(Into::into),
             offers: None,
         };

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gst::prelude::*;
 
@@ -19,6 +20,9 @@ use crate::pipeline::WAIT;
 /// allowed" (libcamera 0.7.1, `gst_libcamera_get_camera_manager`). To be removed when the plugin waits for the destructor. It is the one
 /// lock that is held across calls of GStreamer; nothing that they call asks for it.
 pub static OPENING: Gate = Gate::new();
+
+/// Rank of the board's own cameras.
+pub const BOARD: u8 = 0;
 
 /// Which cameras there are is not known just now: one neither opens nor closes within [`WAIT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,18 +44,19 @@ pub fn list() -> Result<Vec<Device>, Busy> {
 }
 
 fn in_turn(gate: &Gate, look: impl FnOnce() -> Vec<Device>) -> Result<Vec<Device>, Busy> {
-    gate.pass_within(WAIT, look).ok_or_else(|| {
-        tracing::warn!(
-            seconds = WAIT.as_secs(),
-            "a camera neither opens nor closes; libcamera's cameras are not listed"
-        );
-        Busy
-    })
+    // Said once: one that hangs may do so for good.
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    let listed = gate.pass_within(WAIT, look).ok_or(Busy);
+    if !TOLD.swap(listed.is_err(), Ordering::Relaxed) && listed.is_err() {
+        let seconds = WAIT.as_secs();
+        tracing::warn!(seconds, "a camera neither opens nor closes; libcamera's cameras are not listed");
+    }
+    listed
 }
 
 /// Whether a camera is the board's own; libcamera lists USB cameras as well.
-pub fn is_of_the_board(device: &Device) -> bool {
-    device.name.starts_with("/base/") && !is_usb(&device.name)
+fn is_of_the_board(name: &str) -> bool {
+    name.starts_with("/base/") && !is_usb(name)
 }
 
 /// Whether an id is that of a USB camera: the host controller's place in the device tree, which begins with `/base/` as well, then
@@ -77,7 +82,8 @@ fn device(device: &gst::Device) -> Device {
     // libcamera's id is the name that its source element takes.
     let name = device.display_name().to_string();
     let short = name.rsplit('/').next().unwrap_or_default().split('@').next().unwrap_or_default().to_owned();
-    Device { name, description: short, driver: Driver::Libcamera, node: None, offers: device.caps() }
+    let rank = if is_of_the_board(&name) { BOARD } else { 3 };
+    Device { name, description: short, driver: Driver::Libcamera, rank, node: None, offers: device.caps() }
 }
 
 #[cfg(test)]
@@ -93,9 +99,7 @@ mod tests {
             ("/base/pcie@10000000-1:1.0-1209:0001", false),
             ("\\_SB_.PC00.XHCI.RHUB.HS03-3:1.0-0bda:5556", false),
         ] {
-            let (name, description) = (name.to_owned(), String::new());
-            let device = Device { name, description, driver: Driver::Libcamera, node: None, offers: None };
-            assert_eq!(is_of_the_board(&device), expected, "{}", device.name);
+            assert_eq!(is_of_the_board(name), expected, "{name}");
         }
     }
 

@@ -1,8 +1,8 @@
 //! Cameras, microphones and speakers: what is there, under names that stay, and which one `auto` means.
 //!
 //! In: a class and maybe a name; the kernel's own lists, udev's links, libcamera's list. Out: [`Device`]s, best first.
-//! Never: opens a device itself, but to ask a camera for its controls; a list that has to be polled for long: [`seen`] is cheap
-//! enough for twice a second.
+//! Never: opens a device itself, but to ask a camera for its controls; a list that has to be polled: [`seen`] tells when to look, and is
+//! cheap enough for some times a second.
 
 pub mod alsa;
 pub mod board;
@@ -60,6 +60,8 @@ pub struct Device {
     pub description: String,
     /// What opens it.
     pub driver: Driver,
+    /// `auto` prefers those of a lower one; among equals it stays with what it has.
+    pub rank: u8,
     /// A path that is there as long as the device is; `None`: its driver alone knows.
     pub node: Option<PathBuf>,
     /// Formats and sizes that it gives, where they are known before it is opened.
@@ -135,15 +137,14 @@ fn list_at(root: &Path, class: Class) -> Listed {
 fn cameras(libcameras: Result<Vec<Device>, libcamera::Busy>, own: Vec<Device>) -> Listed {
     let busy = libcameras.as_ref().err().copied();
     let all = libcameras.unwrap_or_default().into_iter();
-    let (boards, others) = all.partition::<Vec<_>, _>(libcamera::is_of_the_board);
+    let (boards, others) = all.partition::<Vec<_>, _>(|device| device.rank == libcamera::BOARD);
     // What libcamera sees beside the board's own cameras, V4L2 sees as well.
     let others = if own.is_empty() { others } else { Vec::new() };
     Listed { devices: boards.into_iter().chain(own).chain(others).collect(), busy }
 }
 
-/// The camera of that name among these, or the one that `auto` means.
-fn camera(listed: Listed, name: Option<&str>) -> Result<Device, Error> {
-    let Some(name) = name else { return first(Class::Camera, known(listed)?) };
+/// The camera of that name among these.
+fn camera(listed: Listed, name: &str) -> Result<Device, Error> {
     let Listed { devices, busy } = listed;
     devices
         .into_iter()
@@ -151,25 +152,25 @@ fn camera(listed: Listed, name: Option<&str>) -> Result<Device, Error> {
         .ok_or_else(|| busy.map_or_else(|| not_there(Class::Camera, name), Error::from))
 }
 
-/// All cameras. Where those of the board are not known `auto` means none: who took another one would soon change it.
-fn known(listed: Listed) -> Result<Vec<Device>, Error> {
-    listed.busy.map_or(Ok(listed.devices), |busy| Err(busy.into()))
+/// Those of a class below `root` that `auto` may mean. Blocks as [`list`] does.
+pub fn eligible(root: &Path, class: Class) -> Listed {
+    let Listed { devices, busy } = list_at(root, class);
+    let devices = match alsa::sound_server(root).filter(|_| class != Class::Camera) {
+        Some(default) => vec![default],
+        None => devices.into_iter().filter(|device| !device.is_loopback()).collect(),
+    };
+    Listed { devices, busy }
 }
 
-/// Those of a class below `root` that `auto` may mean, best first. Blocks as [`list`] does.
-///
-/// # Errors
-/// They are not known just now.
-pub fn eligible(root: &Path, class: Class) -> Result<Vec<Device>, Error> {
-    let devices = known(list_at(root, class))?;
-    match alsa::sound_server(root).filter(|_| class != Class::Camera) {
-        Some(default) => Ok(vec![default]),
-        None => Ok(devices.into_iter().filter(|device| !device.is_loopback()).collect()),
-    }
+/// The first of them.
+fn first(class: Class, listed: Listed) -> Result<Device, Error> {
+    let Listed { devices, busy } = listed;
+    devices.into_iter().next().ok_or_else(|| nothing(class, busy))
 }
 
-fn first(class: Class, devices: Vec<Device>) -> Result<Device, Error> {
-    devices.into_iter().next().ok_or(Error::None { class })
+/// Why there is none.
+fn nothing(class: Class, busy: Option<libcamera::Busy>) -> Error {
+    busy.map_or(Error::None { class }, Error::from)
 }
 
 /// The named device, or the one that `auto` means.
@@ -181,7 +182,7 @@ pub fn find(class: Class, name: Option<&str>) -> Result<Device, Error> {
         (Class::Camera, Some(path)) if path.starts_with("/dev/") => {
             v4l2::at(path).ok_or_else(|| not_there(class, path))
         }
-        (Class::Camera, name) => camera(list(class), name),
+        (Class::Camera, Some(name)) => camera(list(class), name),
         (Class::Microphone | Class::Speaker, Some(name)) => {
             match list(class).devices.into_iter().find(|device| is_named(device, name)) {
                 Some(device) => Ok(device),
@@ -189,7 +190,7 @@ pub fn find(class: Class, name: Option<&str>) -> Result<Device, Error> {
                 None => alsa::named(Path::new("/"), name).ok_or_else(|| not_there(class, name)),
             }
         }
-        (Class::Microphone | Class::Speaker, None) => first(class, eligible(Path::new("/"), class)?),
+        (class, None) => first(class, eligible(Path::new("/"), class)),
     }
 }
 
@@ -272,11 +273,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn while_the_boards_cameras_are_busy_auto_takes_no_other() {
+    fn while_the_boards_cameras_are_busy_auto_takes_another() {
         let of = |name: &str, driver| Device {
             name: name.to_owned(),
             description: String::new(),
             driver,
+            rank: u8::from(driver != Driver::Libcamera),
             node: None,
             offers: None,
         };
@@ -285,13 +287,18 @@ mod tests {
         let known = || cameras(Ok(vec![board.clone()]), vec![usb.clone()]);
         let busy = || cameras(Err(libcamera::Busy), vec![usb.clone()]);
         assert_eq!(known().devices, [board.clone(), usb.clone()]);
-        assert_eq!(camera(known(), None).unwrap(), board);
-        assert!(matches!(camera(busy(), None), Err(Error::Busy(_))));
+        assert_eq!(first(Class::Camera, known()).unwrap(), board);
+        assert_eq!(
+            first(Class::Camera, busy()).unwrap(),
+            usb,
+            "it may hang for good; when it is known again it is gone over to"
+        );
+        assert!(matches!(first(Class::Camera, cameras(Err(libcamera::Busy), Vec::new())), Err(Error::Busy(_))));
         // What is there under its name is taken, what may be there is not called missing.
-        assert_eq!(camera(busy(), Some(&usb.name)).unwrap(), usb);
-        assert!(matches!(camera(busy(), Some(&board.name)), Err(Error::Busy(_))));
-        assert!(matches!(camera(known(), Some("imx708")), Err(Error::NotThere { .. })));
-        assert!(matches!(camera(Listed::default(), None), Err(Error::None { .. })));
+        assert_eq!(camera(busy(), &usb.name).unwrap(), usb);
+        assert!(matches!(camera(busy(), &board.name), Err(Error::Busy(_))));
+        assert!(matches!(camera(known(), "imx708"), Err(Error::NotThere { .. })));
+        assert!(matches!(first(Class::Camera, Listed::default()), Err(Error::None { .. })));
     }
 
     #[test]

@@ -1,28 +1,34 @@
-//! What `auto` takes while the service runs, and when it goes over to a better device.
+//! What `auto` takes while somebody wants it, and when it goes over to a better device.
 //!
 //! In: a class, the kernel's lists, how each device that was tried has done, the time. Out: the device to take, or to go over to.
 //! Never: opens one; goes over to one that has just come ([`STEADY`]); has one that fails tried again and again without a rest.
 //!
 //! The list is read when what the kernel sees has changed, or when something in it is due: a device has been there for long
-//! enough, or has rested. Each failure makes the next rest twice as long; one that works for a while, or was plugged in anew, begins
-//! from the first.
+//! enough, or has rested. Better is one of a lower rank, and of equals one that was lost: no other may disturb a call. Each failure makes the next rest
+//! twice as long, while it works half of them are forgotten; one that was plugged in anew is tried at once.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Class, Device, Error, eligible, seen_at};
+use super::{Class, Device, Error, Listed, eligible, nothing, seen_at};
 
 /// A better device has been there for so long before it is taken: udev gives access a little after the kernel shows it, and a
 /// plug on its way into a socket touches it more than once.
 pub const STEADY: Duration = Duration::from_secs(1);
 /// Rests of a device that fails: the first, longer than any pause between two tries, doubled up to the last.
 const REST: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(300));
+/// The last one for a device whose every try costs a moment of one that works.
+const REST_FROM_DISTURBING: Duration = Duration::from_secs(3600);
+/// Where not all devices are known just now, it is looked again after this.
+const UNKNOWN: Duration = Duration::from_secs(10);
 /// While nothing else works a device is tried so often before it rests: who had it before may still be closing it.
 const GRACE: u32 = 1;
 /// What has played for so long works.
 const WORKS: Duration = Duration::from_secs(60);
-/// What was away for so long was taken out by somebody; a device that resets itself is back before.
+/// What was away for so long was taken out by somebody, who wants it tried; a device that resets itself is mostly back before.
 const AWAY: Duration = Duration::from_secs(3);
+/// What was away for so long comes as if it had never been there.
+const FORGOTTEN: Duration = Duration::from_secs(600);
 
 /// The preference of one who plays on a device of a class.
 #[derive(Debug)]
@@ -45,17 +51,20 @@ struct Known {
     there: bool,
     /// Since when it is there, or away.
     since: Instant,
+    /// Whether it played when it was lost, and has not played since.
+    lost: bool,
     failures: u32,
     rests_until: Option<Instant>,
 }
 
 impl Known {
     fn new(device: &Device, now: Instant) -> Self {
-        Self { device: device.clone(), there: true, since: now, failures: 0, rests_until: None }
+        Self { device: device.clone(), there: true, since: now, lost: false, failures: 0, rests_until: None }
     }
 
-    fn rests(&self, now: Instant) -> bool {
-        self.rests_until.is_some_and(|until| now < until)
+    /// Whether this device is it. Of one that is away the name alone tells: another may have got its node.
+    fn is(&self, device: &Device) -> bool {
+        self.device.name == device.name || (self.there && self.device.is_same(device))
     }
 
     /// From when on it may take the place of a device that plays.
@@ -82,69 +91,88 @@ impl Preference {
 
     /// What lists those that `auto` may mean, for [`choose`](Self::choose) or [`better`](Self::better). It may block, as
     /// [`list`](super::list) does; without an answer it is due again after a moment.
-    pub fn ask(&mut self, now: Instant) -> impl FnOnce() -> Result<Vec<Device>, Error> + Send + use<> {
+    pub fn ask(&mut self, now: Instant) -> impl FnOnce() -> Listed + Send + use<> {
         let seen = seen_at(&self.root, self.class);
-        self.changed = seen != self.seen;
+        // Also where the answer to an earlier question was not waited for.
+        self.changed |= seen != self.seen;
         self.seen = seen;
         self.again = Some(now + STEADY);
         let (root, class) = (self.root.clone(), self.class);
         move || eligible(&root, class)
     }
 
-    /// The device to take while none plays: the best that does not rest, or the best, if all do.
+    /// The device to take while none plays: the best that does not rest, or, if all do, the one whose rest ends first.
     ///
     /// # Errors
     /// There is none.
-    pub fn choose(&mut self, listed: &[Device], now: Instant) -> Result<Device, Error> {
-        self.note(listed, now);
-        let at =
-            listed.iter().position(|device| !self.known(device).is_some_and(|known| known.rests(now))).unwrap_or(0);
-        self.again = self.first_ready(&listed[..at.min(listed.len())]);
-        self.look_once_more(now);
-        listed.get(at).cloned().ok_or(Error::None { class: self.class })
+    pub fn choose(&mut self, listed: &Listed, now: Instant) -> Result<Device, Error> {
+        self.note(&listed.devices, now);
+        let rest =
+            |device: &&Device| self.known(device).and_then(|known| known.rests_until).filter(|until| now < *until);
+        // The first of equals, as of those that do not rest at all.
+        let Some(chosen) = listed.devices.iter().min_by_key(rest) else {
+            return Err(nothing(self.class, listed.busy));
+        };
+        self.look_again(listed, chosen, now);
+        Ok(chosen.clone())
     }
 
     /// The device to go over to from one that plays, if there is a better one, steadily, and it does not rest.
-    pub fn better(&mut self, listed: &[Device], playing: &Device, now: Instant) -> Option<Device> {
-        self.note(listed, now);
-        let at = listed.iter().position(|device| device.is_same(playing)).unwrap_or(0);
-        let before = &listed[..at];
-        let better = before.iter().find(|device| self.known(device).is_some_and(|known| known.ready() <= now));
-        // Whatever becomes of it, others may be better still.
-        self.again = if better.is_some() { Some(now + STEADY) } else { self.first_ready(before) };
-        self.look_once_more(now);
-        better.cloned()
+    pub fn better(&mut self, listed: &Listed, playing: &Device, now: Instant) -> Option<Device> {
+        self.note(&listed.devices, now);
+        if let Some(known) = self.known.iter_mut().find(|known| known.is(playing)) {
+            known.lost = false;
+        }
+        let better = self.above(listed, playing).find(|known| known.ready() <= now).map(|known| known.device.clone());
+        self.look_again(listed, playing, now);
+        if better.is_some() {
+            // Whatever becomes of it, others may be better still.
+            self.again = Some(now + STEADY);
+        }
+        better
     }
 
     /// A device could not be opened, or did not work for long; `instead`: it took, or was to take, the place of one that works.
     pub fn failed(&mut self, device: &Device, instead: bool, now: Instant) {
-        let at = self.known.iter().position(|known| known.device.is_same(device)).unwrap_or_else(|| {
+        let at = self.known.iter().position(|known| known.is(device)).unwrap_or_else(|| {
             self.known.push(Known::new(device, now));
             self.known.len() - 1
         });
         let known = &mut self.known[at];
         known.failures = known.failures.saturating_add(1);
         let counted = if instead { known.failures } else { known.failures.saturating_sub(GRACE) };
+        let longest = if instead { REST_FROM_DISTURBING } else { REST.1 };
         // Far more doublings than the longest rest has.
-        let rest = counted.checked_sub(1).map(|doubled| REST.0.saturating_mul(1 << doubled.min(16)).min(REST.1));
+        let rest = counted.checked_sub(1).map(|doubled| REST.0.saturating_mul(1 << doubled.min(16)).min(longest));
         known.rests_until = rest.map(|rest| now + rest);
     }
 
     /// A device that has played for so long is lost; `instead` as above.
     pub fn lost(&mut self, device: &Device, played: Duration, instead: bool, now: Instant) {
         if played < WORKS {
-            return self.failed(device, instead, now);
+            self.failed(device, instead, now);
         }
-        if let Some(known) = self.known.iter_mut().find(|known| known.device.is_same(device)) {
-            (known.failures, known.rests_until) = (0, None);
+        if let Some(known) = self.known.iter_mut().find(|known| known.is(device)) {
+            known.lost = true;
+            if played >= WORKS {
+                (known.failures, known.rests_until) = (known.failures / 2, None);
+            }
         }
     }
 
     fn note(&mut self, listed: &[Device], now: Instant) {
-        self.known.retain(|known| known.there || now < known.since + AWAY);
+        self.known.retain(|known| known.there || now < known.since + FORGOTTEN);
         for known in &mut self.known {
-            let there = listed.iter().any(|device| device.is_same(&known.device));
+            let now_listed = listed.iter().find(|device| known.is(device));
+            let there = now_listed.is_some();
+            if let Some(device) = now_listed {
+                // Its name or its node may be another.
+                known.device.clone_from(device);
+            }
             if there != known.there {
+                if there && now >= known.since + AWAY {
+                    known.rests_until = None;
+                }
                 (known.there, known.since) = (there, now);
             }
         }
@@ -156,18 +184,25 @@ impl Preference {
     }
 
     fn known(&self, device: &Device) -> Option<&Known> {
-        self.known.iter().find(|known| known.device.is_same(device))
+        self.known.iter().find(|known| known.is(device))
     }
 
-    fn look_once_more(&mut self, now: Instant) {
-        if std::mem::take(&mut self.changed) {
-            let soon = now + STEADY;
-            self.again = Some(self.again.map_or(soon, |again| again.min(soon)));
-        }
+    /// When the list is asked for again though nothing changes, while this one is taken.
+    fn look_again(&mut self, listed: &Listed, taken: &Device, now: Instant) {
+        let ready = self.above(listed, taken).map(Known::ready).min();
+        let news = std::mem::take(&mut self.changed).then_some(now + STEADY);
+        let unknown = listed.busy.map(|_| now + UNKNOWN);
+        self.again = [ready, news, unknown].into_iter().flatten().min();
     }
 
-    fn first_ready(&self, devices: &[Device]) -> Option<Instant> {
-        devices.iter().filter_map(|device| self.known(device)).map(Known::ready).min()
+    /// Those that are better than this one; none, if no list has it: it is a sound server's, or being pulled out.
+    fn above(&self, listed: &Listed, playing: &Device) -> impl Iterator<Item = &Known> {
+        let place = listed.devices.iter().position(|device| device.is_same(playing));
+        let others = listed.devices.iter().enumerate().filter(move |(at, _)| place.is_some_and(|place| place != *at));
+        let rank = place.map_or(0, |place| listed.devices[place].rank);
+        others
+            .filter_map(|(_, device)| self.known(device))
+            .filter(move |known| known.device.rank < rank || (known.device.rank == rank && known.lost))
     }
 }
 
@@ -204,8 +239,20 @@ pub(crate) mod tests {
     }
 
     fn device(name: &str) -> Device {
+        let rank = u8::from(!name.starts_with("usb"));
         let name = name.to_owned();
-        Device { name, description: String::new(), driver: Driver::Alsa, node: None, offers: None }
+        Device { name, description: String::new(), driver: Driver::Alsa, rank, node: None, offers: None }
+    }
+
+    fn all(devices: &[Device]) -> Listed {
+        Listed { devices: devices.to_vec(), busy: None }
+    }
+
+    impl Preference {
+        /// Whether a device of that name has failed.
+        pub fn has_failed(&self, name: &str) -> bool {
+            self.known.iter().any(|known| known.device.name == name && known.failures > 0)
+        }
     }
 
     struct World {
@@ -227,11 +274,11 @@ pub(crate) mod tests {
         }
 
         fn choose(&mut self, listed: &[Device]) -> String {
-            self.preference.choose(listed, self.now).map_or_else(|error| error.to_string(), |device| device.name)
+            self.preference.choose(&all(listed), self.now).map_or_else(|error| error.to_string(), |device| device.name)
         }
 
         fn better(&mut self, listed: &[Device], playing: &Device) -> Option<String> {
-            self.preference.better(listed, playing, self.now).map(|device| device.name)
+            self.preference.better(&all(listed), playing, self.now).map(|device| device.name)
         }
 
         /// When the list is to be read though nothing changes, in seconds from now.
@@ -261,6 +308,49 @@ pub(crate) mod tests {
         assert_eq!(world.again(), None);
         // Nor from a device that no list has: a sound server's, or one that is being pulled out.
         assert_eq!(world.after(5.0).better(&both, &device("other")), None);
+        assert_eq!(world.again(), None);
+    }
+
+    #[test]
+    fn an_equal_device_disturbs_nobody() {
+        let (first, second) = (device("usb-1"), device("usb-2"));
+        let mut world = World::new();
+        assert_eq!(world.choose(std::slice::from_ref(&second)), "usb-2");
+        assert_eq!(world.after(5.0).better(&[first.clone(), second.clone()], &second), None);
+        assert_eq!(world.again(), None);
+        assert_eq!(
+            world.choose(&[first.clone(), second.clone()]),
+            "usb-1",
+            "where none plays the kernel's order decides"
+        );
+        // It is pulled out, the other one plays, and it is put back, wherever the list has it then.
+        let now = world.after(60.0).now;
+        world.preference.lost(&first, Duration::from_secs(60), false, now);
+        assert_eq!(world.choose(std::slice::from_ref(&second)), "usb-2");
+        world.after(20.0);
+        for both in [[second.clone(), first.clone()], [first.clone(), second.clone()]] {
+            assert_eq!(world.better(&both, &second), None, "it has just come");
+            assert_eq!(world.after(1.0).better(&both, &second).as_deref(), Some("usb-1"));
+            // Once it plays it is as any other.
+            assert_eq!(world.better(&both, &first), None);
+            assert_eq!(world.after(5.0).better(&both, &second), None);
+            let now = world.now;
+            world.preference.lost(&first, Duration::from_secs(60), false, now);
+            assert_eq!(world.choose(std::slice::from_ref(&second)), "usb-2");
+        }
+    }
+
+    #[test]
+    fn where_not_all_are_known_it_is_looked_again() {
+        let (board, busy) = (device("board"), Some(crate::devices::libcamera::Busy));
+        let mut world = World::new();
+        let error = world.preference.choose(&Listed { devices: Vec::new(), busy }, world.now).unwrap_err();
+        assert!(matches!(error, Error::Busy(_)), "{error}");
+        let some = Listed { devices: vec![board.clone()], busy };
+        assert_eq!(world.preference.choose(&some, world.now).unwrap(), board);
+        assert_eq!(world.again(), Some(10.0));
+        assert_eq!(world.preference.better(&some, &board, world.now), None);
+        assert_eq!(world.again(), Some(10.0));
     }
 
     #[test]
@@ -271,7 +361,7 @@ pub(crate) mod tests {
         assert_eq!(world.choose(&both[1..]), "board");
         world.better(&both, &board);
         let mut tried = Vec::new();
-        while world.now - world.began < Duration::from_secs(3600) {
+        while world.now - world.began < Duration::from_secs(20_000) {
             let again = world.again().expect("it is tried again");
             if world.after(again).better(&both, &board).is_some() {
                 tried.push((world.now - world.began).as_secs());
@@ -279,8 +369,8 @@ pub(crate) mod tests {
             }
         }
         // As the list is looked at a second later the first time.
-        assert_eq!(tried[..9], [1, 5, 13, 29, 61, 125, 253, 509, 809]);
-        assert!(tried.len() < 22, "every five minutes at most: {tried:?}");
+        assert_eq!(tried[..11], [1, 5, 13, 29, 61, 125, 253, 509, 1021, 2045, 4093]);
+        assert_eq!(tried.windows(2).map(|two| two[1] - two[0]).max(), Some(3600), "every hour at last: {tried:?}");
     }
 
     #[test]
@@ -297,10 +387,13 @@ pub(crate) mod tests {
             assert_eq!(world.after(rest - 0.1).better(&both, &board), None);
             assert_eq!(world.after(0.1).better(&both, &board).as_deref(), Some("usb"));
         }
-        // It works for a while: its failures are forgotten.
+        // It works for a while: it does not rest, and half of its failures are forgotten.
         let now = world.after(60.0).now;
         world.preference.lost(&usb, Duration::from_secs(60), true, now);
         assert_eq!(world.choose(&both), "usb");
+        world.preference.lost(&usb, Duration::from_secs(1), true, now);
+        assert_eq!(world.choose(&both), "board");
+        assert_eq!(world.again(), Some(8.0));
     }
 
     #[test]
@@ -316,13 +409,16 @@ pub(crate) mod tests {
         }
         // Longer than the loops wait between two tries.
         assert_eq!(world.after(2.5).choose(&both), "board");
-        // If the other one fails as well, or goes: the best of those that are there.
+        // If the other one fails as well, or goes: the one whose rest ends first.
         for _ in 0..3 {
             let now = world.now;
             world.preference.failed(&board, false, now);
         }
         assert_eq!((world.choose(&both), world.choose(&both[..1])), ("usb".to_owned(), "usb".to_owned()));
         assert_eq!(world.after(1.0).choose(&both), "usb");
+        let now = world.now;
+        world.preference.failed(&usb, false, now);
+        assert_eq!(world.choose(&both), "board", "they take turns");
     }
 
     #[test]
@@ -349,23 +445,23 @@ pub(crate) mod tests {
         let mut preference = Preference::below(root.path(), Class::Microphone);
         let now = Instant::now();
         assert!(preference.is_due(now));
-        let listed = preference.ask(now)().unwrap();
+        let listed = preference.ask(now)();
         let playing = preference.choose(&listed, now).unwrap();
         assert_eq!(playing.name, "plughw:CARD=Headphones,DEV=0");
         // The kernel may name a device a moment before it tells what it is.
         assert!(!preference.is_due(now) && preference.is_due(now + STEADY));
-        let listed = preference.ask(now + STEADY)().unwrap();
+        let listed = preference.ask(now + STEADY)();
         assert_eq!(preference.better(&listed, &playing, now + STEADY), None);
         assert!(!preference.is_due(now + Duration::from_secs(3600)));
         plug(root.path(), &[("Headphones", false), ("Device", true)]);
         assert!(preference.is_due(now));
-        let listed = preference.ask(now)().unwrap();
+        let listed = preference.ask(now)();
         assert_eq!(preference.better(&listed, &playing, now), None);
         assert!(!preference.is_due(now) && preference.is_due(now + STEADY));
-        let listed = preference.ask(now + STEADY)().unwrap();
+        let listed = preference.ask(now + STEADY)();
         let better = preference.better(&listed, &playing, now + STEADY).unwrap();
         assert_eq!(better.name, "plughw:CARD=Device,DEV=0");
-        // No answer, as where the board's cameras are busy: it is asked again.
+        // No answer: it is asked again.
         let _unanswered = preference.ask(now);
         assert!(!preference.is_due(now) && preference.is_due(now + STEADY));
     }

@@ -24,9 +24,9 @@ const NO_CAMERA: &[&str] = &[
 
 /// The cameras below `root`, best first.
 pub fn list(root: &Path) -> Vec<Device> {
-    let mut found: Vec<(bool, Device)> = nodes(root).iter().filter_map(|node| device(root, node)).collect();
-    found.sort_by_key(|(usb, _)| !usb);
-    found.into_iter().map(|(_, device)| device).collect()
+    let mut found: Vec<Device> = nodes(root).iter().filter_map(|node| device(root, node)).collect();
+    found.sort_by_key(|device| device.rank);
+    found
 }
 
 /// The camera at a path, whatever it is.
@@ -36,6 +36,7 @@ pub fn at(path: &str) -> Option<Device> {
         name: path.to_owned(),
         description: path.to_owned(),
         driver: Driver::V4l2,
+        rank: 0,
         node: Some(node),
         offers: None,
     })
@@ -50,7 +51,7 @@ pub fn nodes(root: &Path) -> Vec<String> {
     nodes
 }
 
-fn device(root: &Path, node: &str) -> Option<(bool, Device)> {
+fn device(root: &Path, node: &str) -> Option<Device> {
     let sys = root.join("sys/class/video4linux").join(node);
     let driver = fs::read_link(sys.join("device/driver")).ok();
     let driver = driver.as_deref().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
@@ -61,7 +62,9 @@ fn device(root: &Path, node: &str) -> Option<(bool, Device)> {
     let name = link(root, node).unwrap_or_else(|| format!("/dev/{node}"));
     // The node itself: a link is udev's, which tidies up a little later than the kernel.
     let path = root.join("dev").join(node);
-    Some((driver == "uvcvideo", Device { name, description, driver: Driver::V4l2, node: Some(path), offers: None }))
+    // After libcamera's of the board.
+    let rank = if driver == "uvcvideo" { 1 } else { 2 };
+    Some(Device { name, description, driver: Driver::V4l2, rank, node: Some(path), offers: None })
 }
 
 /// Whether a node gives pictures, as udev has found out; without udev the first node of a device does.

@@ -55,6 +55,8 @@ impl Playback {
 const LOOK: Duration = Duration::from_millis(300);
 /// A speaker that is there and does not work is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
+/// So long a speaker that is to take another's place must have been open without an error.
+const PROOF: Duration = Duration::from_millis(300);
 /// Longest wait for a file to get its end.
 const CLOSE: Duration = Duration::from_millis(700);
 /// Decoding and handing over take at most so much of the time that packets have.
@@ -128,7 +130,7 @@ impl Speaker {
             return Player::start(sink, None, self).await;
         }
         let listed = preference.ask(Instant::now())();
-        let chosen = listed.and_then(|listed| preference.choose(&listed, Instant::now()));
+        let chosen = preference.choose(&listed, Instant::now());
         let device = chosen.map_err(|error| Error::Input(error.to_string()))?;
         let started = Player::start(sink, Some(device.clone()), self).await;
         if started.is_err() {
@@ -154,7 +156,7 @@ impl Speaker {
                 over => break over,
             };
             let started = tokio::select! {
-                started = Player::start(sink, Some(better.clone()), self) => started,
+                started = Player::start_proved(sink, better.clone(), self) => started,
                 over = self.follow(player, sink, None, playback, stop) => break over,
             };
             match started {
@@ -269,7 +271,6 @@ fn better(preference: &mut Preference, playing: &Device) -> Option<Device> {
         return None;
     }
     let listed = preference.ask(Instant::now())();
-    let listed = listed.inspect_err(|error| tracing::debug!(%error, "speakers are not listed")).ok()?;
     preference.better(&listed, playing, Instant::now())
 }
 
@@ -286,6 +287,31 @@ struct Player {
 impl Player {
     /// On this speaker, if one was chosen. Takes the sound from whatever played before only when it is open.
     async fn start(sink: &SoundSink, chosen: Option<Device>, from: &Speaker) -> Result<Self, Error> {
+        let player = Self::open(sink, chosen, from).await?;
+        player.take(from);
+        Ok(player)
+    }
+
+    /// The same on a speaker that has shown for a moment that it works.
+    async fn start_proved(sink: &SoundSink, chosen: Device, from: &Speaker) -> Result<Self, Error> {
+        let mut player = Self::open(sink, Some(chosen), from).await?;
+        // What ALSA refuses of a device that is open it tells once it is given a format.
+        let refused = async {
+            loop {
+                if let Event::Error { message, .. } = player.next().await {
+                    return message;
+                }
+            }
+        };
+        if let Ok(reason) = tokio::time::timeout(PROOF, refused).await {
+            return Err(Error::Input(reason));
+        }
+        player.take(from);
+        Ok(player)
+    }
+
+    /// Opens it; nothing is played yet.
+    async fn open(sink: &SoundSink, chosen: Option<Device>, from: &Speaker) -> Result<Self, Error> {
         let (ends, device) = match sink {
             SoundSink::Discard => return Ok(Self::default()),
             SoundSink::File(path) => (file(path)?, None),
@@ -308,14 +334,19 @@ impl Player {
             late = Some(playout::keep_up(&inlet, from.latency, move |sound, at| far_end.play(sound, at + ahead)));
         }
         pipeline.play().await?;
-        let (arrives, outlet, to) = (late.clone(), from.outlet.downgrade(), inlet.downgrade());
-        bridge::join(&from.outlet, &[&inlet], move |sample| {
+        let is_file = matches!(sink, SoundSink::File(_));
+        Ok(Self { pipeline: Some((pipeline, inlet)), device, is_file, late })
+    }
+
+    /// From now on the sound comes here.
+    fn take(&self, from: &Speaker) {
+        let Some((_, inlet)) = &self.pipeline else { return };
+        let (arrives, outlet, to) = (self.late.clone(), from.outlet.downgrade(), inlet.downgrade());
+        bridge::join(&from.outlet, &[inlet], move |sample| {
             if let (Some(late), Some(outlet), Some(to)) = (&arrives, outlet.upgrade(), to.upgrade()) {
                 late.arrives(sample, &outlet, &to);
             }
         });
-        let is_file = matches!(sink, SoundSink::File(_));
-        Ok(Self { pipeline: Some((pipeline, inlet)), device, is_file, late })
     }
 
     async fn next(&mut self) -> Event {
@@ -396,10 +427,10 @@ mod tests {
         let (_end, mut stop) = watch::channel(false);
         plug(root.path(), &[("Headphones", false)]);
         let mut preference = Preference::below(root.path(), Class::Speaker);
-        let listed = preference.ask(Instant::now())().unwrap();
+        let listed = preference.ask(Instant::now())();
         let device = preference.choose(&listed, Instant::now()).unwrap();
         let mut player = Player { device: Some(device.clone()), ..Player::default() };
-        plug(root.path(), &[("Headphones", false), ("Device", true)]);
+        plug(root.path(), &[("Headphones", false), ("NoSuchCard", true)]);
 
         let named = SoundSink::Speaker(Some(device.name.clone()));
         let turn = speaker.follow(&mut player, &named, Some(&mut preference), &mut playback, &mut stop);
@@ -407,11 +438,11 @@ mod tests {
 
         let turn = speaker.follow(&mut player, &auto, Some(&mut preference), &mut playback, &mut stop);
         let turn = timeout(Duration::from_secs(3), turn).await.unwrap();
-        assert!(matches!(turn, Turn::Better(better) if better.name == "plughw:CARD=Device,DEV=0"));
+        assert!(matches!(turn, Turn::Better(better) if better.name == "plughw:CARD=NoSuchCard,DEV=0"));
 
-        // No such card is here.
         let over = speaker.go_on(&mut player, &auto, &mut preference, &mut playback, &mut stop);
         assert!(timeout(Duration::from_secs(3), over).await.is_err(), "the talk goes on");
         assert_eq!(player.device, Some(device));
+        assert!(preference.has_failed("plughw:CARD=NoSuchCard,DEV=0"));
     }
 }

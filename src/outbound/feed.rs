@@ -27,7 +27,7 @@ use super::source::{self, End, Setup, Source, Wanted};
 use crate::api::Part;
 use crate::bridge;
 use crate::devices::preference::Preference;
-use crate::devices::{self, Device};
+use crate::devices::{self, Device, Listed};
 use crate::pipeline::{Error, Event};
 
 /// A source failed, or works again (`message` is `None`).
@@ -114,10 +114,9 @@ async fn begin(
     preference: Option<&mut Preference>,
 ) -> Result<Source, Error> {
     let Some(preference) = preference else { return start(wanted, None, setup, inlets).await };
-    let input = |error: devices::Error| Error::Input(error.to_string());
     let listed = tokio::task::spawn_blocking(preference.ask(now())).await;
-    let listed = listed.map_err(|error| Error::Input(error.to_string()))?.map_err(input)?;
-    let device = preference.choose(&listed, now()).map_err(input)?;
+    let listed = listed.map_err(|error| Error::Input(error.to_string()))?;
+    let device = preference.choose(&listed, now()).map_err(|error| Error::Input(error.to_string()))?;
     let started = start(wanted, Some(device.clone()), setup, inlets).await;
     if started.is_err() {
         preference.failed(&device, false, now());
@@ -284,7 +283,7 @@ async fn follow(source: &mut Source, mut preference: Option<&mut Preference>) ->
     let (mut count, mut flowed) = (source.flow.load(Ordering::Relaxed), Instant::now());
     let mut ends = 0_u32;
     // Cameras may take their time to be listed, and what plays is looked after meanwhile.
-    let mut listing: Option<JoinHandle<Result<Vec<Device>, devices::Error>>> = None;
+    let mut listing: Option<JoinHandle<Listed>> = None;
     loop {
         tokio::select! {
             event = source.pipeline.next() => match event {
@@ -330,15 +329,9 @@ async fn follow(source: &mut Source, mut preference: Option<&mut Preference>) ->
     }
 }
 
-/// What is listed; `None`: it is not known just now, and asked again.
-async fn answer(listing: &mut Option<JoinHandle<Result<Vec<Device>, devices::Error>>>) -> Option<Vec<Device>> {
-    match listing.as_mut()?.await {
-        Ok(listed) => listed.inspect_err(|error| tracing::debug!(%error, "devices are not listed")).ok(),
-        Err(error) => {
-            tracing::error!(%error, "listing devices panicked");
-            None
-        }
-    }
+/// What is listed; `None`: that failed, and it is asked again.
+async fn answer(listing: &mut Option<JoinHandle<Listed>>) -> Option<Listed> {
+    listing.as_mut()?.await.inspect_err(|error| tracing::error!(%error, "listing devices panicked")).ok()
 }
 
 /// Closes a source; what hangs is left behind.
@@ -404,8 +397,9 @@ mod tests {
     use crate::devices::preference::tests::plug;
     use crate::far_end::FarEnd;
 
-    /// The tone plays for a device that is not the best any more from some time on; what goes on when three seconds have passed.
-    async fn three_seconds_with_a_better_device(wanted: Wanted) -> String {
+    /// The tone plays for a device that is not the best any more from some time on; what goes on when three seconds have passed, and
+    /// whether the better one has failed.
+    async fn three_seconds_with_a_better_device(wanted: Wanted) -> (String, bool) {
         crate::init_gstreamer().unwrap();
         let flags = Flags::default().with("state-dir", "/nowhere").with("echo", "off");
         let setup = Arc::new(Setup::of(&config::load(&flags, |_| None).unwrap(), FarEnd::default()));
@@ -414,13 +408,13 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         plug(root.path(), &[("Headphones", false)]);
         let mut preference = Preference::below(root.path(), Class::Microphone);
-        let listed = preference.ask(now())().unwrap();
+        let listed = preference.ask(now())();
         let device = preference.choose(&listed, now()).unwrap();
         let mut playing = start(&Wanted::Audio(AudioSource::Test), None, &setup, &inlets).await.unwrap();
         playing.device = Some(device);
         let plugging = async {
             tokio::time::sleep(LOOK).await;
-            plug(root.path(), &[("Headphones", false), ("Device", true)]);
+            plug(root.path(), &[("Headphones", false), ("NoSuchCard", true)]);
             tokio::time::sleep(Duration::from_secs(3)).await;
         };
         tokio::select! {
@@ -430,19 +424,21 @@ mod tests {
         let flow = playing.flow.load(Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert!(playing.flow.load(Ordering::Relaxed) > flow, "it still gives data");
-        playing.pipeline.inner().name().to_string()
+        (playing.pipeline.inner().name().to_string(), preference.has_failed("plughw:CARD=NoSuchCard,DEV=0"))
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_better_device_takes_the_place_of_the_one_that_plays() {
         // Stands in for what the better one gives: it needs no device.
-        assert_eq!(three_seconds_with_a_better_device(Wanted::Audio(AudioSource::Silence)).await, "source-silence");
+        let (goes_on, failed) = three_seconds_with_a_better_device(Wanted::Audio(AudioSource::Silence)).await;
+        assert_eq!((goes_on.as_str(), failed), ("source-silence", false));
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_better_device_that_cannot_be_opened_leaves_the_one_that_plays_where_it_is() {
         let microphone = Wanted::Audio(AudioSource::Microphone(None));
-        assert_eq!(three_seconds_with_a_better_device(microphone).await, "source-test-tone");
+        let (goes_on, failed) = three_seconds_with_a_better_device(microphone).await;
+        assert_eq!((goes_on.as_str(), failed), ("source-test-tone", true));
     }
 
     #[test]
