@@ -231,7 +231,11 @@ fn camera_settings(device: &Device, config: &Config, find: &mut impl FnMut(&str,
         Ok(Some(text)) => {
             find(what, Verdict::Warning, format!("{text}; the rest holds (see `duplex devices --controls`)"))
         }
-        Err(error) => find(what, Verdict::Warning, format!("{} does not tell its controls: {error}", device.name)),
+        Err(error) => find(
+            what,
+            Verdict::Warning,
+            format!("{} does not tell its controls: {}", device.name, crate::words::plain(&error)),
+        ),
     }
 }
 

@@ -129,7 +129,7 @@ trait Driver {
 fn collect(driver: &impl Driver) -> Result<Vec<Control>, Errno> {
     let (mut found, mut last) = (Vec::new(), 0);
     loop {
-        let told = match driver.control(last) {
+        let told = match patiently(|| driver.control(last)) {
             // A driver that says the same twice would never end.
             Ok(told) if told.id > last => told,
             // There is no further one; there are none at all.
@@ -152,6 +152,17 @@ fn collect(driver: &impl Driver) -> Result<Vec<Control>, Errno> {
             });
         }
     }
+}
+
+/// Some USB cameras fail now and then, and answer when they are asked again.
+fn patiently(mut ask: impl FnMut() -> Result<QueryControl, Errno>) -> Result<QueryControl, Errno> {
+    for _ in 0..TRIES {
+        match ask() {
+            Err(Errno::INTR | Errno::IO | Errno::PIPE | Errno::TIMEDOUT) => {}
+            answer => return answer,
+        }
+    }
+    ask()
 }
 
 /// `None`: v4l2src does not set such.
@@ -237,6 +248,8 @@ const DISABLED: u32 = 0x0001;
 const READ_ONLY: u32 = 0x0004;
 /// `V4L2_CTRL_FLAG_INACTIVE`.
 const INACTIVE: u32 = 0x0010;
+/// How often a camera that fails is asked again.
+const TRIES: usize = 3;
 /// A menu with more is not told of: the kernel's own have no more.
 const MOST_ITEMS: usize = 64;
 
@@ -371,5 +384,19 @@ pub(super) mod tests {
             }
         }
         assert_eq!(collect(&Stuck).map(|found| found.len()), Ok(1));
+    }
+    #[test]
+    fn one_that_fails_now_and_then_is_asked_again() {
+        let left = std::cell::Cell::new(TRIES);
+        let ask = || match left.get() {
+            0 => Ok(told(1, 1, "Brightness", [0, 1, 1, 0], 0)),
+            more => {
+                left.set(more - 1);
+                Err(Errno::IO)
+            }
+        };
+        assert!(patiently(ask).is_ok());
+        assert_eq!(patiently(|| Err(Errno::TIMEDOUT)).map(|told| told.id), Err(Errno::TIMEDOUT));
+        assert_eq!(patiently(|| Err(Errno::INVAL)).map(|told| told.id), Err(Errno::INVAL));
     }
 }
