@@ -178,7 +178,8 @@ fn get(name: &str, place: &Place, file: Option<&Path>) -> anyhow::Result<String>
             anyhow::Error::new(error).context(format!("cannot write {}", to.display()))
         }
     })?;
-    let copied = io::copy(&mut from, &mut copy).map_err(|error| {
+    let copied = io::copy(&mut from, &mut copy).and_then(|copied| copy.sync_all().map(|()| copied));
+    let copied = copied.map_err(|error| {
         // Half a recording under the name of a whole one is worse than none.
         let left = fs::remove_file(&to).err().map_or("", |_| "; what there is of it is left behind");
         anyhow::Error::new(error).context(format!("cannot copy {name} to {}{left}", to.display()))

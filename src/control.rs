@@ -19,8 +19,8 @@ use crate::steering::{Changes, Present, Steering};
 
 /// Longest request, bytes.
 const LINE: u64 = 16 * 1024;
-/// Longest answer, bytes: the end of the log.
-const ANSWER: u64 = 2 * 1024 * 1024;
+/// Longest answer, bytes: the end of the log, or some hundred thousand recordings.
+const ANSWER: u64 = 16 * 1024 * 1024;
 /// Longest wait for a request or an answer.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
