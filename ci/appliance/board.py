@@ -31,13 +31,15 @@ from qmp import Qmp  # noqa: E402
 #: Emulation shares a machine with much else; on a board this is far more than enough.
 BOOT_SECONDS = float(os.environ.get("DUPLEX_BOOT_SECONDS", "420"))
 CARD_SIZE = 3 << 30
-USB_SPEAKER = "usb-audio,id=speaker,audiodev=speaker,bus=usb.0"
+#: The one that is plugged in from the start, and another; by the names of their sound files.
+USB_SPEAKERS = {name: f"usb-audio,id={name},audiodev={name},bus=usb.0" for name in ("speaker", "second-speaker")}
 
 
 class Board:
     """One emulated board with a card of its own.
 
-    ``speaker``: a USB speaker is plugged in when it is switched on; its sound is in :attr:`speaker_file`. It can be pulled and put back.
+    ``speaker``: a USB speaker is plugged in when it is switched on; its sound is in :attr:`speaker_file`. It can be pulled and put back,
+    and a second one plugged in.
     """
 
     def __init__(self, image: Path, folder: Path, port: Port, speaker: bool = False):
@@ -68,7 +70,8 @@ class Board:
             "-rtc", f"base={clock}", "-drive", f"file={self.card},format=raw,if=none,id=card,cache=unsafe", "-device", "virtio-blk-pci,drive=card",
             *self.port.words, "-device", "virtio-rng-pci", "-serial", f"file:{self.console_file}",
             "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off", "-device", "qemu-xhci,id=usb",
-            "-audiodev", f"wav,id=speaker,path={self.speaker_file},out.frequency=48000", *(["-device", USB_SPEAKER] if self.speaker else []),
+            *(word for name in USB_SPEAKERS for word in ("-audiodev", f"wav,id={name},path={self.folder / name}.wav,out.frequency=48000")),
+            *(["-device", USB_SPEAKERS["speaker"]] if self.speaker else []),
         ], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=(self.folder / "qemu.log").open("ab"))
 
     def off(self) -> None:
@@ -96,18 +99,23 @@ class Board:
         """WAV of what the USB speaker was given since it was plugged in: 48000 Hz, stereo, 16 bits."""
         return self.folder / "speaker.wav"
 
-    def plug_speaker(self) -> None:
-        """Puts the USB speaker in."""
-        driver, *properties = USB_SPEAKER.split(",")
+    @property
+    def second_speaker_file(self) -> Path:
+        """The same of the second one."""
+        return self.folder / "second-speaker.wav"
+
+    def plug_speaker(self, name: str = "speaker") -> None:
+        """Puts a USB speaker in."""
+        driver, *properties = USB_SPEAKERS[name].split(",")
         with Qmp(self.folder / "qmp") as control:
             control.command("device_add", driver=driver, **dict(one.split("=", 1) for one in properties))
-        self.speaker = True
+        self.speaker |= name == "speaker"
 
-    def pull_speaker(self) -> None:
-        """Takes the USB speaker out."""
+    def pull_speaker(self, name: str = "speaker") -> None:
+        """Takes a USB speaker out."""
         with Qmp(self.folder / "qmp") as control:
-            control.command("device_del", id="speaker")
-        self.speaker = False
+            control.command("device_del", id=name)
+        self.speaker &= name != "speaker"
 
     def usb_socket(self) -> Path:
         """A USB port for a device that is a program (see usb_camera.py): plugged in while it is connected to this socket of usbredir's."""
