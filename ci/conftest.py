@@ -113,7 +113,7 @@ def simple_http_server() -> Path:
     """The program of that name with its feature ``tls``, built once into target/tools."""
     found = shutil.which("simple-http-server", path=str(TOP / "target/tools/bin"))
     if not found:
-        words = ["cargo", "install", "simple-http-server", "--features", "tls", "--root", str(TOP / "target/tools"), "--locked", "--quiet"]
+        words = ["cargo", "install", "simple-http-server", "--features", "tls", "--root", str(TOP / "target/tools"), "--locked", "--quiet", "--debug"]
         subprocess.run(words, check=True, timeout=900)
     return TOP / "target/tools/bin/simple-http-server"
 
