@@ -18,8 +18,8 @@ from device import wait_for
 
 #: How many watch at the same time; the device lets in few more.
 AT_ONCE = 30
-#: Longer than the time after which what capture had goes back to the kernel, s.
-IDLE = 12.0
+#: Longer than the time after which what capture had has gone back to the kernel for the last time, s.
+IDLE = 55.0
 #: After which rounds it is looked. What a process keeps for good is there after the first; some 500 joins come after it.
 ROUNDS, QUICK_ROUNDS = (1, 9, 18), (1, 4)
 
