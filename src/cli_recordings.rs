@@ -37,8 +37,11 @@ pub enum RecordCommand {
     )]
     List,
     /// Copy a recording into a file of your own
-    #[command(after_help = "Of a recording that still runs it copies what there is. No file is written over.\n\n\
-        Example:\n  duplex record get 2026-11-22T09-33-07Z_device.webm call.webm")]
+    #[command(
+        after_help = "Of a recording that still runs it copies what there is. No file is written over; what was\n\
+        cut off is called NAME.part, and the next try begins anew.\n\n\
+        Example:\n  duplex record get 2026-11-22T09-33-07Z_device.webm call.webm"
+    )]
     Get {
         /// Name as `duplex record list` shows it
         #[arg(value_parser = NonEmptyStringValueParser::new())]
@@ -163,29 +166,65 @@ fn length(seconds: f64) -> String {
     }
 }
 
-/// Copies a recording into a new file, for this user alone: faces and voices are in it.
+/// Copies a recording into a new file, for this user alone: faces and voices are in it. What is cut off is not under its name.
 fn get(name: &str, place: &Place, file: Option<&Path>) -> anyhow::Result<String> {
-    let to = match file {
-        Some(folder) if folder.is_dir() => folder.join(name),
-        Some(file) => file.to_owned(),
-        None => PathBuf::from(name),
-    };
+    let to = target(name, file)?;
+    let mut part = to.clone().into_os_string();
+    part.push(".part");
+    let part = PathBuf::from(part);
     let mut from = File::open(&place.path).with_context(|| format!("cannot read {}", place.path.display()))?;
-    let mut copy = File::options().write(true).create_new(true).mode(0o600).open(&to).map_err(|error| {
-        if error.kind() == io::ErrorKind::AlreadyExists {
-            Wrong(format!("{} is there already and would be written over; name another file", to.display())).into()
-        } else {
-            anyhow::Error::new(error).context(format!("cannot write {}", to.display()))
-        }
-    })?;
-    let copied = io::copy(&mut from, &mut copy).and_then(|copied| copy.sync_all().map(|()| copied));
+    // There may be one of a copy that was cut off.
+    let cleared = fs::remove_file(&part).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    });
+    let open = || File::options().write(true).create_new(true).mode(0o600).open(&part);
+    let mut copy = cleared.and_then(|()| open()).with_context(|| format!("cannot write {}", to.display()))?;
+    let copied = io::copy(&mut from, &mut copy).and_then(|copied| {
+        copy.sync_all()?;
+        named(&part, &to)?;
+        Ok(copied)
+    });
+    // Unless it was renamed; a whole copy has its own name by now.
+    let left = fs::remove_file(&part).is_err_and(|error| error.kind() != io::ErrorKind::NotFound);
     let copied = copied.map_err(|error| {
-        // Half a recording under the name of a whole one is worse than none.
-        let left = fs::remove_file(&to).err().map_or("", |_| "; what there is of it is left behind");
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            return taken(&to);
+        }
+        let left = if left { format!("; {} is left behind", part.display()) } else { String::new() };
         anyhow::Error::new(error).context(format!("cannot copy {name} to {}{left}", to.display()))
     })?;
     let so_far = if place.recording { "; it is still being recorded, and this is what there was of it" } else { "" };
     Ok(format!("copied {name} to {}, {}{so_far}\n", to.display(), size(copied)))
+}
+
+/// The file that shall be written.
+fn target(name: &str, file: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let to = match file {
+        Some(folder) if folder.is_dir() => folder.join(name),
+        Some(file) if file.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+            return Err(Wrong(format!("there is no folder {}", file.display())).into());
+        }
+        Some(file) => file.to_owned(),
+        None => PathBuf::from(name),
+    };
+    // Before a large copy; a link that leads nowhere is there as well.
+    if fs::symlink_metadata(&to).is_ok() { Err(taken(&to)) } else { Ok(to) }
+}
+
+fn taken(to: &Path) -> anyhow::Error {
+    Wrong(format!("{} is there already and would be written over; name another file", to.display())).into()
+}
+
+/// Gives a whole copy its name, which must be nobody's. Where the file system has no links, in two steps.
+fn named(part: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(part, to) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => match fs::symlink_metadata(to) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => fs::rename(part, to),
+        },
+        linked => linked,
+    }
 }
 
 /// Deletes one after the other: what is refused does not keep the rest.
@@ -308,11 +347,18 @@ mod tests {
         assert_eq!(told, format!("copied {NAME} to {}, 1.5 MB\n", mine.display()));
         assert_eq!(fs::read(&mine).unwrap(), fs::read(&path).unwrap());
         assert_eq!(fs::metadata(&mine).unwrap().permissions().mode() & 0o777, 0o600);
+        // One that was cut off before is begun anew, and nothing of it is left.
+        let (other, part) = (folder.path().join("other.webm"), folder.path().join("other.webm.part"));
+        fs::write(&part, "cut off").unwrap();
+        copy(false, &other).unwrap();
+        assert!(fs::read(&other).unwrap() == fs::read(&path).unwrap() && !part.exists());
         let again = copy(false, &mine).unwrap_err();
         assert!(again.is::<Wrong>() && again.to_string().contains("mine.webm is there already"), "{again}");
         // A folder gets it under its own name.
         let told = copy(true, folder.path()).unwrap().text;
         assert!(told.contains("it is still being recorded") && folder.path().join(NAME).is_file(), "{told}");
+        let none = copy(false, Path::new("/nowhere/")).unwrap_err();
+        assert!(none.is::<Wrong>() && none.to_string() == "there is no folder /nowhere/", "{none}");
         let nowhere = copy(false, Path::new("/nowhere/a.webm")).unwrap_err();
         assert!(!nowhere.is::<Wrong>() && nowhere.to_string() == "cannot write /nowhere/a.webm", "{nowhere}");
     }

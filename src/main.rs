@@ -141,7 +141,9 @@ enum Command {
         place: Place,
     },
     /// Record the running device's calls, both directions in one file; list, copy and delete recordings
-    #[command(after_help = "Example:\n  duplex record start\n  duplex record stop\n  duplex record list")]
+    #[command(
+        after_help = "Example:\n  duplex record start\n  duplex record stop\n  duplex record list\n  duplex record get NAME call.webm\n  duplex record delete NAME"
+    )]
     Record {
         #[command(subcommand)]
         command: cli_recordings::RecordCommand,
