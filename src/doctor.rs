@@ -228,9 +228,7 @@ fn camera_settings(device: &Device, config: &Config, find: &mut impl FnMut(&str,
     let what = "camera's settings";
     match camera_settings::remark(device, &config.camera) {
         Ok(None) => {}
-        Ok(Some(text)) => {
-            find(what, Verdict::Warning, format!("{text}; the rest holds (see `duplex devices --controls`)"))
-        }
+        Ok(Some(text)) => find(what, Verdict::Warning, format!("{text} (see `duplex devices --controls`)")),
         Err(error) => find(
             what,
             Verdict::Warning,
