@@ -183,7 +183,7 @@ def staged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Staged]:
         (joins, {"joins": lambda *_: {what: [234.0, 287.0] for what in ("frame", "sound", "still")}, "clicks": lambda *_: [97.0], "taps": lambda *_: [57.0]}),
         (latency, {"readings": lambda *_: [56.0, 61.0]}),
         (cost, {"load": lambda _, viewers, __: COST if viewers else {"cpu": 0.1, "memory": 86.3}}),
-        (leaves, {"time": Clock(), "holds": lambda _: {"threads": 8, "descriptors": 23, "memory": 117.0}}),
+        (leaves, {"time": Clock(), "holds": lambda _: {"threads": 8, "descriptors": 23, "memory": 117.0, "own": 20.0}}),
         (impairment, {"time": Clock(), "why_not": lambda: None, "BadLink": lambda *_: SimpleNamespace(space="", port=1, close=lambda: None),
                       "Watcher": lambda *_: SimpleNamespace(stats=lambda: SEEN, close=lambda: None)}),
         (encode, {"in_duplex": lambda *_: 5.29, "alone": lambda *_: 5.15}),

@@ -42,7 +42,8 @@ def measure(run: Run) -> None:
 
 def rows(found: dict[str, Any]) -> Grid:
     grid = Grid(f"Joins and leaves, {AT_ONCE} viewers at a time", DUPLEX, (*(f"after {joins} joins" for joins in found), "more than at first, %"))
-    for what, name, digits in (("threads", "threads", 0), ("descriptors", "file descriptors", 0), ("memory", "resident memory, MB", 1)):
+    for what, name, digits in (("threads", "threads", 0), ("descriptors", "file descriptors", 0), ("memory", "resident memory, MB", 1),
+                               ("own", "of it no file's, MB", 1)):
         figures = [one[what] for one in found.values()]
         grid.add(name, [*([one] for one in figures), [(figures[-1] / figures[0] - 1) * 100]], (*(digits for _ in figures), 1))
     return grid

@@ -45,10 +45,11 @@ def memory_of(pid: int) -> float:
 
 
 def holds(pid: int) -> dict[str, float]:
-    """Threads, file descriptors, and MB of resident memory."""
+    """Threads, file descriptors, MB of resident memory, and how much of that is no file's: a kernel may take pages of files away at any time."""
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-    return {"threads": int(fields["Threads"]), "descriptors": descriptors, "memory": int(fields["VmRSS"].split()[0]) / 1024}
+    memory, own = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon"))
+    return {"threads": int(fields["Threads"]), "descriptors": descriptors, "memory": memory, "own": own}
 
 
 def end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
