@@ -1,7 +1,8 @@
 //! The commands about recordings: `record start`, `stop`, `list`, `get`, `delete`.
 //!
 //! In: words of the command line, the service's answers. Out: requests for the control socket, text for a terminal, a copy of a
-//! recording in a new file. Never: a recording removed without the service; a file written over.
+//! recording in a new file. Never: a recording removed without the service; a file written over, but NAME.part of a
+//! copy that was cut off.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
