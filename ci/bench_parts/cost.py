@@ -47,7 +47,7 @@ def load(sender: Sender, viewers: int, seconds: float) -> dict[str, Any]:
 
 def few(run: Run) -> None:
     """The parts ``cpu`` and ``janus``."""
-    seconds, counts = (4, QUICK_VIEWERS) if run.quick else (12, VIEWERS)
+    seconds, counts = (2.5, QUICK_VIEWERS) if run.quick else (12, VIEWERS)
     with contextlib.closing(run.senders()) as senders:
         for sender in senders:
             figures = {str(count): load(sender, count, seconds) for count in counts}
@@ -57,7 +57,7 @@ def few(run: Run) -> None:
 
 def many(run: Run) -> None:
     """The part ``viewers``: as many as must be served without a picture less."""
-    seconds = 8 if run.quick else 30
+    seconds = 4 if run.quick else 30
     with contextlib.closing(run.senders()) as senders:
         # An encoder for each of so many viewers is more than the machine has.
         without = (RAW, ENCODED) if run.quick else (RAW,)

@@ -159,14 +159,14 @@ def clicks(chromium: Chromium, run: Run, count: int, anew: bool) -> list[float]:
 
 def measure(run: Run) -> None:
     """The part ``joins``."""
-    count = 5 if run.quick else 10
+    count = 3 if run.quick else 10
     found: dict[str, dict[str, list[float]]] = {}
     url = run.device.url
     with tempfile.TemporaryDirectory() as folder:
         with Chromium(Path(folder) / "loud", None) as chromium:
             say(f"{DUPLEX}: {count} joins")
             found[DUPLEX] = joins(chromium, url, None, count)
-            again, first = (5, 2) if run.quick else (20, 5)
+            again, first = (3, 2) if run.quick else (20, 5)
             say(f"{DUPLEX}: {again} calls by a click, {first} with the service started anew")
             found[DUPLEX] |= {"click": clicks(chromium, run, again, False), "first": clicks(chromium, run, first, True)}
             kinds = [(RAW, [str(BITRATE)]), (ENCODED, [str(BITRATE), "encoded"]), *([] if run.quick else [(DELIVERED, [])])]

@@ -25,7 +25,7 @@ from device import wait_for
 
 #: Calls, readings in each, and how long after the first figure they begin, s: the browser's buffer for the picture shrinks at first.
 CALLS, READINGS, SETTLE = 3, 10, 10.0
-QUICK_CALLS, QUICK_READINGS, QUICK_SETTLE = 1, 8, 3.0
+QUICK_CALLS, QUICK_READINGS, QUICK_SETTLE = 1, 6, 3.0
 #: The page shows a new figure so often, s.
 EVERY = 1.0
 

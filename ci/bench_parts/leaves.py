@@ -19,7 +19,7 @@ from device import wait_for
 #: How many watch at the same time; the device lets in few more.
 AT_ONCE = 30
 #: Longer than the time after which what capture had has gone back to the kernel for the last time, and for the first time, s.
-IDLE, QUICK_IDLE = 55.0, 14.0
+IDLE, QUICK_IDLE = 55.0, 12.0
 #: After which rounds it is looked. What a process keeps for good is there after the first; some 500 joins come after it.
 ROUNDS, QUICK_ROUNDS = (1, 9, 18), (1, 4)
 
