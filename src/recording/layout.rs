@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! EBML head | Segment { SeekHead  Info  Tracks  Tags  Void } | Cluster  Cluster ...  Cues
-//! `---------------------- HEAD bytes ----------------------' `- at most half a second each
+//! `---------------------- HEAD bytes ----------------------' `- at most a quarter of a second each
 //! ```
 
 use super::ebml::{self, element, float, id, master, number, text};

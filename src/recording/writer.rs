@@ -1,7 +1,8 @@
 //! Writes packets into Matroska files that play even when the process was killed while writing.
 //!
 //! In: packets of all lanes, in any order within [`SETTLE`]. Out: files of whole clusters, [`Note`]s. Never: a cluster
-//! longer than half a second, or one that is not on the disk before the next; a file without a decodable beginning.
+//! longer than a quarter of a second, or one that is not on the disk before the next (but where the disk is slow: there it
+//! gets what has come meanwhile at once); a file without a decodable beginning.
 //!
 //! GStreamer's own muxer is not used: it waits for every track it was given, so that a talker who leaves would stop the
 //! device's picture, and it takes no track later. Here a track is in the head from its first packet on, the head is
@@ -21,10 +22,11 @@ use super::packet::{Lane, Packet};
 use super::shelf::Shelf;
 use super::talkers::{self, Talkers};
 
-/// Length of a cluster, which is what a killed process loses at most, with [`SETTLE`].
-pub const CLUSTER: Duration = Duration::from_millis(400);
-/// How long a cluster waits for what is late: mixed sound comes last.
-pub const SETTLE: Duration = Duration::from_millis(350);
+/// Length of a cluster, which is what a killed process or a power cut loses at most, with [`SETTLE`] and the time that the
+/// disk takes. Each is a commit of the file system: shorter ones wear a card more.
+pub const CLUSTER: Duration = Duration::from_millis(250);
+/// How long a cluster waits for what is late: mixed sound comes last, [`super::mix::LATENCY`] and an encode after its time.
+pub const SETTLE: Duration = Duration::from_millis(300);
 /// A recording goes on in a new file at this share of the space for all, so that its oldest part can go.
 const PARTS: u64 = 4;
 /// How often time is looked at.
@@ -130,7 +132,10 @@ impl Writer {
         }
         while let Some(file) = &self.file {
             let boundary = self.boundary(file);
-            let until = boundary.map_or(file.next + CLUSTER, |at| at.clamp(file.next, file.next + CLUSTER));
+            let due = now.saturating_sub(file.next + SETTLE).as_millis() / CLUSTER.as_millis();
+            // More than one where the disk was slow.
+            let due = file.next + CLUSTER * u32::try_from(due).unwrap_or(u32::MAX).max(1);
+            let until = boundary.map_or(due, |at| at.clamp(file.next, due));
             if now < until + SETTLE {
                 break;
             }
@@ -198,7 +203,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what lies before a time as one cluster; everything, as several, without one.
+    /// Writes what lies before a time, everything without one, and waits until the disk has it.
     fn write_until(&mut self, until: Option<Duration>) -> Result<(), String> {
         self.pending.sort_by_key(|packet| packet.time);
         let until = until.unwrap_or(Duration::MAX);
@@ -209,6 +214,7 @@ impl Writer {
         file.head_is_old |= talkers::add(known, self.job.talkers.come());
         let mut wanted = Vec::new();
         let mut rest = due.as_slice();
+        let whole = file.length;
         while let Some(first) = rest.first() {
             let end = (file.next.max(first.time) + CLUSTER).min(until);
             let length = rest.partition_point(|packet| packet.time < end).max(1);
@@ -217,6 +223,7 @@ impl Writer {
             file.next = end;
             rest = later;
         }
+        file.sync(whole).map_err(|error| full(&file.path, &error))?;
         if until != Duration::MAX {
             file.next = until;
         }
@@ -253,8 +260,7 @@ impl Part {
         [Lane::Picture, Lane::TalkerPicture].into_iter().find(|lane| self.tracks.iter().any(|t| t.lane == *lane))
     }
 
-    /// Writes one cluster and waits until the disk has it. Lanes whose pictures must wait for a key frame go into
-    /// `wanted`.
+    /// Writes one cluster. Lanes whose pictures must wait for a key frame go into `wanted`.
     fn cluster(&mut self, packets: &[Packet], wanted: &mut Vec<Lane>) -> io::Result<()> {
         let start = self.next.saturating_sub(self.zero).as_millis() as u64;
         let mut blocks: Vec<(u8, u64, bool, Vec<u8>)> = Vec::new();
@@ -297,17 +303,33 @@ impl Part {
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let written = self.file.write_all_at(bytes, self.length).and_then(|()| self.file.sync_data());
-        if written.is_err() {
+        let written = self.file.write_all_at(bytes, self.length);
+        match written {
+            Ok(()) => self.length += bytes.len() as u64,
             // What is torn goes, what was whole stays.
-            if let Err(error) = self.file.set_len(self.length) {
-                tracing::warn!(file = %self.path.display(), %error, "the end of a recording is torn");
-            }
-            self.cues.retain(|cue| cue.cluster < self.length);
-        } else {
-            self.length += bytes.len() as u64;
+            Err(_) => self.cut(self.length),
         }
         written
+    }
+
+    /// Waits until the disk has what was written since the file had that length.
+    fn sync(&mut self, whole: u64) -> io::Result<()> {
+        if self.length == whole {
+            return Ok(());
+        }
+        let synced = self.file.sync_data();
+        if synced.is_err() {
+            self.cut(whole);
+        }
+        synced
+    }
+
+    fn cut(&mut self, length: u64) {
+        if let Err(error) = self.file.set_len(length) {
+            tracing::warn!(file = %self.path.display(), %error, "the end of a recording is torn");
+        }
+        self.length = length;
+        self.cues.retain(|cue| cue.cluster < length);
     }
 
     fn write_head(&self) -> io::Result<()> {

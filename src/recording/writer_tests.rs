@@ -142,13 +142,13 @@ fn a_talker_comes_and_goes_within_one_file() {
 fn what_is_late_keeps_its_time_and_nothing_waits_longer_than_it_may() {
     let bench = bench(1 << 30);
     bench.put(Lane::Both, 0, true, 20);
-    bench.put(Lane::Both, 390, true, 20);
-    bench.is_at(760);
+    bench.put(Lane::Both, 240, true, 20);
+    bench.is_at(560);
     let path = std::fs::read_dir(bench.folder.path()).unwrap().next().unwrap().unwrap().path();
-    assert_eq!(blocks(&path).len(), 2, "on the disk within three quarters of a second");
-    bench.put(Lane::TalkerSound, 300, true, 20);
+    assert_eq!(blocks(&path).len(), 2, "on the disk within 0.6 s");
+    bench.put(Lane::TalkerSound, 150, true, 20);
     let (_folder, files, _) = bench.finish();
-    assert_eq!(blocks(&files[0]).last(), Some(&(4, 307, true)));
+    assert_eq!(blocks(&files[0]).last(), Some(&(4, 157, true)));
 }
 
 #[test]
