@@ -121,12 +121,17 @@ impl Media {
     }
 
     /// All recordings, the newest first; blocks.
-    pub fn recordings(&self) -> Vec<RecordingEntry> {
+    ///
+    /// # Errors
+    /// Their folder cannot be read.
+    pub fn recordings(&self) -> Result<Vec<RecordingEntry>, Refusal> {
         let open = self.recorder.open_file();
-        let mut list: Vec<RecordingEntry> = self
-            .recorder
-            .shelf()
+        let shelf = self.recorder.shelf();
+        let cannot =
+            |error| Refusal::Failed(format!("the recordings in {} cannot be listed: {error}", shelf.folder.display()));
+        let mut list: Vec<RecordingEntry> = shelf
             .entries()
+            .map_err(cannot)?
             .into_iter()
             .map(|entry| {
                 let recording = open.as_deref() == Some(&*entry.name);
@@ -151,7 +156,7 @@ impl Media {
             })
             .collect();
         list.reverse();
-        list
+        Ok(list)
     }
 
     /// Absolute path of the recording of that name; blocks.

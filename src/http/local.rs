@@ -44,9 +44,11 @@ pub async fn answer(state: &AppState, question: Question) -> Result<Value, Strin
             }
         }
         Question::Log { after, lines } => serde_json::to_value(Log { lines: log::last(state, after, lines) }),
-        Question::Recordings => serde_json::to_value(
-            blocking(state.media.clone(), |media| media.recordings()).await.map_err(|denied| denied.message)?,
-        ),
+        Question::Recordings => {
+            let listed = blocking(state.media.clone(), |media| media.recordings()).await;
+            let listed = listed.map_err(|denied| denied.message)?.map_err(|refusal| refusal.to_string())?;
+            serde_json::to_value(listed)
+        }
         Question::Recording { name } => {
             let open = state.media.recorded_to().map(|(open, _)| open);
             let recording = open.as_ref() == Some(&name);

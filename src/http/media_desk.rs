@@ -29,7 +29,7 @@ pub trait MediaDesk: Send + Sync + 'static {
     /// Name of the call's recording that is being written, and when recording began.
     fn recorded_to(&self) -> Option<(String, SystemTime)>;
     /// All recordings; blocks.
-    fn recordings(&self) -> Vec<RecordingEntry>;
+    fn recordings(&self) -> Result<Vec<RecordingEntry>, Refusal>;
     /// Path of a recording; blocks.
     fn locate(&self, name: &str) -> Result<PathBuf, Refusal>;
     /// Opens a recording; blocks.
@@ -71,7 +71,7 @@ impl MediaDesk for Media {
         Media::recorded_to(self)
     }
 
-    fn recordings(&self) -> Vec<RecordingEntry> {
+    fn recordings(&self) -> Result<Vec<RecordingEntry>, Refusal> {
         Media::recordings(self)
     }
 

@@ -58,13 +58,13 @@ pub(super) async fn record(
 }
 
 /// The recordings that are kept.
-#[utoipa::path(get, path = "/api/v1/recordings", tag = "owner", responses((status = 200, body = Vec<RecordingEntry>)))]
+#[utoipa::path(get, path = "/api/v1/recordings", tag = "owner", responses((status = 200, body = Vec<RecordingEntry>), (status = 409, body = ApiError)))]
 pub(super) async fn list_recordings(
     State(state): State<AppState>,
     caller: Caller,
 ) -> Result<Json<Vec<RecordingEntry>>, Denied> {
     caller.must_own()?;
-    blocking(state.media, |media| media.recordings()).await.map(Json)
+    blocking(state.media, |media| media.recordings()).await?.map(Json).map_err(refused)
 }
 
 /// Deletes a recording.

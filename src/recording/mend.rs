@@ -14,7 +14,7 @@ use super::shelf::Shelf;
 
 /// Mends every recording that was not finished; blocks. To be called before anything is recorded.
 pub fn mend_all(shelf: &Shelf) {
-    for entry in shelf.entries() {
+    for entry in shelf.readable_entries() {
         match mend(&entry.path) {
             Ok(true) => tracing::info!(file = %entry.path.display(), "finished a recording that was cut off"),
             Ok(false) => {}

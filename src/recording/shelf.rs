@@ -88,15 +88,14 @@ impl Shelf {
         Ok((path, file))
     }
 
-    /// All recordings, the oldest first.
-    pub fn entries(&self) -> Vec<Entry> {
+    /// All recordings, the oldest first; none where there is no folder yet.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn entries(&self) -> io::Result<Vec<Entry>> {
         let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-            Err(error) => {
-                tracing::warn!(folder = %self.folder.display(), %error, "cannot list recordings");
-                return Vec::new();
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
         };
         let mut found: Vec<Entry> = entries
             .filter_map(Result::ok)
@@ -109,18 +108,26 @@ impl Shelf {
             })
             .collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
-        found
+        Ok(found)
+    }
+
+    /// The same for who can do nothing about a folder that cannot be read: the log has it.
+    pub fn readable_entries(&self) -> Vec<Entry> {
+        self.entries().unwrap_or_else(|error| {
+            tracing::warn!(folder = %self.folder.display(), %error, "cannot list recordings");
+            Vec::new()
+        })
     }
 
     /// The recording of that name.
     pub fn find(&self, name: &str) -> Option<Entry> {
-        self.entries().into_iter().find(|entry| entry.name == name)
+        self.readable_entries().into_iter().find(|entry| entry.name == name)
     }
 
     /// Removes the oldest recordings beyond size and age, never one of `open`.
     pub fn tidy(&self, open: &[PathBuf], now: SystemTime) {
         let (open, closed): (Vec<Entry>, Vec<Entry>) =
-            self.entries().into_iter().partition(|entry| open.contains(&entry.path));
+            self.readable_entries().into_iter().partition(|entry| open.contains(&entry.path));
         let space = self.max_size.saturating_sub(open.iter().map(|entry| entry.size).sum());
         for path in surplus(closed, space, self.max_age, now) {
             match fs::remove_file(&path) {
@@ -262,11 +269,20 @@ mod tests {
         let link = "2026-11-22T09-33-08Z_a.webm";
         std::os::unix::fs::symlink(folder.path().join("secret"), folder.path().join(link)).unwrap();
         let shelf = shelf(folder.path());
-        assert_eq!(shelf.entries().iter().map(|entry| &*entry.name).collect::<Vec<_>>(), [name]);
+        assert_eq!(shelf.entries().unwrap().iter().map(|entry| &*entry.name).collect::<Vec<_>>(), [name]);
         assert!(shelf.find(name).is_some());
         for other in [link, "secret", "../secret", "", ".", "/etc/passwd", &format!("./{name}"), &format!("{name}\0")] {
             assert!(shelf.find(other).is_none(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_has_none_and_one_that_cannot_be_read_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(shelf(&folder.path().join("none")).entries().unwrap(), []);
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(shelf(&file).entries().is_err());
     }
 
     #[test]

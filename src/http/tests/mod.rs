@@ -443,7 +443,7 @@ impl MediaDesk for FakeMedia {
         self.recorded_to.lock().expect("no panic").clone()
     }
 
-    fn recordings(&self) -> Vec<RecordingEntry> {
+    fn recordings(&self) -> Result<Vec<RecordingEntry>, Refusal> {
         let entry = |entry: crate::recording::shelf::Entry| RecordingEntry {
             recording: false,
             cut_off: false,
@@ -453,7 +453,8 @@ impl MediaDesk for FakeMedia {
             talkers: vec![entry.peer],
             name: entry.name,
         };
-        self.shelf.entries().into_iter().map(entry).collect()
+        let failed = |error: std::io::Error| Refusal::Failed(error.to_string());
+        Ok(self.shelf.entries().map_err(failed)?.into_iter().map(entry).collect())
     }
 
     fn locate(&self, name: &str) -> Result<PathBuf, Refusal> {

@@ -54,6 +54,15 @@ async fn recordings_are_the_owners_alone() {
 }
 
 #[tokio::test]
+async fn a_folder_that_cannot_be_read_is_no_empty_list() {
+    let (service, owner, ..) = with_a_recording().await;
+    let folder = &service.media.shelf.folder;
+    std::fs::remove_dir_all(folder).expect("a folder");
+    std::fs::write(folder, "in its place").expect("a file");
+    service.get("/api/v1/recordings").header("cookie", &owner).send(&service).await.denied(409, "notDone");
+}
+
+#[tokio::test]
 async fn players_get_the_range_they_ask_for() {
     let (service, owner, ..) = with_a_recording().await;
     let path = format!("/api/v1/recordings/{NAME}");
