@@ -21,7 +21,7 @@ use time::macros::format_description;
 use crate::api::RecordingEntry;
 use crate::cli_owner::{Question, in_this_zone, size};
 use crate::cli_place::Wrong;
-use crate::control::{Error, Request, Told};
+use crate::control::{Error, RecordTold, Request, Told};
 
 /// `duplex record ...`.
 #[derive(Debug, Subcommand)]
@@ -86,8 +86,8 @@ pub struct Outcome {
 /// Nothing was done: the service does not answer or refuses, or a file cannot be written.
 pub fn run(command: &RecordCommand, ask: impl Fn(&Request) -> Result<Told, Error>) -> anyhow::Result<Outcome> {
     let text = match command {
-        RecordCommand::Start => started(ask(&Request::Record { on: true })?),
-        RecordCommand::Stop => stopped(ask(&Request::Record { on: false })?),
+        RecordCommand::Start => started(&answer(ask(&Request::Record { on: true })?)?),
+        RecordCommand::Stop => stopped(&answer(ask(&Request::Record { on: false })?)?),
         RecordCommand::List => list(&answer::<Vec<RecordingEntry>>(ask(&about(Question::Recordings))?)?),
         RecordCommand::Get { name, file } => {
             let place = answer::<Place>(ask(&about(Question::Recording { name: name.clone() }))?)?;
@@ -114,19 +114,19 @@ pub fn answer<T: DeserializeOwned>(told: Told) -> anyhow::Result<T> {
     serde_json::from_value(told).context("the service's answer is of another version than this command")
 }
 
-fn started(told: Told) -> String {
+fn started(told: &RecordTold) -> String {
     match told {
-        Told::Owner(serde_json::Value::String(file)) => {
-            format!("already recording to {file}; `duplex record stop` ends it\n")
-        }
-        _ => "the call is being recorded; `duplex record stop` ends it\n".to_owned(),
+        RecordTold { file: Some(file), .. } => format!("already recording to {file}; `duplex record stop` ends it\n"),
+        RecordTold { begun: Some(file), .. } => format!("recording to {file}; `duplex record stop` ends it\n"),
+        // It has ended again by now.
+        _ => "the call was being recorded; `duplex record list` shows what there is\n".to_owned(),
     }
 }
 
-fn stopped(told: Told) -> String {
-    match told {
-        Told::Owner(serde_json::Value::String(file)) => format!("recorded {file}\n"),
-        _ => "there was no recording to end\n".to_owned(),
+fn stopped(told: &RecordTold) -> String {
+    match &told.file {
+        Some(file) => format!("recorded {file}\n"),
+        None => "there was no recording to end\n".to_owned(),
     }
 }
 
@@ -375,10 +375,14 @@ mod tests {
 
     #[test]
     fn start_and_stop_tell_of_the_file() {
-        let told = |command, told| run(&command, |_| owner(told)).unwrap().text;
-        assert!(told(RecordCommand::Start, None).starts_with("the call is being recorded"));
-        assert!(told(RecordCommand::Start, Some(NAME)).starts_with(&format!("already recording to {NAME}")));
-        assert_eq!(told(RecordCommand::Stop, Some(NAME)), format!("recorded {NAME}\n"));
-        assert_eq!(told(RecordCommand::Stop, None), "there was no recording to end\n");
+        let told = |command, file: Option<&str>, begun: Option<&str>| {
+            let told = RecordTold { file: file.map(str::to_owned), begun: begun.map(str::to_owned) };
+            run(&command, |_| owner(&told)).unwrap().text
+        };
+        let begun = told(RecordCommand::Start, None, Some(NAME));
+        assert_eq!(begun, format!("recording to {NAME}; `duplex record stop` ends it\n"));
+        assert!(told(RecordCommand::Start, Some(NAME), None).starts_with(&format!("already recording to {NAME}")));
+        assert_eq!(told(RecordCommand::Stop, Some(NAME), None), format!("recorded {NAME}\n"));
+        assert_eq!(told(RecordCommand::Stop, None, None), "there was no recording to end\n");
     }
 }

@@ -59,6 +59,15 @@ pub enum Request {
     },
 }
 
+/// What the service tells of a recording that was to begin or to end.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RecordTold {
+    /// The recording that a stop has ended, or that a start has found.
+    pub file: Option<String>,
+    /// The one that a start has begun.
+    pub begun: Option<String>,
+}
+
 /// What the service answers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Told {
@@ -258,8 +267,8 @@ async fn obey(request: Request, parts: &Parts) -> Result<Told, String> {
             let refused = |reason| format!("nothing is recorded: {reason}");
             let file = parts.recorder.open_file();
             parts.recorder.record(on).await.map_err(refused)?;
-            // Which recording it was that a stop has ended, or that a start has found; null: there was none.
-            return Ok(Told::Owner(file.into()));
+            let told = RecordTold { begun: parts.recorder.open_file().filter(|_| file.is_none()), file };
+            return serde_json::to_value(told).map(Told::Owner).map_err(|error| error.to_string());
         }
         Request::Owner { question } => return http::local::answer(&parts.state, question).await.map(Told::Owner),
     };

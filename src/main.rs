@@ -173,12 +173,18 @@ fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| cli_hints::hinted(error, &words).exit());
     match dispatch(cli.command) {
         Ok(code) => code,
+        // Who read it (`head`, say) has had enough: quiet, with the shell's code for that.
+        Err(error) if error.downcast_ref().is_some_and(|error: &std::io::Error| error.kind() == BROKEN_PIPE) => {
+            ExitCode::from(128 + 13)
+        }
         Err(error) => {
             fail(&error);
             if is_usage(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
+
+const BROKEN_PIPE: std::io::ErrorKind = std::io::ErrorKind::BrokenPipe;
 
 fn fail(error: &anyhow::Error) {
     complain(&format!("duplex: {}", sentence(error)));
