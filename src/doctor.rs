@@ -15,6 +15,7 @@ use crate::config::{AudioSource, Config, Setting, SoundSink, VideoSource};
 use crate::devices::{self, Class, Device, board, camera_settings};
 use crate::far_end::FarEnd;
 use crate::metrics::Metrics;
+use crate::recording::shelf::Shelf;
 use crate::transport::IceUris;
 use crate::{certificate, control, needs, parts, pipeline, publish, words};
 
@@ -118,8 +119,10 @@ pub async fn examine(config: &Config, origins: &[Setting]) -> Vec<Finding> {
     tried(config, origins, complete, &mut find).await;
     ports(config, &mut find).await;
     certificate(config, SystemTime::now(), &mut find);
-    let (verdict, detail) = state_folder(&config.state_dir);
+    let (verdict, detail) = folder(&config.state_dir, "state-dir");
     find("state folder", verdict, detail);
+    let (verdict, detail) = recordings(&parts::recording_settings(config).shelf);
+    find("recordings", verdict, detail);
     match time::OffsetDateTime::now_utc().year() {
         2025.. => find("clock", Verdict::Good, "plausible".into()),
         year => find("clock", Verdict::Bad, format!("says {year}: certificates will not be valid; set the time")),
@@ -201,7 +204,7 @@ async fn ports(config: &Config, find: &mut impl FnMut(&str, Verdict, String)) {
 }
 
 /// Tries whether the folder can be written, or made where there is none yet.
-fn state_folder(folder: &Path) -> (Verdict, String) {
+fn folder(folder: &Path, flag: &str) -> (Verdict, String) {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     // Of a folder that is to be made, the one that is there already.
     let there = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(&absolute);
@@ -214,13 +217,24 @@ fn state_folder(folder: &Path) -> (Verdict, String) {
         Err(error) => {
             let remedy = match error.kind() {
                 std::io::ErrorKind::PermissionDenied => {
-                    "let this user write there, or name another folder with --state-dir"
+                    format!("let this user write there, or name another folder with --{flag}")
                 }
-                _ => "mend that, or name another folder with --state-dir",
+                _ => format!("mend that, or name another folder with --{flag}"),
             };
             (Verdict::Bad, format!("{shown}: {} cannot be written: {error}; {remedy}", there.display()))
         }
     }
+}
+
+/// Tries whether calls can be recorded. The service starts all the same.
+fn recordings(shelf: &Shelf) -> (Verdict, String) {
+    let tried = folder(&shelf.folder, "record-dir");
+    let there = shelf.folder.ancestors().find(|folder| folder.exists()).unwrap_or(&shelf.folder).to_owned();
+    let refused = match tried {
+        (Verdict::Good, _) => Shelf { folder: there, ..shelf.clone() }.check_room().err(),
+        (_, ref detail) => Some(detail.clone()),
+    };
+    refused.map_or(tried, |why| (Verdict::Warning, format!("calls cannot be recorded: {why}")))
 }
 
 /// Says what of a camera's settings the one that is there does not take.
@@ -430,18 +444,34 @@ mod tests {
     }
 
     #[test]
-    fn a_state_folder_is_tried() {
+    fn a_folder_is_tried() {
+        let folder_of = |path: &Path| folder(path, "state-dir");
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("a/b");
-        assert_eq!(state_folder(&folder), (Verdict::Good, format!("{} will be made", folder.display())));
+        assert_eq!(folder_of(&folder), (Verdict::Good, format!("{} will be made", folder.display())));
         std::fs::create_dir_all(&folder).unwrap();
-        assert_eq!(state_folder(&folder), (Verdict::Good, folder.display().to_string()));
+        assert_eq!(folder_of(&folder), (Verdict::Good, folder.display().to_string()));
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "nothing is left behind");
         let file = root.path().join("file");
         std::fs::write(&file, "").unwrap();
         for wrong in [file.clone(), file.join("below")] {
-            let (verdict, detail) = state_folder(&wrong);
+            let (verdict, detail) = folder_of(&wrong);
             assert!(verdict == Verdict::Bad && detail.contains("--state-dir"), "{detail}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_calls_from_being_recorded_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let shelf =
+            |folder: &str, min_free| Shelf { folder: root.path().join(folder), max_size: 1, max_age: None, min_free };
+        assert_eq!(recordings(&shelf("a/b", 0)).0, Verdict::Good);
+        std::fs::write(root.path().join("file"), "").unwrap();
+        let (verdict, detail) = recordings(&shelf("file", 0));
+        assert!(verdict == Verdict::Warning && detail.contains("--record-dir"), "{detail}");
+        if crate::disk::room(root.path()).is_some() {
+            let (verdict, detail) = recordings(&shelf("a/b", u64::MAX));
+            assert!(verdict == Verdict::Warning && detail.contains("record-min-free"), "{detail}");
         }
     }
 

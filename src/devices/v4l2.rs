@@ -4,6 +4,7 @@
 //! camera (metadata, codecs, image processors, a board's raw sensor data); an open node.
 
 use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::{Device, Driver};
@@ -22,6 +23,9 @@ const NO_CAMERA: &[&str] = &[
     "hantro-vpu",
 ];
 
+/// Number of all video4linux nodes, by the kernel's list of devices (admin-guide/devices.txt).
+const MAJOR: u32 = 81;
+
 /// The cameras below `root`, best first.
 pub fn list(root: &Path) -> Vec<Device> {
     let mut found: Vec<Device> = nodes(root).iter().filter_map(|node| device(root, node)).collect();
@@ -29,10 +33,10 @@ pub fn list(root: &Path) -> Vec<Device> {
     found
 }
 
-/// The camera at a path, whatever it is.
+/// The camera at a path, whatever it is called; `None`: no video node is there.
 pub fn at(path: &str) -> Option<Device> {
     let node = PathBuf::from(path);
-    node.exists().then(|| Device {
+    is_video(&node).then(|| Device {
         name: path.to_owned(),
         description: path.to_owned(),
         driver: Driver::V4l2,
@@ -40,6 +44,11 @@ pub fn at(path: &str) -> Option<Device> {
         node: Some(node),
         offers: None,
     })
+}
+
+fn is_video(node: &Path) -> bool {
+    let meta = fs::metadata(node).ok().filter(|meta| meta.file_type().is_char_device());
+    meta.is_some_and(|meta| rustix::fs::major(meta.rdev()) == MAJOR)
 }
 
 /// All video nodes, `video0` and so on, by number.
@@ -114,6 +123,13 @@ mod tests {
                 format!("S:v4l\nE:ID_V4L_CAPABILITIES={capabilities}\n"),
             )
             .unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_no_video_node_is_no_camera() {
+        for other in ["/dev/null", "/dev", "/dev/video999", "/proc/version"] {
+            assert_eq!(at(other), None, "{other}");
         }
     }
 
