@@ -579,6 +579,7 @@ fn kinds_refuse() {
     for bad in ["", "record:", "record", "overlay:x"] {
         assert!(bad.parse::<PictureSink>().is_err(), "{bad}");
     }
+    assert!(problem_of(&["--camera-controls", "gain=4,gain=5"]).contains("no control stands twice"));
     assert!(problem_of(&["--picture", "overlay,overlay"]).contains("nothing stands twice"));
 }
 

@@ -2,6 +2,8 @@
 //!
 //! In: nothing. Out: [`OUTBOUND`], a part of the table of keys. Never: knows where a value came from.
 
+use std::collections::HashSet;
+
 use super::{Key, Kind, Section, even, number, optional_path, whole};
 use crate::config::{AudioSource, Auto, Camera, Echo, Noise, RuleError, VideoCodec, VideoSource};
 
@@ -105,7 +107,12 @@ pub(super) const OUTBOUND: Section = Section {
                 rule: Camera::CONTROLS_RULE,
                 set: |config, items, _| {
                     let controls: Option<Vec<_>> = items.iter().map(|item| Camera::control(item)).collect();
-                    config.camera.controls = controls.ok_or(RuleError(Camera::CONTROLS_RULE))?;
+                    let controls = controls.ok_or(RuleError(Camera::CONTROLS_RULE))?;
+                    let names: HashSet<&String> = controls.iter().map(|(name, _)| name).collect();
+                    if names.len() < controls.len() {
+                        return Err(RuleError("a list in which no control stands twice"));
+                    }
+                    config.camera.controls = controls;
                     Ok(())
                 },
             },
