@@ -303,7 +303,8 @@ def test_a_killed_process_loses_at_most_a_second(device: Start, tmp_path: Path) 
     # The file began before the log line was seen.
     lost = {track: length - packet_times(torn, track)[-1] for track in ("v:0", "a:0", "a:1")}
     print(f"lost by kill -9, s: {lost}")
-    assert max(lost.values()) <= 1.0, lost
+    # Of what is written four times a second 0.6 s, and what a busy machine is late.
+    assert max(lost.values()) <= 0.8, lost
     one.start()
     one.wait_for_log("finished a recording that was cut off")
     one.wait_for_log("recording the call")

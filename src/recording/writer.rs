@@ -1,8 +1,9 @@
 //! Writes packets into Matroska files that play even when the process was killed while writing.
 //!
 //! In: packets of all lanes, in any order within [`SETTLE`]. Out: files of whole clusters, [`Note`]s. Never: a cluster
-//! longer than a quarter of a second, or one that is not on the disk before the next (but where the disk is slow: there it
-//! gets what has come meanwhile at once); a file without a decodable beginning.
+//! longer than a quarter of a second, but for packets that come late; one that is not on the disk before the next, but where
+//! the disk is slow: there it gets at once what has come meanwhile; a file without a decodable beginning; a head that tells
+//! of what the disk does not have.
 //!
 //! GStreamer's own muxer is not used: it waits for every track it was given, so that a talker who leaves would stop the
 //! device's picture, and it takes no track later. Here a track is in the head from its first packet on, the head is
@@ -77,8 +78,8 @@ pub fn write(job: Job, packets: &Receiver<Packet>) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break writer.write_until(None),
         }
-        // Many at a time when the disk was slow.
-        writer.pending.extend(packets.try_iter().take(1000));
+        // Many when the disk was slow: all, for what is left would come after its time.
+        writer.pending.extend(packets.try_iter());
         if let Err(error) = writer.turn() {
             break Err(error);
         }
@@ -214,9 +215,11 @@ impl Writer {
         file.head_is_old |= talkers::add(known, self.job.talkers.come());
         let mut wanted = Vec::new();
         let mut rest = due.as_slice();
-        let whole = file.length;
+        let whole = (file.length, file.end);
         while let Some(first) = rest.first() {
-            let end = (file.next.max(first.time) + CLUSTER).min(until);
+            // After a gap a cluster begins with its first packet: times within it are short numbers.
+            file.next = file.next.max(first.time);
+            let end = (file.next + CLUSTER).min(until);
             let length = rest.partition_point(|packet| packet.time < end).max(1);
             let (now, later) = rest.split_at(length);
             file.cluster(now, &mut wanted).map_err(|error| full(&file.path, &error))?;
@@ -263,6 +266,7 @@ impl Part {
     /// Writes one cluster. Lanes whose pictures must wait for a key frame go into `wanted`.
     fn cluster(&mut self, packets: &[Packet], wanted: &mut Vec<Lane>) -> io::Result<()> {
         let start = self.next.saturating_sub(self.zero).as_millis() as u64;
+        let whole = (self.length, self.end);
         let mut blocks: Vec<(u8, u64, bool, Vec<u8>)> = Vec::new();
         for packet in packets {
             let Some(time) = packet.time.checked_sub(self.zero) else { continue };
@@ -299,22 +303,18 @@ impl Part {
         }
         let blocks: Vec<(u8, u64, bool, &[u8])> =
             blocks.iter().map(|(track, time, key, frame)| (*track, *time, *key, frame.as_slice())).collect();
-        self.append(&layout::cluster(start, &blocks))
+        self.append(&layout::cluster(start, &blocks)).inspect_err(|_| self.cut(whole))
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let written = self.file.write_all_at(bytes, self.length);
-        match written {
-            Ok(()) => self.length += bytes.len() as u64,
-            // What is torn goes, what was whole stays.
-            Err(_) => self.cut(self.length),
-        }
-        written
+        self.file.write_all_at(bytes, self.length)?;
+        self.length += bytes.len() as u64;
+        Ok(())
     }
 
-    /// Waits until the disk has what was written since the file had that length.
-    fn sync(&mut self, whole: u64) -> io::Result<()> {
-        if self.length == whole {
+    /// Waits until the disk has what was written since the file had that length and end.
+    fn sync(&mut self, whole: (u64, u64)) -> io::Result<()> {
+        if self.length == whole.0 {
             return Ok(());
         }
         let synced = self.file.sync_data();
@@ -324,11 +324,12 @@ impl Part {
         synced
     }
 
-    fn cut(&mut self, length: u64) {
+    /// Takes off what is torn, down to that length and end.
+    fn cut(&mut self, (length, end): (u64, u64)) {
         if let Err(error) = self.file.set_len(length) {
             tracing::warn!(file = %self.path.display(), %error, "the end of a recording is torn");
         }
-        self.length = length;
+        (self.length, self.end) = (length, end);
         self.cues.retain(|cue| cue.cluster < length);
     }
 
@@ -340,14 +341,20 @@ impl Part {
 
     /// Writes index and length.
     fn finish(mut self) -> io::Result<()> {
-        if self.tracks.is_empty() {
-            // Nothing ever came.
+        if self.length == HEAD as u64 {
+            // Nothing ever came, or nothing of it could be written.
             return std::fs::remove_file(&self.path);
         }
-        let place = self.length;
-        if !self.cues.is_empty() && self.append(&layout::cues(&self.cues)).is_ok() {
-            self.facts.cues = Some(place);
+        let whole = (self.length, self.end);
+        if !self.cues.is_empty() {
+            match self.append(&layout::cues(&self.cues)) {
+                Ok(()) => self.facts.cues = Some(whole.0),
+                // It plays without an index.
+                Err(_) => self.cut(whole),
+            }
         }
+        // First: a head that tells its length no later start looks at again.
+        self.file.sync_data()?;
         self.facts.duration = Some(self.end);
         self.facts.length = Some(self.length);
         self.write_head()?;
