@@ -12,7 +12,7 @@ use crate::clips;
 use crate::desk::{recording_state, rfc3339};
 use crate::outbound::{Outbound, Snapshots, Sound};
 use crate::recording::Recorder;
-use crate::recording::shelf::NOBODY;
+use crate::recording::shelf::{Entry, NOBODY, Shelf};
 
 /// Least time between two announcements.
 const SPACING: Duration = Duration::from_secs(1);
@@ -126,12 +126,7 @@ impl Media {
     /// Their folder cannot be read.
     pub fn recordings(&self) -> Result<Vec<RecordingEntry>, Refusal> {
         let open = self.recorder.open_file();
-        let shelf = self.recorder.shelf();
-        let cannot =
-            |error| Refusal::Failed(format!("the recordings in {} cannot be listed: {error}", shelf.folder.display()));
-        let mut list: Vec<RecordingEntry> = shelf
-            .entries()
-            .map_err(cannot)?
+        let mut list: Vec<RecordingEntry> = all_kept(self.recorder.shelf())?
             .into_iter()
             .map(|entry| {
                 let recording = open.as_deref() == Some(&*entry.name);
@@ -164,7 +159,7 @@ impl Media {
     /// # Errors
     /// There is none.
     pub fn locate(&self, name: &str) -> Result<PathBuf, Refusal> {
-        let entry = self.recorder.shelf().find(name).ok_or(Refusal::Unknown)?;
+        let entry = kept(self.recorder.shelf(), name)?;
         std::path::absolute(entry.path).map_err(|error| Refusal::Failed(format!("it cannot be found: {error}")))
     }
 
@@ -173,7 +168,7 @@ impl Media {
     /// # Errors
     /// There is none, or it cannot be read.
     pub fn open(&self, name: &str) -> Result<File, Refusal> {
-        let entry = self.recorder.shelf().find(name).ok_or(Refusal::Unknown)?;
+        let entry = kept(self.recorder.shelf(), name)?;
         File::open(&entry.path).map_err(|error| Refusal::Failed(format!("it cannot be read: {error}")))
     }
 
@@ -182,7 +177,7 @@ impl Media {
     /// # Errors
     /// There is none, it is being written, or it cannot be deleted.
     pub fn remove(&self, name: &str) -> Result<(), Refusal> {
-        let entry = self.recorder.shelf().find(name).ok_or(Refusal::Unknown)?;
+        let entry = kept(self.recorder.shelf(), name)?;
         if self.recorder.open_file().as_deref() == Some(name) {
             return Err(Refusal::Busy);
         }
@@ -190,6 +185,26 @@ impl Media {
         tracing::info!(name, "a recording was deleted");
         Ok(())
     }
+}
+
+/// The recordings on a shelf, the oldest first; blocks.
+///
+/// # Errors
+/// Its folder cannot be read.
+pub fn all_kept(shelf: &Shelf) -> Result<Vec<Entry>, Refusal> {
+    shelf.entries().map_err(|error| unreadable(shelf, &error))
+}
+
+/// The recording of that name on a shelf; blocks.
+///
+/// # Errors
+/// There is none, or the folder cannot be read.
+pub fn kept(shelf: &Shelf, name: &str) -> Result<Entry, Refusal> {
+    shelf.find(name).map_err(|error| unreadable(shelf, &error))?.ok_or(Refusal::Unknown)
+}
+
+fn unreadable(shelf: &Shelf, error: &std::io::Error) -> Refusal {
+    Refusal::Failed(format!("the folder of recordings {} cannot be read: {error}", shelf.folder.display()))
 }
 
 /// Refuses what is no text to speak.

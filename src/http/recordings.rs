@@ -95,6 +95,7 @@ pub(super) async fn delete_recording(
         (status = 200, content_type = "video/x-matroska", body = Vec<u8>),
         (status = 206, content_type = "video/x-matroska", body = Vec<u8>),
         (status = 404, body = ApiError),
+        (status = 409, body = ApiError),
         (status = 416, body = ApiError)
     )
 )]

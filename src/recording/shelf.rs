@@ -97,17 +97,22 @@ impl Shelf {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
-        let mut found: Vec<Entry> = entries
-            .filter_map(Result::ok)
-            .filter_map(|entry| {
-                let name = entry.file_name().into_string().ok()?;
-                let peer = peer_of(&name)?.to_owned();
-                // Of the entry itself: a link is none of ours.
-                let meta = entry.metadata().ok().filter(fs::Metadata::is_file)?;
-                Some(Entry { name, path: entry.path(), size: meta.len(), modified: meta.modified().ok()?, peer })
-            })
-            .collect();
-        found.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let Some(peer) = peer_of(&name).map(str::to_owned) else { continue };
+            // Of the entry itself: a link is none of ours.
+            let meta = match entry.metadata() {
+                // Deleted meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                meta => meta?,
+            };
+            if meta.is_file() {
+                found.push(Entry { name, path: entry.path(), size: meta.len(), modified: meta.modified()?, peer });
+            }
+        }
+        found.sort_by(|a: &Entry, b| a.name.cmp(&b.name));
         Ok(found)
     }
 
@@ -120,8 +125,11 @@ impl Shelf {
     }
 
     /// The recording of that name.
-    pub fn find(&self, name: &str) -> Option<Entry> {
-        self.readable_entries().into_iter().find(|entry| entry.name == name)
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn find(&self, name: &str) -> io::Result<Option<Entry>> {
+        Ok(self.entries()?.into_iter().find(|entry| entry.name == name))
     }
 
     /// Removes the oldest recordings beyond size and age, never one of `open`.
@@ -270,9 +278,9 @@ mod tests {
         std::os::unix::fs::symlink(folder.path().join("secret"), folder.path().join(link)).unwrap();
         let shelf = shelf(folder.path());
         assert_eq!(shelf.entries().unwrap().iter().map(|entry| &*entry.name).collect::<Vec<_>>(), [name]);
-        assert!(shelf.find(name).is_some());
+        assert!(shelf.find(name).unwrap().is_some());
         for other in [link, "secret", "../secret", "", ".", "/etc/passwd", &format!("./{name}"), &format!("{name}\0")] {
-            assert!(shelf.find(other).is_none(), "{other:?}");
+            assert!(shelf.find(other).unwrap().is_none(), "{other:?}");
         }
     }
 

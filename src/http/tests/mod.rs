@@ -18,7 +18,7 @@ use super::*;
 use crate::api::{Access, Event, Quality, QualityState, Recording, RecordingEntry, Role, Status, TalkState};
 use crate::config::{self, Flags};
 use crate::desk::DeskClosed;
-use crate::media::Refusal;
+use crate::media::{Refusal, all_kept, kept};
 use crate::recording::shelf::Shelf;
 use crate::session::TalkLock;
 use crate::signalling::Notice;
@@ -453,21 +453,20 @@ impl MediaDesk for FakeMedia {
             talkers: vec![entry.peer],
             name: entry.name,
         };
-        let failed = |error: std::io::Error| Refusal::Failed(error.to_string());
-        Ok(self.shelf.entries().map_err(failed)?.into_iter().map(entry).collect())
+        Ok(all_kept(&self.shelf)?.into_iter().map(entry).collect())
     }
 
     fn locate(&self, name: &str) -> Result<PathBuf, Refusal> {
-        self.shelf.find(name).map(|entry| entry.path).ok_or(Refusal::Unknown)
+        kept(&self.shelf, name).map(|entry| entry.path)
     }
 
     fn open(&self, name: &str) -> Result<std::fs::File, Refusal> {
-        let entry = self.shelf.find(name).ok_or(Refusal::Unknown)?;
+        let entry = kept(&self.shelf, name)?;
         std::fs::File::open(entry.path).map_err(|error| Refusal::Failed(error.to_string()))
     }
 
     fn remove(&self, name: &str) -> Result<(), Refusal> {
-        let entry = self.shelf.find(name).ok_or(Refusal::Unknown)?;
+        let entry = kept(&self.shelf, name)?;
         if self.recorded_to().is_some_and(|(open, _)| open == name) {
             return Err(Refusal::Busy);
         }

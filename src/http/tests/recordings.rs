@@ -59,7 +59,12 @@ async fn a_folder_that_cannot_be_read_is_no_empty_list() {
     let folder = &service.media.shelf.folder;
     std::fs::remove_dir_all(folder).expect("a folder");
     std::fs::write(folder, "in its place").expect("a file");
-    service.get("/api/v1/recordings").header("cookie", &owner).send(&service).await.denied(409, "notDone");
+    let path = format!("/api/v1/recordings/{NAME}");
+    for path in ["/api/v1/recordings", &path] {
+        service.get(path).header("cookie", &owner).send(&service).await.denied(409, "notDone");
+    }
+    let delete = service.request(Method::DELETE, &path).header("origin", &service.origin()).header("cookie", &owner);
+    delete.send(&service).await.denied(409, "notDone");
 }
 
 #[tokio::test]
