@@ -267,7 +267,12 @@ async fn obey(request: Request, parts: &Parts) -> Result<Told, String> {
             let refused = |reason| format!("nothing is recorded: {reason}");
             let file = parts.recorder.open_file();
             parts.recorder.record(on).await.map_err(refused)?;
-            let told = RecordTold { begun: parts.recorder.open_file().filter(|_| file.is_none()), file };
+            let now = parts.recorder.open_file();
+            let told = match on {
+                // What ran may just have ended, by a rule.
+                true if now != file => RecordTold { file: None, begun: now },
+                _ => RecordTold { file, begun: None },
+            };
             return serde_json::to_value(told).map(Told::Owner).map_err(|error| error.to_string());
         }
         Request::Owner { question } => return http::local::answer(&parts.state, question).await.map(Told::Owner),

@@ -1,7 +1,7 @@
 //! `duplex doctor`: everything the service needs, looked at one by one.
 //!
 //! In: the configuration and where its values stand. Out: a list of findings, each failure with what to do, and what they
-//! come to. Never: changes anything; the file with which it tries whether the state folder can be written is gone at once.
+//! come to. Never: changes anything; the files with which it tries whether folders can be written are gone at once.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -229,7 +229,8 @@ fn folder(folder: &Path, flag: &str) -> (Verdict, String) {
 /// Tries whether calls can be recorded. The service starts all the same.
 fn recordings(shelf: &Shelf) -> (Verdict, String) {
     let tried = folder(&shelf.folder, "record-dir");
-    let there = shelf.folder.ancestors().find(|folder| folder.exists()).unwrap_or(&shelf.folder).to_owned();
+    let absolute = std::path::absolute(&shelf.folder).unwrap_or_else(|_| shelf.folder.clone());
+    let there = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(&absolute).to_owned();
     let refused = match tried {
         (Verdict::Good, _) => Shelf { folder: there, ..shelf.clone() }.check_room().err(),
         (_, ref detail) => Some(detail.clone()),

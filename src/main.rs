@@ -174,9 +174,7 @@ fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(code) => code,
         // Who read it (`head`, say) has had enough: quiet, with the shell's code for that.
-        Err(error) if error.downcast_ref().is_some_and(|error: &std::io::Error| error.kind() == BROKEN_PIPE) => {
-            ExitCode::from(128 + 13)
-        }
+        Err(error) if is_left_alone(&error) => ExitCode::from(128 + 13),
         Err(error) => {
             fail(&error);
             if is_usage(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
@@ -184,7 +182,14 @@ fn main() -> ExitCode {
     }
 }
 
-const BROKEN_PIPE: std::io::ErrorKind = std::io::ErrorKind::BrokenPipe;
+/// Whether nobody reads any more what is printed. Not of the commands that print a secret once: there it is told.
+fn is_left_alone(error: &anyhow::Error) -> bool {
+    let cause = match error.downcast_ref() {
+        Some(duplex_pki::Error::Stdio(cause)) => Some(cause),
+        _ => error.downcast_ref(),
+    };
+    cause.is_some_and(|cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
 
 fn fail(error: &anyhow::Error) {
     complain(&format!("duplex: {}", sentence(error)));

@@ -102,6 +102,12 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// What is there is none.
+    #[error("{name} is no video device; `duplex devices` lists the cameras")]
+    NoCamera {
+        /// Its path.
+        name: String,
+    },
     /// It may be there: not all that are there are known just now.
     #[error(transparent)]
     Busy(#[from] libcamera::Busy),
@@ -180,7 +186,11 @@ fn nothing(class: Class, busy: Option<libcamera::Busy>) -> Error {
 pub fn find(class: Class, name: Option<&str>) -> Result<Device, Error> {
     match (class, name) {
         (Class::Camera, Some(path)) if path.starts_with("/dev/") => {
-            v4l2::at(path).ok_or_else(|| not_there(class, path))
+            let none = || match Path::new(path).exists() {
+                true => Error::NoCamera { name: path.to_owned() },
+                false => not_there(class, path),
+            };
+            v4l2::at(path).ok_or_else(none)
         }
         (Class::Camera, Some(name)) => camera(list(class), name),
         (Class::Microphone | Class::Speaker, Some(name)) => {
@@ -198,6 +208,7 @@ pub fn find(class: Class, name: Option<&str>) -> Result<Device, Error> {
 pub fn remark(class: Class, name: Option<&str>) -> Option<String> {
     match (find(class, name), name) {
         (Err(error @ Error::None { .. }), _) => Some(format!("{error}; the first one to come is used")),
+        (Err(error @ Error::NoCamera { .. }), _) => Some(error.to_string()),
         (Err(error @ Error::NotThere { .. }), _) => {
             Some(format!("{} now; it is used as soon as it comes", told(class, &error.to_string())))
         }
