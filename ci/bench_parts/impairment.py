@@ -22,7 +22,7 @@ from bench_parts.table import Grid
 from browser import KEEP_CONNECTIONS, Chromium, ChromiumPage
 
 #: On a good link before the weather comes, s: until a sender that adapts has found its bit rate.
-BEFORE, QUICK_BEFORE = 8.0, 2.0
+BEFORE, QUICK_BEFORE = 8.0, 4.0
 
 
 @dataclass(frozen=True)
