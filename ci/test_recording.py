@@ -284,7 +284,32 @@ def test_a_browsers_clap_is_in_sync(device: Start, tmp_path: Path) -> None:
         assert abs(float(np.median(claps(file, 1, track, 1000)))) < ALLOWED_MS
 
 
+def test_all_tracks_of_a_recording_that_is_stopped_end_together(device: Start) -> None:
+    """The mixed sound is the last to come; none of it is lost for that."""
+    one = device()
+    record(one, "start")
+    wait_seconds(3)
+    record(one, "stop")
+    (file,) = files(one)
+    ends = {track: packet_times(file, track)[-1] for track in ("v:0", "a:0", "a:1")}
+    # A picture lasts 33 ms, a packet of sound 20; what a busy machine is late.
+    assert max(ends.values()) - min(ends.values()) < 0.12, ends
+
+
 # --- what happens to it ---
+
+
+def test_a_recording_whose_file_is_removed_ends_with_a_word(device: Start) -> None:
+    one = device()
+    record(one, "start")
+    (file,) = files(one)
+    file.unlink()
+    said = f"Recording stopped: its file {file.name} is gone"
+    wait_for("the reason", lambda: said in one.command("status").stdout, 10)
+    assert "\nrecording      nothing\n" in one.command("status").stdout
+    record(one, "start")
+    assert len(files(one)) == 1
+    record(one, "stop")
 
 
 def test_a_killed_process_loses_at_most_a_second(device: Start, tmp_path: Path) -> None:

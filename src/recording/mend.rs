@@ -16,26 +16,43 @@ use super::shelf::Shelf;
 pub fn mend_all(shelf: &Shelf) {
     for entry in shelf.readable_entries() {
         match mend(&entry.path) {
-            Ok(true) => tracing::info!(file = %entry.path.display(), "finished a recording that was cut off"),
-            Ok(false) => {}
+            Ok(Done::Finished) => tracing::info!(file = %entry.path.display(), "finished a recording that was cut off"),
+            Ok(Done::Removed) => {
+                tracing::info!(file = %entry.path.display(), "removed a recording that was cut off before it held anything")
+            }
+            Ok(Done::Nothing) => {}
             Err(error) => tracing::warn!(file = %entry.path.display(), %error, "cannot finish a recording"),
         }
     }
 }
 
-/// Returns whether there was something to do.
-fn mend(path: &Path) -> io::Result<bool> {
+/// What was done about a file.
+enum Done {
+    Nothing,
+    Finished,
+    Removed,
+}
+
+fn mend(path: &Path) -> io::Result<Done> {
     let modified = std::fs::metadata(path)?.modified()?;
     let file = File::options().read(true).write(true).open(path)?;
     let mut head = vec![0; HEAD];
+    let length = file.metadata()?.len();
+    if length == 0 {
+        // Its name alone had reached the disk.
+        return std::fs::remove_file(path).map(|()| Done::Removed);
+    }
     if file.read_exact_at(&mut head, 0).is_err() {
-        return Ok(false);
+        return Ok(Done::Nothing);
     }
-    let Some((kind, mut facts, tracks)) = layout::read(&head) else { return Ok(false) };
+    let Some((kind, mut facts, tracks)) = layout::read(&head) else { return Ok(Done::Nothing) };
     if facts.duration.is_some() {
-        return Ok(false);
+        return Ok(Done::Nothing);
     }
-    let found = scan(&file, file.metadata()?.len())?;
+    let found = scan(&file, length)?;
+    if found.length == HEAD as u64 {
+        return std::fs::remove_file(path).map(|()| Done::Removed);
+    }
     file.set_len(found.length)?;
     let mut length = found.length;
     if !found.cues.is_empty() {
@@ -49,7 +66,7 @@ fn mend(path: &Path) -> io::Result<bool> {
     // Its age is that of what is in it.
     file.set_modified(modified)?;
     file.sync_all()?;
-    Ok(true)
+    Ok(Done::Finished)
 }
 
 /// What the whole clusters of a file hold.

@@ -112,7 +112,7 @@ pub struct Recorder {
 const LINGER: Duration = Duration::from_secs(5);
 /// What failed is tried again after so long, where a rule asks for it.
 const RETRY: Duration = Duration::from_secs(30);
-/// How often it is asked whether packets were lost.
+/// How often it is asked whether packets were lost, or the file.
 const LOOK: Duration = Duration::from_secs(2);
 /// Longest wait for the first packet of a recording somebody asked for.
 const BEGIN: Duration = Duration::from_secs(8);
@@ -190,6 +190,13 @@ impl Recorder {
     }
 }
 
+/// Whether somebody has removed a file or its folder, or moved it away.
+async fn is_gone(path: &std::path::Path) -> bool {
+    tokio::fs::symlink_metadata(path)
+        .await
+        .is_err_and(|error| matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory))
+}
+
 struct Task {
     settings: Settings,
     tap: Tap,
@@ -197,8 +204,8 @@ struct Task {
     reports: mpsc::UnboundedSender<Report>,
     on: watch::Sender<Option<Began>>,
     open: watch::Sender<Option<String>>,
-    /// The owner asked for it; who waits for its beginning.
-    asked: Option<Option<oneshot::Sender<Result<(), String>>>>,
+    /// The owner asked for it; all who wait for its beginning.
+    asked: Option<Vec<oneshot::Sender<Result<(), String>>>>,
     talker: Option<String>,
     /// When a recording by the rule `talk` ends.
     linger: Option<Instant>,
@@ -266,16 +273,13 @@ impl Task {
             Ask::Record { on: true, reply } => {
                 self.paused = false;
                 self.retry = None;
+                self.asked.get_or_insert_default().push(reply);
                 if self.on.borrow().is_some() {
-                    self.asked = Some(None);
-                    // An answer nobody waits for any more is no fault.
-                    reply.send(Ok(())).ok();
-                } else {
-                    self.answer(Err("it was asked for once more meanwhile".to_owned()));
-                    self.asked = Some(Some(reply));
+                    self.answer(Ok(()));
                 }
             }
             Ask::Record { on: false, reply } => {
+                self.answer(Err("it was ended before it began".to_owned()));
                 self.asked = None;
                 self.paused = true;
                 self.settle().await;
@@ -357,7 +361,7 @@ impl Task {
         }
     }
 
-    /// Looks whether the disk keeps up and whether anything comes at all.
+    /// Looks whether the file is there, whether the disk keeps up and whether anything comes at all.
     async fn look(&mut self) {
         let Some(running) = &self.running else {
             // What nobody wants any more need not be mended: the word stays for a while, not for ever.
@@ -366,19 +370,27 @@ impl Task {
             }
             return;
         };
-        let lost = running.roll.lost();
+        let (lost, began) = (running.roll.lost(), running.began);
+        // Bound first: nothing borrowed may outlive the wait.
+        let open = self.open.borrow().clone();
+        if let Some(name) = open
+            && is_gone(&self.settings.shelf.folder.join(&name)).await
+        {
+            return self.failed(format!("its file {name} is gone")).await;
+        }
         if lost > self.lost {
             self.lost = lost;
             let sentence = "the disk is too slow: parts of the recording are missing".to_owned();
             tracing::warn!(lost, "{sentence}");
             self.report(Report::Fault(Some(sentence)));
-        } else if self.on.borrow().is_none() && running.began.elapsed() > BEGIN {
+        } else if self.on.borrow().is_none() && began.elapsed() > BEGIN {
             self.failed("neither picture nor sound comes from the device".to_owned()).await;
         }
     }
 
     async fn failed(&mut self, reason: String) {
-        let sentence = format!("recording stopped: {reason}");
+        let what = if self.on.borrow().is_some() { "stopped" } else { "did not begin" };
+        let sentence = format!("recording {what}: {reason}");
         tracing::warn!("{sentence}");
         self.retry = Some(Instant::now() + RETRY);
         self.answer(Err(reason));
@@ -387,11 +399,11 @@ impl Task {
         self.report(Report::Fault(Some(sentence)));
     }
 
-    /// Tells whoever asked for it.
+    /// Tells all who asked for it.
     fn answer(&mut self, result: Result<(), String>) {
-        if let Some(reply) = self.asked.as_mut().and_then(Option::take) {
+        for reply in self.asked.iter_mut().flat_map(std::mem::take) {
             // An answer nobody waits for any more is no fault.
-            reply.send(result).ok();
+            reply.send(result.clone()).ok();
         }
     }
 

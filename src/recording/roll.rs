@@ -42,7 +42,7 @@ impl Roll {
             kind,
             peer: talker.unwrap_or(NOBODY).to_owned(),
             talkers: talkers.clone(),
-            now: Box::new(|| clock().time().saturating_sub(common_base_time()).into()),
+            now: Box::new(now),
             ask_for_key_frame: Box::new(move |lane| asking.ask_for_key_frame(lane)),
             note: Box::new(move |note| {
                 // Nobody listens only while the service stops.
@@ -71,7 +71,8 @@ impl Roll {
 
     /// Closes the tap and waits until the file is complete. Returns why it is not.
     pub async fn close(mut self) -> Option<String> {
-        // What belongs to this moment and comes late.
+        // What belongs to this moment and comes late; all tracks end with it.
+        self.tap.end_at(now());
         tokio::time::sleep(SETTLE).await;
         self.tap.close();
         match tokio::time::timeout(CLOSE, &mut self.written).await {
@@ -86,6 +87,11 @@ impl Roll {
         }
         None
     }
+}
+
+/// The process's common clock.
+fn now() -> Duration {
+    clock().time().saturating_sub(common_base_time()).into()
 }
 
 impl Drop for Roll {

@@ -26,6 +26,8 @@ struct Shared {
     /// Pictures were lost: what follows means nothing before a key frame.
     broken: [AtomicBool; Lane::ALL.len()],
     lost: AtomicU64,
+    /// What is of after this time goes nowhere; nanoseconds on the common clock.
+    end: AtomicU64,
 }
 
 /// Where packets go.
@@ -56,7 +58,13 @@ impl Tap {
     pub fn open(&self, outlet: Outlet) {
         self.0.broken.iter().for_each(|broken| broken.store(false, Ordering::Relaxed));
         self.0.lost.store(0, Ordering::Relaxed);
+        self.0.end.store(u64::MAX, Ordering::Relaxed);
         *self.0.outlet.lock().unwrap_or_else(PoisonError::into_inner) = Some(outlet);
+    }
+
+    /// What is of after that time, on the common clock, goes nowhere; what is of before may still come.
+    pub fn end_at(&self, time: Duration) {
+        self.0.end.store(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Packets go nowhere from now on.
@@ -121,6 +129,9 @@ impl Shared {
     }
 
     fn send(&self, outlet: &Outlet, packet: Packet) {
+        if packet.time.as_nanos() > u128::from(self.end.load(Ordering::Relaxed)) {
+            return;
+        }
         let broken = &self.broken[packet.lane as usize];
         if broken.load(Ordering::Relaxed) && !packet.key {
             return;

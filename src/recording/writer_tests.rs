@@ -250,6 +250,12 @@ fn what_a_killed_process_left_is_finished() {
     let mended = std::fs::read(&copy).unwrap();
     mend_all(&shelf(folder.path(), 1));
     assert_eq!(std::fs::read(&copy).unwrap(), mended, "nothing to do a second time");
+    // What holds nothing is no recording.
+    for nothing in [&torn[..HEAD], &torn[..HEAD + 20], &[]] {
+        std::fs::write(&copy, nothing).unwrap();
+        mend_all(&shelf(folder.path(), 1));
+        assert!(!copy.exists(), "{} bytes", nothing.len());
+    }
     // Rubbish is left alone.
     std::fs::write(&copy, vec![0; 10_000]).unwrap();
     mend_all(&shelf(folder.path(), 1));
