@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import stat
 import subprocess
@@ -119,6 +120,8 @@ def test_doctor_is_content_and_names_what_is_missing(tmp_path: Path) -> None:
     # What webrtcsrc makes by itself: without it no talker is heard, and little says why.
     assert "element decodebin3: there" in good.stdout
     no_camera = duplex("doctor", *common, "--video", "camera:/dev/null", "--record-dir", "/proc/nowhere")
+    no_sound = duplex("doctor", *common, "--sound", "speaker:nobody")
+    assert re.search(r"warn  speaker: no speaker is listed as \"nobody\"", no_sound.stdout), no_sound.stdout
     for said in (r"warn  camera: .*/dev/null", r"warn  recordings: calls cannot be recorded: .*--record-dir"):
         assert re.search(said, no_camera.stdout), no_camera.stdout
     bad = duplex("doctor", *common, "--video", "camera:/dev/video99", "--sound", "speaker:hw:CARD=Nobody")
@@ -242,6 +245,33 @@ def test_a_recording_that_runs_is_told(device: Start) -> None:
     assert "\nrecording      nothing\n" in one.command("status").stdout
     assert began.stdout == f"recording to {name}; `duplex record stop` ends it\n", began
     assert again.returncode == 0 and again.stdout.startswith(f"already recording to {name};"), (again, stopped)
+
+
+def test_all_who_start_a_recording_at_once_are_told_of_it(device: Start) -> None:
+    one = device()
+    words = [DUPLEX, "record", "start", "--state-dir", one.state]
+    starts = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=CLEAN) for _ in range(4)]
+    said = [start.communicate(timeout=30)[0] for start in starts]
+    assert [start.returncode for start in starts] == [0] * 4, said
+    name = one.command("record", "stop").stdout.removeprefix("recorded ").strip()
+    assert all(f"recording to {name};" in text for text in said), (said, name)
+
+
+def test_a_command_whose_caller_has_left_is_not_done(device: Start) -> None:
+    """He was told that there is no answer, and nobody would know that it records."""
+    one = device()
+    assert one.process
+    with socket.socket(socket.AF_UNIX) as line:
+        os.kill(one.process.pid, signal.SIGSTOP)
+        try:
+            line.connect(str(one.state / "control.sock"))
+            line.sendall(json.dumps({"do": "record", "on": True}).encode() + b"\n")
+            line.close()
+        finally:
+            os.kill(one.process.pid, signal.SIGCONT)
+    one.wait_for_log("a command was not done")
+    assert "\nrecording      nothing\n" in one.command("status").stdout
+    assert one.command("record", "list").stdout.startswith("there are no recordings")
 
 
 def test_recordings_are_listed_copied_and_deleted(device: Start, tmp_path: Path) -> None:

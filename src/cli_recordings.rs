@@ -27,8 +27,12 @@ use crate::control::{Error, RecordTold, Request, Told};
 #[derive(Debug, Subcommand)]
 pub enum RecordCommand {
     /// Begin a file; capture runs for it even if nobody watches
+    #[command(
+        after_help = "A recording that outgrows a quarter of `record-max-size` goes on in a new file, without a gap;\n\
+        `duplex record list` shows them all."
+    )]
     Start,
-    /// Complete the file
+    /// Complete the file, the last one where there are several
     Stop,
     /// List the recordings that are kept, the newest first
     #[command(

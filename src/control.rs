@@ -221,6 +221,10 @@ async fn answer(stream: UnixStream, parts: Parts) {
     let mut reader = BufReader::new(read.take(LINE));
     let received = tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await;
     let outcome = match received {
+        Ok(Ok(_)) if is_gone(&mut reader).await => {
+            tracing::info!("a command was not done: who gave it has left");
+            return;
+        }
         Ok(Ok(_)) => match serde_json::from_str::<Request>(&line) {
             Ok(request) => obey(request, &parts).await,
             Err(error) => Err(format!("not a request: {error}")),
@@ -240,6 +244,13 @@ async fn answer(stream: UnixStream, parts: Parts) {
             tracing::debug!(%error, "a control client left before its answer");
         }
     }
+}
+
+/// Whether who made a request waits for no answer any more: he was told that there is none, or has ended the command.
+async fn is_gone(reader: &mut (impl tokio::io::AsyncBufRead + Unpin)) -> bool {
+    // Ready at once, or he is there.
+    let more = tokio::time::timeout(Duration::ZERO, reader.fill_buf()).await;
+    matches!(more, Ok(Ok([]) | Err(_)))
 }
 
 async fn obey(request: Request, parts: &Parts) -> Result<Told, String> {
