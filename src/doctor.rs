@@ -95,10 +95,11 @@ pub async fn examine(config: &Config, origins: &[Setting]) -> Vec<Finding> {
             camera = Some(device.clone());
         }
         match (found, wanted) {
-            (Ok(device), _) if device.name == listed || listed.is_empty() => {
-                find(class.word(), Verdict::Good, device.name);
-            }
-            (Ok(device), _) => find(class.word(), Verdict::Good, format!("{}; seen: {listed}", device.name)),
+            (Ok(device), wanted) => match devices::remark(class, name.as_deref()).filter(|_| wanted) {
+                Some(remark) => find(class.word(), Verdict::Warning, remark),
+                None if device.name == listed || listed.is_empty() => find(class.word(), Verdict::Good, device.name),
+                None => find(class.word(), Verdict::Good, format!("{}; seen: {listed}", device.name)),
+            },
             (Err(error @ devices::Error::Busy(_)), wanted) => {
                 let verdict = if wanted { Verdict::Warning } else { Verdict::Good };
                 let detail = if listed.is_empty() { error.to_string() } else { format!("{error}; seen: {listed}") };
