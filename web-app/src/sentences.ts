@@ -8,7 +8,7 @@ export function plain(words: string): string {
   const bare = words
     .trim()
     .replace(/^Nothing is recorded: /, "")
-    .replace(/^recording stopped: /, "")
+    .replace(/^recording (stopped|did not begin): /, "")
     .replace(/^The body is not what this call takes: /, "")
     .replace(/^"([^"]*)" must be /, "“$1” cannot be used: it must be ")
     // A TOML parser draws the line, with a mark under the place, before it says what it is about.

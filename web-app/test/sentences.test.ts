@@ -8,6 +8,7 @@ test("what a terminal marks is quoted", () => {
 
 test("what the headline says is not said twice", () => {
   assert.equal(plain("Nothing is recorded: recording stopped: the disk is full (/var)."), "The disk is full (/var).");
+  assert.equal(plain("recording did not begin: the disk is full (/var)."), "The disk is full (/var).");
 });
 
 test("a parser's place in a text is nothing for people", () => {
