@@ -264,6 +264,8 @@ def test_a_command_whose_caller_has_left_is_not_done(device: Start) -> None:
     with socket.socket(socket.AF_UNIX) as line:
         os.kill(one.process.pid, signal.SIGSTOP)
         try:
+            state = Path(f"/proc/{one.process.pid}/stat")
+            wait_for("it stands still", lambda: state.read_text().rsplit(")", 1)[1].split()[0] == "T", 10)
             line.connect(str(one.state / "control.sock"))
             line.sendall(json.dumps({"do": "record", "on": True}).encode() + b"\n")
             line.close()

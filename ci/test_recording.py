@@ -292,8 +292,8 @@ def test_all_tracks_of_a_recording_that_is_stopped_end_together(device: Start) -
     record(one, "stop")
     (file,) = files(one)
     ends = {track: packet_times(file, track)[-1] for track in ("v:0", "a:0", "a:1")}
-    # A picture lasts 33 ms, a packet of sound 20; what a busy machine is late.
-    assert max(ends.values()) - min(ends.values()) < 0.12, ends
+    # A packet of sound lasts 20 ms; pictures may be left out on a busy machine.
+    assert abs(ends["a:0"] - ends["a:1"]) < 0.1 and abs(ends["a:0"] - ends["v:0"]) < 0.25, ends
 
 
 # --- what happens to it ---
@@ -329,7 +329,7 @@ def test_a_killed_process_loses_at_most_a_second(device: Start, tmp_path: Path) 
     lost = {track: length - packet_times(torn, track)[-1] for track in ("v:0", "a:0", "a:1")}
     print(f"lost by kill -9, s: {lost}")
     # Of what is written four times a second 0.6 s, and what a busy machine is late.
-    assert max(lost.values()) <= 0.8, lost
+    assert max(lost.values()) <= 1.0, lost
     one.start()
     one.wait_for_log("finished a recording that was cut off")
     one.wait_for_log("recording the call")

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::cli_owner::Question;
@@ -221,11 +222,15 @@ async fn answer(stream: UnixStream, parts: Parts) {
     let mut reader = BufReader::new(read.take(LINE));
     let received = tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await;
     let outcome = match received {
-        Ok(Ok(_)) if is_gone(&mut reader).await => {
-            tracing::info!("a command was not done: who gave it has left");
-            return;
-        }
+        // Only a look whether somebody serves.
+        Ok(Ok(0)) => return,
+        Ok(Ok(_)) if has_left(&write).await => return not_done(),
         Ok(Ok(_)) => match serde_json::from_str::<Request>(&line) {
+            // The one that may wait long before it does anything.
+            Ok(request @ Request::Record { .. }) => tokio::select! {
+                outcome = obey(request, &parts) => outcome,
+                () = leaves(&write) => return not_done(),
+            },
             Ok(request) => obey(request, &parts).await,
             Err(error) => Err(format!("not a request: {error}")),
         },
@@ -246,11 +251,23 @@ async fn answer(stream: UnixStream, parts: Parts) {
     }
 }
 
-/// Whether who made a request waits for no answer any more: he was told that there is none, or has ended the command.
-async fn is_gone(reader: &mut (impl tokio::io::AsyncBufRead + Unpin)) -> bool {
-    // Ready at once, or he is there.
-    let more = tokio::time::timeout(Duration::ZERO, reader.fill_buf()).await;
-    matches!(more, Ok(Ok([]) | Err(_)))
+/// Whether who made a request waits for no answer any more: he was told that there is none, or has ended the command. One who has
+/// only said all that he has to say still waits.
+async fn has_left(write: &OwnedWriteHalf) -> bool {
+    // Long enough for what the kernel has to tell.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    write.ready(Interest::WRITABLE).await.is_ok_and(|ready| ready.is_write_closed())
+}
+
+/// Returns when he has left.
+async fn leaves(write: &OwnedWriteHalf) {
+    while !has_left(write).await {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+fn not_done() {
+    tracing::info!("a command was not done: who gave it has left");
 }
 
 async fn obey(request: Request, parts: &Parts) -> Result<Told, String> {

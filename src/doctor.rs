@@ -139,8 +139,9 @@ fn without(class: Class, error: &devices::Error, listed: &str) -> String {
         Class::Speaker => "--sound discard",
     };
     let seen = if listed.is_empty() { "none" } else { listed };
+    let remedy = if matches!(error, devices::Error::NoCamera { .. }) { "name another" } else { "connect it" };
     format!(
-        "{error}; the service starts without it and keeps trying: connect it, or do without it by `{other}`. Seen: {seen}"
+        "{error}; the service starts without it and keeps trying: {remedy}, or do without it by `{other}`. Seen: {seen}"
     )
 }
 

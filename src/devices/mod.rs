@@ -103,7 +103,7 @@ pub enum Error {
         name: String,
     },
     /// What is there is none.
-    #[error("{name} is no video device; `duplex devices` lists the cameras")]
+    #[error("camera \"{name}\" is no video device; `duplex devices` lists the cameras")]
     NoCamera {
         /// Its path.
         name: String,

@@ -51,6 +51,9 @@ fn mend(path: &Path) -> io::Result<Done> {
     }
     let found = scan(&file, length)?;
     if found.length == HEAD as u64 {
+        if length > found.length + TORN {
+            return Err(io::Error::other("its beginning cannot be read"));
+        }
         return std::fs::remove_file(path).map(|()| Done::Removed);
     }
     file.set_len(found.length)?;
@@ -120,5 +123,7 @@ fn scan(file: &File, length: u64) -> io::Result<Found> {
     Ok(found)
 }
 
+/// What is torn at a file's very beginning may have so many bytes; what has more may hold something.
+const TORN: u64 = 1 << 20;
 /// No cluster of ours has more bytes.
 const LARGEST: u64 = 64 << 20;

@@ -37,6 +37,7 @@ pub mod talkers;
 pub mod tap;
 pub mod writer;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -192,9 +193,10 @@ impl Recorder {
 
 /// Whether somebody has removed a file or its folder, or moved it away.
 async fn is_gone(path: &std::path::Path) -> bool {
-    tokio::fs::symlink_metadata(path)
-        .await
-        .is_err_and(|error| matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory))
+    // A disk that does not answer is told of by what is written.
+    let looked = tokio::time::timeout(Duration::from_secs(1), tokio::fs::symlink_metadata(path)).await;
+    let gone = |error: std::io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+    looked.is_ok_and(|looked| looked.is_err_and(gone))
 }
 
 struct Task {
@@ -314,6 +316,13 @@ impl Task {
 
     /// Begins or ends what is or is not wanted.
     async fn settle(&mut self) {
+        if self.running.is_none()
+            && let Some(waiting) = self.asked.as_mut().filter(|waiting| !waiting.is_empty())
+        {
+            // Who has left meanwhile was told that there is no answer: nobody would know that it records.
+            waiting.retain(|reply| !reply.is_closed());
+            self.asked.take_if(|waiting| waiting.is_empty());
+        }
         match (self.is_wanted(), self.running.is_some()) {
             (true, false) => {
                 if let Err(reason) = self.begin().await {

@@ -1,7 +1,7 @@
 //! A recording under way: a tap that is open, and the thread that writes what comes through it.
 //!
-//! In: a tap, what to write and where. Out: files, [`Note`]s. Never: more than [`QUEUE`] packets in memory; a file left
-//! open.
+//! In: a tap, what to write and where. Out: files, [`Note`]s. Never: more than twice [`QUEUE`] packets in memory; a file
+//! left open.
 
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -35,7 +35,7 @@ impl Roll {
     pub fn start(tap: &Tap, shelf: Shelf, kind: Kind, talker: Option<&str>, mix: Option<[gst_app::AppSrc; 2]>) -> Self {
         let (packets, received) = sync_channel(QUEUE);
         let (sender, notes) = mpsc::unbounded_channel();
-        let asking = tap.clone();
+        let (asking, ending) = (tap.clone(), tap.clone());
         let talkers = Talkers::new(talker);
         let job = Job {
             shelf,
@@ -43,6 +43,7 @@ impl Roll {
             peer: talker.unwrap_or(NOBODY).to_owned(),
             talkers: talkers.clone(),
             now: Box::new(now),
+            end: Box::new(move || ending.end()),
             ask_for_key_frame: Box::new(move |lane| asking.ask_for_key_frame(lane)),
             note: Box::new(move |note| {
                 // Nobody listens only while the service stops.

@@ -88,29 +88,36 @@ impl Shelf {
         Ok((path, file))
     }
 
-    /// All recordings, the oldest first; none where there is no folder yet.
+    /// All recordings, the oldest first; none where there is no folder yet. One that a damaged disk does not tell about is left out.
     ///
     /// # Errors
-    /// The folder cannot be read.
+    /// The folder cannot be read, or nothing that is in it.
     pub fn entries(&self) -> io::Result<Vec<Entry>> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
-        let mut found = Vec::new();
+        let (mut found, mut untold) = (Vec::new(), None);
         for entry in entries {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             let Some(peer) = peer_of(&name).map(str::to_owned) else { continue };
             // Of the entry itself: a link is none of ours.
-            let meta = match entry.metadata() {
+            match entry.metadata().and_then(|meta| Ok((meta.modified()?, meta))) {
+                Ok((modified, meta)) if meta.is_file() => {
+                    found.push(Entry { name, path: entry.path(), size: meta.len(), modified, peer });
+                }
+                Ok(_) => {}
                 // Deleted meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                meta => meta?,
-            };
-            if meta.is_file() {
-                found.push(Entry { name, path: entry.path(), size: meta.len(), modified: meta.modified()?, peer });
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::warn!(file = %entry.path().display(), %error, "a recording cannot be looked at");
+                    untold = Some(error);
+                }
             }
+        }
+        if let Some(error) = untold.filter(|_| found.is_empty()) {
+            return Err(error);
         }
         found.sort_by(|a: &Entry, b| a.name.cmp(&b.name));
         Ok(found)

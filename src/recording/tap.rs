@@ -67,6 +67,11 @@ impl Tap {
         self.0.end.store(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// What is of after this time goes nowhere.
+    pub fn end(&self) -> Duration {
+        Duration::from_nanos(self.0.end.load(Ordering::Relaxed))
+    }
+
     /// Packets go nowhere from now on.
     pub fn close(&self) {
         *self.0.outlet.lock().unwrap_or_else(PoisonError::into_inner) = None;

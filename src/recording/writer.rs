@@ -2,8 +2,8 @@
 //!
 //! In: packets of all lanes, in any order within [`SETTLE`]. Out: files of whole clusters, [`Note`]s. Never: a cluster
 //! longer than a quarter of a second, but for packets that come late; one that is not on the disk before the next, but where
-//! the disk is slow: there it gets at once what has come meanwhile; a file without a decodable beginning; a head that tells
-//! of what the disk does not have.
+//! the disk is slow: there it gets at once what has come meanwhile; a file without a decodable beginning; a head with a
+//! length that the disk does not have.
 //!
 //! GStreamer's own muxer is not used: it waits for every track it was given, so that a talker who leaves would stop the
 //! device's picture, and it takes no track later. Here a track is in the head from its first packet on, the head is
@@ -63,6 +63,8 @@ pub struct Job {
     pub talkers: Talkers,
     /// The process's common clock.
     pub now: Box<dyn Fn() -> Duration + Send>,
+    /// Nothing of after that time is written; the furthest there is while nobody has stopped it.
+    pub end: Box<dyn Fn() -> Duration + Send>,
     /// Asks for a key frame.
     pub ask_for_key_frame: Box<dyn Fn(Lane) + Send>,
     /// Takes notes.
@@ -76,7 +78,12 @@ pub fn write(job: Job, packets: &Receiver<Packet>) {
         match packets.recv_timeout(TICK) {
             Ok(packet) => writer.pending.push(packet),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break writer.write_until(None),
+            Err(RecvTimeoutError::Disconnected) => {
+                // What is placed later than it comes may be of after the end.
+                let end = (writer.job.end)();
+                writer.pending.retain(|packet| packet.time <= end);
+                break writer.write_until(None);
+            }
         }
         // Many when the disk was slow: all, for what is left would come after its time.
         writer.pending.extend(packets.try_iter());
@@ -120,6 +127,14 @@ struct Part {
     cues: Vec<Cue>,
     /// When it had its share of the space.
     full_since: Option<Duration>,
+}
+
+/// How far a file is.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    length: u64,
+    end: u64,
+    tracks: usize,
 }
 
 impl Writer {
@@ -215,7 +230,7 @@ impl Writer {
         file.head_is_old |= talkers::add(known, self.job.talkers.come());
         let mut wanted = Vec::new();
         let mut rest = due.as_slice();
-        let whole = (file.length, file.end);
+        let whole = file.mark();
         while let Some(first) = rest.first() {
             // After a gap a cluster begins with its first packet: times within it are short numbers.
             file.next = file.next.max(first.time);
@@ -266,7 +281,7 @@ impl Part {
     /// Writes one cluster. Lanes whose pictures must wait for a key frame go into `wanted`.
     fn cluster(&mut self, packets: &[Packet], wanted: &mut Vec<Lane>) -> io::Result<()> {
         let start = self.next.saturating_sub(self.zero).as_millis() as u64;
-        let whole = (self.length, self.end);
+        let whole = self.mark();
         let mut blocks: Vec<(u8, u64, bool, Vec<u8>)> = Vec::new();
         for packet in packets {
             let Some(time) = packet.time.checked_sub(self.zero) else { continue };
@@ -299,7 +314,7 @@ impl Part {
         }
         // Before the first block of a track: its description.
         if std::mem::take(&mut self.head_is_old) {
-            self.write_head()?;
+            self.write_head().inspect_err(|_| self.cut(whole))?;
         }
         let blocks: Vec<(u8, u64, bool, &[u8])> =
             blocks.iter().map(|(track, time, key, frame)| (*track, *time, *key, frame.as_slice())).collect();
@@ -312,9 +327,13 @@ impl Part {
         Ok(())
     }
 
-    /// Waits until the disk has what was written since the file had that length and end.
-    fn sync(&mut self, whole: (u64, u64)) -> io::Result<()> {
-        if self.length == whole.0 {
+    fn mark(&self) -> Mark {
+        Mark { length: self.length, end: self.end, tracks: self.tracks.len() }
+    }
+
+    /// Waits until the disk has what was written since then.
+    fn sync(&mut self, whole: Mark) -> io::Result<()> {
+        if self.length == whole.length {
             return Ok(());
         }
         let synced = self.file.sync_data();
@@ -324,13 +343,14 @@ impl Part {
         synced
     }
 
-    /// Takes off what is torn, down to that length and end.
-    fn cut(&mut self, (length, end): (u64, u64)) {
-        if let Err(error) = self.file.set_len(length) {
+    /// Takes off what is torn, down to what it was then.
+    fn cut(&mut self, whole: Mark) {
+        if let Err(error) = self.file.set_len(whole.length) {
             tracing::warn!(file = %self.path.display(), %error, "the end of a recording is torn");
         }
-        (self.length, self.end) = (length, end);
-        self.cues.retain(|cue| cue.cluster < length);
+        (self.length, self.end) = (whole.length, whole.end);
+        self.tracks.truncate(whole.tracks);
+        self.cues.retain(|cue| cue.cluster < whole.length);
     }
 
     fn write_head(&self) -> io::Result<()> {
@@ -345,10 +365,10 @@ impl Part {
             // Nothing ever came, or nothing of it could be written.
             return std::fs::remove_file(&self.path);
         }
-        let whole = (self.length, self.end);
+        let whole = self.mark();
         if !self.cues.is_empty() {
             match self.append(&layout::cues(&self.cues)) {
-                Ok(()) => self.facts.cues = Some(whole.0),
+                Ok(()) => self.facts.cues = Some(whole.length),
                 // It plays without an index.
                 Err(_) => self.cut(whole),
             }

@@ -12,6 +12,7 @@ use crate::recording::packet::Data;
 struct Bench {
     packets: Sender<Packet>,
     now: Arc<Mutex<Duration>>,
+    end: Arc<Mutex<Duration>>,
     notes: std::sync::mpsc::Receiver<Note>,
     asked: Arc<Mutex<Vec<Lane>>>,
     talkers: Talkers,
@@ -31,7 +32,8 @@ fn bench(max_size: u64) -> Bench {
     let (sender, notes) = channel();
     let now = Arc::new(Mutex::new(START));
     let asked: Arc<Mutex<Vec<Lane>>> = Arc::default();
-    let (clock, asking) = (now.clone(), asked.clone());
+    let end = Arc::new(Mutex::new(Duration::MAX));
+    let (clock, asking, ending) = (now.clone(), asked.clone(), end.clone());
     let talkers = Talkers::new(Some("peer"));
     let job = Job {
         shelf: shelf(folder.path(), max_size),
@@ -39,11 +41,12 @@ fn bench(max_size: u64) -> Bench {
         peer: "peer".into(),
         talkers: talkers.clone(),
         now: Box::new(move || *clock.lock().unwrap()),
+        end: Box::new(move || *ending.lock().unwrap()),
         ask_for_key_frame: Box::new(move |lane| asking.lock().unwrap().push(lane)),
         note: Box::new(move |note| sender.send(note).unwrap()),
     };
     let thread = std::thread::spawn(move || write(job, &received));
-    Bench { packets, now, notes, asked, talkers, thread, folder }
+    Bench { packets, now, end, notes, asked, talkers, thread, folder }
 }
 
 impl Bench {
@@ -176,8 +179,12 @@ fn what_came_while_the_disk_was_slow_is_written_at_once_in_short_clusters() {
     }
     bench.is_at(62_560);
     let path = std::fs::read_dir(bench.folder.path()).unwrap().next().unwrap().unwrap().path();
+    let began = Instant::now();
+    while blocks(&path).len() < 101 {
+        assert!(began.elapsed() < Duration::from_secs(20), "all of it before anything more comes");
+        std::thread::sleep(TICK);
+    }
     let found = clusters(&path);
-    assert_eq!(blocks(&path).len(), 101, "all of it before anything more comes");
     assert_eq!((found[0], found[1].0), ((0, 7, 7), 60_000), "{found:?}");
     assert!(found.len() >= 9, "{found:?}");
     for (time, first, last) in &found {
@@ -185,6 +192,22 @@ fn what_came_while_the_disk_was_slow_is_written_at_once_in_short_clusters() {
     }
     let (_folder, files, _) = bench.finish();
     assert_eq!(blocks(&files[0]).last(), Some(&(2, 61_987, true)));
+}
+
+#[test]
+fn all_tracks_end_with_the_moment_of_the_stop() {
+    let bench = bench(1 << 30);
+    for at in (0..1000).step_by(20) {
+        bench.put(Lane::Both, at, true, 20);
+        // Heard later than it came.
+        bench.put(Lane::TalkerSound, at + 300, true, 20);
+    }
+    bench.is_at(900);
+    *bench.end.lock().unwrap() = START + Duration::from_millis(980);
+    let (_folder, files, _) = bench.finish();
+    let blocks = blocks(&files[0]);
+    let last = |track: u8| blocks.iter().rfind(|(of, ..)| *of == track).unwrap().1;
+    assert_eq!((last(2), last(4)), (987, 987));
 }
 
 #[test]
