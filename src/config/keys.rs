@@ -77,6 +77,18 @@ pub(super) fn keys() -> impl Iterator<Item = &'static Key> {
 pub(super) const SECTIONS: &[Section] =
     &[network::NETWORK, outbound::OUTBOUND, publish::PUBLISH, inbound::INBOUND, recording::RECORDING, log::LOG];
 
+/// Refuses a list in which something stands twice.
+fn distinct<T: PartialEq>(items: impl IntoIterator<Item = T>, rule: &'static str) -> Result<(), RuleError> {
+    let mut seen = Vec::new();
+    for item in items {
+        if seen.contains(&item) {
+            return Err(RuleError(rule));
+        }
+        seen.push(item);
+    }
+    Ok(())
+}
+
 const fn whole(unit: &'static str, min: u64, max: u64, set: fn(&mut Config, u64)) -> Kind {
     Kind::Whole { unit, min, max, even: false, set }
 }

@@ -2,7 +2,7 @@
 //!
 //! In: nothing. Out: [`INBOUND`], a part of the table of keys. Never: knows where a value came from.
 
-use super::{Key, Kind, Section, number, whole};
+use super::{Key, Kind, Section, distinct, number, whole};
 use crate::config::{Corner, PictureSink, RuleError, SoundSink};
 
 /// Its keys, in the order of the sample file.
@@ -53,12 +53,9 @@ pub(super) const INBOUND: Section = Section {
                 set: |config, items, base| {
                     let mut sinks = Vec::new();
                     for item in items {
-                        let sink = item.parse::<PictureSink>()?.beneath(base);
-                        if sinks.contains(&sink) {
-                            return Err(RuleError("a list in which nothing stands twice"));
-                        }
-                        sinks.push(sink);
+                        sinks.push(item.parse::<PictureSink>()?.beneath(base));
                     }
+                    distinct(&sinks, "a list in which nothing stands twice")?;
                     if sinks.is_empty() || (sinks.len() > 1 && sinks.contains(&PictureSink::Discard)) {
                         return Err(RuleError(PictureSink::RULE));
                     }

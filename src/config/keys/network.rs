@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Key, Kind, Section, optional_path, whole};
+use super::{Key, Kind, Section, distinct, optional_path, whole};
 use crate::config::media::is_host;
 use crate::config::{IceServer, RuleError};
 
@@ -41,11 +41,9 @@ pub(super) const NETWORK: Section = Section {
                     let mut listen = Vec::new();
                     for item in items {
                         let address: SocketAddr = item.parse().map_err(|_| RuleError(LISTEN_RULE))?;
-                        if listen.contains(&address) {
-                            return Err(RuleError("a list in which no address stands twice"));
-                        }
                         listen.push(address);
                     }
+                    distinct(&listen, "a list in which no address stands twice")?;
                     if listen.is_empty() {
                         return Err(RuleError(LISTEN_RULE));
                     }

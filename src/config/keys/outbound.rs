@@ -2,9 +2,7 @@
 //!
 //! In: nothing. Out: [`OUTBOUND`], a part of the table of keys. Never: knows where a value came from.
 
-use std::collections::HashSet;
-
-use super::{Key, Kind, Section, even, number, optional_path, whole};
+use super::{Key, Kind, Section, distinct, even, number, optional_path, whole};
 use crate::config::{AudioSource, Auto, Camera, Echo, Noise, RuleError, VideoCodec, VideoSource};
 
 /// Its keys, in the order of the sample file.
@@ -108,10 +106,7 @@ pub(super) const OUTBOUND: Section = Section {
                 set: |config, items, _| {
                     let controls: Option<Vec<_>> = items.iter().map(|item| Camera::control(item)).collect();
                     let controls = controls.ok_or(RuleError(Camera::CONTROLS_RULE))?;
-                    let names: HashSet<&String> = controls.iter().map(|(name, _)| name).collect();
-                    if names.len() < controls.len() {
-                        return Err(RuleError("a list in which no control stands twice"));
-                    }
+                    distinct(controls.iter().map(|(name, _)| name), "a list in which no control stands twice")?;
                     config.camera.controls = controls;
                     Ok(())
                 },
