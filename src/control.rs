@@ -1,7 +1,7 @@
 //! The local control socket: other commands of the same user steer the running service.
 //!
 //! In: one JSON line per connection on a Unix socket in the state folder (mode 0600). Out: one JSON line.
-//! Never: reachable over the network; takes lines longer than [`LINE`] bytes.
+//! Never: reachable over the network; takes lines longer than [`LINE`] bytes; obeys who has left and waits for no answer.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use duplex_pki::{Action, Error, Identity, Reason, Store};
@@ -207,9 +207,7 @@ async fn ports(config: &Config, find: &mut impl FnMut(&str, Verdict, String)) {
 
 /// Tries whether the folder can be written, or made where there is none yet.
 fn folder(folder: &Path, flag: &str) -> (Verdict, String) {
-    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    // Of a folder that is to be made, the one that is there already.
-    let there = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(&absolute);
+    let (absolute, there) = there(folder);
     let probe = there.join(format!(".duplex-doctor-{}", std::process::id()));
     let tried = std::fs::File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe));
     let shown = folder.display();
@@ -228,11 +226,17 @@ fn folder(folder: &Path, flag: &str) -> (Verdict, String) {
     }
 }
 
+/// A folder's absolute path, and of one that is to be made the one above it that is there already.
+fn there(folder: &Path) -> (PathBuf, PathBuf) {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let there = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(&absolute).to_owned();
+    (absolute, there)
+}
+
 /// Tries whether calls can be recorded. The service starts all the same.
 fn recordings(shelf: &Shelf) -> (Verdict, String) {
     let tried = folder(&shelf.folder, "record-dir");
-    let absolute = std::path::absolute(&shelf.folder).unwrap_or_else(|_| shelf.folder.clone());
-    let there = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(&absolute).to_owned();
+    let (_, there) = there(&shelf.folder);
     let refused = match tried {
         (Verdict::Good, _) => Shelf { folder: there, ..shelf.clone() }.check_room().err(),
         (_, ref detail) => Some(detail.clone()),

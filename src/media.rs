@@ -157,7 +157,7 @@ impl Media {
     /// Absolute path of the recording of that name; blocks.
     ///
     /// # Errors
-    /// There is none.
+    /// There is none, or the folder cannot be read.
     pub fn locate(&self, name: &str) -> Result<PathBuf, Refusal> {
         let entry = kept(self.recorder.shelf(), name)?;
         std::path::absolute(entry.path).map_err(|error| Refusal::Failed(format!("it cannot be found: {error}")))
@@ -166,7 +166,7 @@ impl Media {
     /// Opens the recording of that name; blocks.
     ///
     /// # Errors
-    /// There is none, or it cannot be read.
+    /// There is none, or it or the folder cannot be read.
     pub fn open(&self, name: &str) -> Result<File, Refusal> {
         let entry = kept(self.recorder.shelf(), name)?;
         File::open(&entry.path).map_err(|error| Refusal::Failed(format!("it cannot be read: {error}")))
@@ -175,7 +175,7 @@ impl Media {
     /// Deletes the recording of that name; blocks.
     ///
     /// # Errors
-    /// There is none, it is being written, or it cannot be deleted.
+    /// There is none, it is being written, it cannot be deleted, or the folder cannot be read.
     pub fn remove(&self, name: &str) -> Result<(), Refusal> {
         let entry = kept(self.recorder.shelf(), name)?;
         if self.recorder.open_file().as_deref() == Some(name) {

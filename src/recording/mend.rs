@@ -1,6 +1,7 @@
 //! Finishes recordings that a killed process or a power cut left behind: index and length.
 //!
-//! In: a folder with recordings. Out: the same files, seekable and with their length. Never: loses a whole cluster.
+//! In: a folder with recordings. Out: the same files, seekable and with their length, but those that hold nothing. Never: loses
+//! a whole cluster.
 
 use std::fs::File;
 use std::io;
